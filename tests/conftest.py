@@ -1,0 +1,97 @@
+"""Tiny problems: a test of a method takes milliseconds once compiled."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from unlearn import Model, make_problem
+
+
+def plain_model(hidden=8, classes=3):
+    """A two-layer perceptron in plain jax.numpy."""
+
+    def init(key, images):
+        features = images[0].size
+        k1, k2 = jax.random.split(key)
+        w1 = jax.random.normal(k1, (features, hidden)) / np.sqrt(features)
+        w2 = jax.random.normal(k2, (hidden, classes)) / np.sqrt(hidden)
+        return {
+            "params": {
+                "w1": w1,
+                "b1": jnp.zeros(hidden),
+                "w2": w2,
+                "b2": jnp.zeros(classes),
+            }
+        }
+
+    def apply(variables, images, *, train=False, key=None):
+        p = variables["params"]
+        x = images.reshape(len(images), -1)
+        x = jnp.tanh(x @ p["w1"] + p["b1"][None])
+        return x @ p["w2"] + p["b2"][None], variables
+
+    return Model(init, apply)
+
+
+class NormNet(nn.Module):
+    """A small net with batch statistics."""
+
+    @nn.compact
+    def __call__(self, x, train=False):
+        x = nn.Dense(8)(x.reshape(len(x), -1))
+        x = nn.BatchNorm(use_running_average=not train, momentum=0.9)(x)
+        return nn.Dense(3)(nn.relu(x))
+
+
+def tiny_data(size=40, seed=0, classes=3):
+    """uint8[N, 4, 4, 1] images, a noisy stripe a class."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, classes, size).astype(np.int32)
+    images = rng.normal(90, 60, (size, 4, 4, 1))
+    images[np.arange(size), labels] += 100
+    return np.clip(images, 0, 255).astype(np.uint8), labels
+
+
+def tiny_problem(model=None, *, size=40, forget=7, **options):
+    images, labels = tiny_data(size)
+    return make_problem(
+        images,
+        labels,
+        np.arange(3, 3 + forget),
+        model or plain_model(),
+        num_classes=3,
+        validation=tiny_data(15, seed=1),
+        **options,
+    )
+
+
+@pytest.fixture(scope="session")
+def problem():
+    return tiny_problem()
+
+
+@pytest.fixture(scope="session")
+def norm_problem():
+    from unlearn.models import from_linen
+
+    return tiny_problem(from_linen(NormNet()))
+
+
+def trained(problem, seed=0, epochs=6):
+    from unlearn.training import Recipe, train
+
+    indices = jnp.arange(len(problem.labels))
+    recipe = Recipe(epochs=epochs, batch_size=16, learning_rate=0.1)
+    return train(jax.random.key(seed), problem, indices, recipe)[0]
+
+
+@pytest.fixture(scope="session")
+def variables(problem):
+    return trained(problem)
+
+
+@pytest.fixture(scope="session")
+def norm_variables(norm_problem):
+    return trained(norm_problem)

@@ -1,0 +1,202 @@
+"""The training loop against closed forms."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from conftest import tiny_problem, trained
+from trees import assert_close, assert_equal, flat
+
+from unlearn import methods, training
+from unlearn.training import Recipe, shuffle
+
+
+@pytest.mark.parametrize("size, batch", [(10, 4), (8, 4), (3, 4), (1, 1), (7, 1)])
+def test_a_pass_sees_every_example_exactly_once(size, batch):
+    indices = jnp.arange(100, 100 + size)
+    rows = shuffle(jax.random.key(0), indices, batch)
+    counted = np.asarray(rows.indices)[np.asarray(rows.weights) == 1]
+    assert sorted(counted) == list(range(100, 100 + size))
+    assert rows.indices.shape == training.batch_shape(size, batch)
+    assert set(np.ravel(rows.indices)) <= set(range(100, 100 + size))
+
+
+def test_passes_follow_each_other_in_fresh_orders():
+    rows = shuffle(jax.random.key(0), jnp.arange(6), 4, steps=9)
+    passes = np.ravel(rows.indices).reshape(6, 6)
+    assert all(sorted(p) == list(range(6)) for p in passes)
+    assert len({tuple(p) for p in passes}) > 3
+    assert np.all(rows.weights == 1)
+
+
+def test_ragged_batch_is_weighted_not_dropped(problem, variables):
+    """One epoch of SGD without momentum on a linear model, by hand in numpy."""
+    rate, indices = 0.1, jnp.arange(10)
+    optimizer = training.sgd(rate, momentum=0.0)
+    objective = training.classification(problem.model)
+    rows = shuffle(jax.random.key(3), indices, 4)
+    state = training.start(variables, optimizer)
+    state, losses = training.epoch(
+        jax.random.key(4), state, problem, rows, objective, optimizer
+    )
+    params, seen = variables["params"], []
+    for batch, weights in zip(*rows, strict=True):
+        chosen = batch[weights == 1]
+        seen += list(np.asarray(chosen))
+
+        def loss(params, chosen=chosen):
+            logits, _ = problem.model.apply({"params": params}, problem.inputs(chosen))
+            log_p = jax.nn.log_softmax(logits)
+            picked = log_p[jnp.arange(len(chosen)), problem.labels[chosen]]
+            return -picked.sum() / 4
+
+        params = jax.tree.map(
+            lambda p, g: p - rate * g, params, jax.grad(loss)(params)
+        )
+    assert sorted(seen) == list(range(10))
+    assert_close(state.variables["params"], params)
+    assert losses.shape == (3,)
+
+
+def test_sgd_is_momentum_with_decoupled_decay_of_kernels():
+    params = {"w": jnp.array([[1.0, -2.0]]), "b": jnp.array([3.0])}
+    gradients = [{"w": jnp.array([[0.5, 1.0]]), "b": jnp.array([-1.0])}] * 3
+    optimizer = training.sgd(0.1, momentum=0.9, weight_decay=0.01)
+    state, velocity = optimizer.init(params), jax.tree.map(jnp.zeros_like, params)
+    expected = params
+    for g in gradients:
+        updates, state = optimizer.update(g, state, params)
+        params = optax.apply_updates(params, updates)
+        velocity = jax.tree.map(lambda v, g: 0.9 * v + g, velocity, g)
+        expected = {
+            "w": expected["w"] - 0.1 * (velocity["w"] + 0.01 * expected["w"]),
+            "b": expected["b"] - 0.1 * velocity["b"],
+        }
+    assert_close(params, expected)
+
+
+def test_schedules():
+    rate = training.schedule("cosine", 2.0, 100, warmup=10)
+    assert [float(rate(s)) for s in (0, 4, 9)] == pytest.approx([0.2, 1.0, 2.0])
+    assert float(rate(55)) == pytest.approx(1.0)
+    assert float(rate(100)) == pytest.approx(0.0, abs=1e-6)
+    rate = training.schedule("step", 1.0, 100, warmup=10)
+    assert [float(rate(s)) for s in (20, 49, 51, 76)] == pytest.approx(
+        [1, 1, 0.1, 0.01]
+    )
+    assert float(training.schedule("constant", 0.3, 10)(7)) == pytest.approx(0.3)
+
+
+def test_training_learns_and_resumes_from_any_epoch(problem):
+    """Epochs one by one, from any saved state, give the bits of an unbroken run."""
+    indices = jnp.arange(len(problem.labels))
+    recipe = Recipe(epochs=4, batch_size=16, learning_rate=0.1)
+    optimizer = recipe.optimizer(len(indices))
+    objective = training.classification(problem.model)
+
+    @jax.jit
+    def advance(key, state):
+        return training.shuffled_epoch(
+            key, state, problem, indices, objective, optimizer, batch_size=16
+        )[0]
+
+    key_init, key_fit = jax.random.split(jax.random.key(0))
+    keys = training.epoch_keys(key_fit, 4)
+    state = training.start(
+        problem.model.init(key_init, problem.inputs(indices[:1])), optimizer
+    )
+    states = [state]
+    for key in keys:
+        states.append(advance(key, states[-1]))
+    for first in range(1, 4):
+        state = jax.tree.map(lambda x: jnp.asarray(np.asarray(x)), states[first])
+        for key in training.epoch_keys(key_fit, 4)[first:]:
+            state = advance(key, state)
+        assert_equal(state, states[-1])
+    whole, losses = training.train(jax.random.key(0), problem, indices, recipe)
+    assert_close(whole, states[-1].variables, 1e-4, 1e-5)
+    assert losses[-1].mean() < 0.7 * losses[0].mean()
+
+
+def test_retrain_is_training_on_the_retain_set(problem):
+    recipe = Recipe(epochs=2, batch_size=16)
+    expected, _ = training.train(jax.random.key(7), problem, problem.retain, recipe)
+    after, _ = methods.METHODS["retrain"].fn(
+        jax.random.key(7), None, problem, epochs=2, batch_size=16
+    )
+    assert_equal(after, expected)
+
+
+def test_frozen_leaves_keep_their_bits(problem, variables):
+    frozen = {"w1": False, "b1": False, "w2": True, "b2": True}
+    after, _ = training.fit(
+        jax.random.key(0),
+        variables,
+        problem,
+        problem.retain,
+        training.classification(problem.model),
+        training.sgd(0.1, weight_decay=0.1),
+        epochs=2,
+        batch_size=8,
+        trainable=frozen,
+    )
+    for name, moves in frozen.items():
+        same = np.array_equal(after["params"][name], variables["params"][name])
+        assert same != moves
+
+
+def test_predict_equals_apply_for_any_batch_size(norm_problem, norm_variables):
+    problem, variables = norm_problem, norm_variables
+    everything = jnp.arange(len(problem.labels))
+    expected, _ = problem.model.apply(variables, problem.inputs(everything))
+    for batch_size in (1, 7, 40, 500):
+        got = training.predict_set(problem, variables, everything, batch_size)
+        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_mean_gradient_is_that_of_the_whole_set(problem, variables):
+    objective = training.classification(problem.model, train=False)
+
+    def loss(params):
+        logits, _ = problem.model.apply(
+            {"params": params}, problem.inputs(problem.retain)
+        )
+        labels = problem.labels[problem.retain]
+        return training.cross_entropy(logits, labels).mean()
+
+    expected = jax.grad(loss)(variables["params"])
+    for batch_size in (4, 33, 100):
+        got = training.mean_gradient(
+            objective, variables, problem, problem.retain, batch_size
+        )
+        assert_close(got, expected)
+
+
+def test_kl_divergence_against_the_definition():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(2, 5, 4))
+    for t in (1.0, 3.0):
+        p, q = (np.exp(x / t) / np.exp(x / t).sum(-1, keepdims=True) for x in (a, b))
+        expected = t**2 * (p * np.log(p / q)).sum(-1)
+        got = training.kl_divergence(jnp.asarray(a), jnp.asarray(b), t)
+        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-6)
+    zero = training.kl_divergence(jnp.asarray(a), jnp.asarray(a))
+    np.testing.assert_allclose(zero, 0, atol=1e-6)
+
+
+def test_augmentation_reaches_training_but_not_prediction():
+    """An augmentation that blanks the image: nothing but the biases is learned."""
+    problem = tiny_problem(augment=lambda key, inputs: jnp.zeros_like(inputs))
+    plain = tiny_problem()
+    blank = trained(problem, epochs=2)
+    first = problem.model.init(
+        jax.random.split(jax.random.key(0))[0], problem.inputs(jnp.arange(1))
+    )
+    decay = flat(blank["params"]["w1"]) / flat(first["params"]["w1"])
+    np.testing.assert_allclose(decay, decay[0], rtol=1e-4)
+    logits = training.predict_set(problem, blank, problem.forget)
+    np.testing.assert_array_equal(
+        logits, training.predict_set(plain, blank, plain.forget)
+    )
+    assert np.ptp(np.asarray(logits), axis=0).max() > 0

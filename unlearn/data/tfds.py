@@ -1,0 +1,337 @@
+"""Image classification sets of tensorflow-datasets, without TensorFlow.
+
+A folder that was prepared as array_record is read as it is. Otherwise the official
+builder prepares one; the few TensorFlow functions that it calls for that, to open files
+and to encode images, have stand-ins here.
+"""
+
+import contextlib
+import difflib
+import importlib.util
+import io
+import json
+import os
+import re
+import shutil
+import sys
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+from urllib.parse import urlparse
+
+import numpy as np
+
+from unlearn.data.cache import cached
+from unlearn.data.dataset import Dataset, first_line, make_dataset
+from unlearn.data.images import MODES, decode
+from unlearn.errors import InputError
+
+NAME = re.compile(
+    r"(?P<base>\w+)(/(?P<config>[\w.+-]+))?(:(?P<version>\d+\.\d+\.\d+))?"
+)
+OWN_NAMES = ("digits", "synthetic", "npz:PATH", "folder:PATH")
+CHUNK = 4096  # examples read at once
+PATIENCE = 6  # seconds a download server may take to answer
+
+
+def load(
+    name: str,
+    data_dir: str | None = None,
+    image_size: tuple[int, int] | None = None,
+    cache_dir: str | None = None,
+) -> Dataset:
+    """Loads `NAME`, `NAME/CONFIG` or `NAME:VERSION`; prepares it if it is not there.
+
+    The test split is `test`, else `validation`, else a fixed fifth of `train`.
+
+    Raises:
+      InputError: no such name; neither data nor network; the data is damaged, or no
+        images with a class each.
+    """
+    root = Path(
+        data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    ).expanduser()
+    if not NAME.fullmatch(name):
+        raise _unknown(name, root)
+    folder = find(name, root) or prepare(name, root)
+    return cached(
+        lambda: read(name, folder, image_size),
+        name,
+        folder,
+        [file for file in folder.iterdir() if file.is_file()],
+        image_size,
+        cache_dir,
+    )
+
+
+def find(name: str, root: Path) -> Path | None:
+    """The prepared folder, of the newest version if the name leaves it open."""
+    base, config, version = NAME.fullmatch(name).group("base", "config", "version")
+    folder = root / base
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        metadata = json.loads((folder / ".config" / "metadata.json").read_text())
+        config = config or metadata["default_config_name"]
+    if config:
+        folder /= config
+    versions = {
+        tuple(map(int, path.name.split("."))): path
+        for path in folder.glob("*.*.*")
+        if re.fullmatch(r"\d+\.\d+\.\d+", path.name) and path.is_dir()
+    }
+    if version:
+        return versions.get(tuple(map(int, version.split("."))))
+    return versions[max(versions)] if versions else None
+
+
+# Reading
+
+
+def read(name: str, folder: Path, image_size: tuple[int, int] | None) -> Dataset:
+    """Decodes a prepared folder; see `load`."""
+    tfds = _import()
+    with _damage_as_input_error(name, folder):
+        builder = tfds.builder_from_directory(folder)
+    image_key, label_key = _keys(name, tfds, builder.info)
+    class_names = builder.info.features[label_key].names
+    splits = []
+    for split in _splits(name, builder.info):
+        with _damage_as_input_error(name, folder):
+            images, labels = _read_split(
+                name, tfds, builder, split, image_key, label_key, image_size
+            )
+        splits.append((images, labels))
+    return make_dataset(name, *splits, class_names=class_names)
+
+
+@contextlib.contextmanager
+def _damage_as_input_error(name, folder):
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # every layer below has its own types
+        raise InputError(
+            f"{name}: cannot read {folder} ({first_line(error)}); if it is damaged, "
+            "delete this folder to have it prepared again"
+        ) from error
+
+
+def _keys(name, tfds, info):
+    keys = info.supervised_keys or ()
+    keys = keys if len(keys) == 2 else ("image", "label")
+    features = dict(info.features.items())
+    expected = (tfds.features.Image, tfds.features.ClassLabel)
+    for key, kind in zip(keys, expected, strict=True):
+        if not isinstance(features.get(key), kind):
+            raise InputError(
+                f"{name}: not a set of images with a class each; it has "
+                f"{', '.join(features)}"
+            )
+    image = features[keys[0]]
+    if image.np_dtype != np.uint8 or image.shape[-1] not in MODES:
+        raise InputError(
+            f"{name}: its images are {image.np_dtype} with {image.shape[-1]} channels; "
+            "only uint8 with 1, 3 or 4 can be used"
+        )
+    if info.file_format.value != "array_record":
+        raise InputError(
+            f"{name}: prepared as {info.file_format.value}, which needs TensorFlow; "
+            "use another data_dir to have it prepared as array_record"
+        )
+    return keys
+
+
+def _splits(name, info):
+    splits = info.splits
+    test = next((split for split in ("test", "validation") if split in splits), None)
+    if "train" not in splits:
+        raise InputError(f"{name}: has no train split; it has {', '.join(splits)}")
+    return ["train", test] if test else ["train"]
+
+
+def _read_split(name, tfds, builder, split, image_key, label_key, image_size):
+    """uint8[N, H, W, C] and int64[N]."""
+    source = builder.as_data_source(
+        split=split, decoders={image_key: tfds.decode.SkipDecoding()}
+    )
+    channels = builder.info.features[image_key].shape[-1]
+    images, labels = None, np.empty(len(source), np.int64)
+    for start in range(0, len(source), CHUNK):
+        rows = range(start, min(start + CHUNK, len(source)))
+        for row, example in zip(rows, source.__getitems__(list(rows)), strict=True):
+            image = decode(example[image_key], channels, image_size)
+            if images is None:
+                images = np.empty((len(source), *image.shape), np.uint8)
+            if image.shape != images.shape[1:]:
+                raise InputError(
+                    f"{name}: its images differ in size; give an image_size"
+                )
+            images[row], labels[row] = image, example[label_key]
+    if images is None:
+        raise InputError(f"{name}: the {split} split is empty")
+    return images, labels
+
+
+# Preparing
+
+
+def prepare(name: str, root: Path) -> Path:
+    """Downloads a set and prepares it in `root`; returns the prepared folder."""
+    tfds = _import()
+    try:
+        builder = tfds.builder(name, data_dir=root)
+    except Exception as error:  # an unknown set, configuration or version
+        raise _unknown(name, root, error) from error
+    url = next(iter(_missing_downloads(builder, root)), None)
+    if url and not _answers(url):
+        raise InputError(
+            f"{name} is not in {root} and {urlparse(url).hostname} does not answer: "
+            "point TFDS_DATA_DIR (or data_dir) at a folder that has it, run once with "
+            f"a network, or use {', '.join(OWN_NAMES)}"
+        )
+    config = tfds.download.DownloadConfig(try_download_gcs=False)
+    try:
+        with _standing_in_for_tensorflow(), contextlib.redirect_stdout(sys.stderr):
+            builder.download_and_prepare(
+                download_config=config, file_format="array_record"
+            )
+    except Exception as error:  # every builder has its own
+        raise InputError(
+            f"{name} could not be prepared in {root} ({first_line(error)}); prepare it "
+            "elsewhere as array_record and point TFDS_DATA_DIR there"
+        ) from error
+    return Path(builder.data_dir)
+
+
+def _import():
+    try:
+        import tensorflow_datasets
+
+        return tensorflow_datasets
+    except ImportError as error:
+        raise InputError(
+            f"this data set needs the package {error.name}: pip install {error.name}"
+        ) from error
+
+
+def _unknown(name, root, error=None):
+    """What to say of a name that is no data set; the nearest names without imports."""
+    names = {name.partition(":")[0] for name in OWN_NAMES}
+    spec = importlib.util.find_spec("tensorflow_datasets")
+    if spec is not None:
+        package = Path(spec.origin).parent
+        names |= {path.stem for path in (package / "url_checksums").glob("*.txt")}
+        names |= {path.name for path in (package / "datasets").glob("[a-z]*")}
+    if root.is_dir():
+        names |= {path.name for path in root.iterdir() if (path / "").is_dir()}
+    base = re.split("[/:]", name)[0]
+    if Path(name).expanduser().exists():
+        advice = f"for a path write folder:{name} or npz:{name}"
+    elif base in names and error is not None:
+        advice = first_line(error)
+    else:
+        near = difflib.get_close_matches(base, names, n=3)
+        advice = (
+            f"did you mean {' or '.join(near)}?"
+            if near
+            else "use "
+            + ", ".join(OWN_NAMES + ("a name of tensorflow-datasets, such as mnist",))
+        )
+    return InputError(f"unknown data set {name!r}: {advice}")
+
+
+def _missing_downloads(builder, root):
+    """The http addresses that the builder knows and that are not in `root` yet."""
+    from tensorflow_datasets.core.download import resource
+
+    for url, info in builder.url_infos.items():
+        file = resource.get_dl_fname(url, info.checksum)
+        places = (root / "downloads" / builder.name / file, root / "downloads" / file)
+        if url.startswith("http") and not any(place.exists() for place in places):
+            yield url
+
+
+def _answers(url: str) -> bool:
+    """Whether the server does; in a thread, for a name look-up has no time-out."""
+    import requests
+
+    answers = []
+
+    def ask():
+        with (
+            contextlib.suppress(requests.RequestException),
+            requests.get(url, stream=True, timeout=PATIENCE) as response,
+        ):
+            answers.append(response.status_code < 500)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(PATIENCE)
+    return any(answers)
+
+
+@contextlib.contextmanager
+def _standing_in_for_tensorflow():
+    """Gives tensorflow-datasets the parts of TensorFlow that builders need.
+
+    Every module of it holds TensorFlow as a lazily imported `tf`; that name is replaced
+    and put back. Progress bars are shown on a terminal only.
+    """
+    from tensorflow_datasets.core.utils import lazy_imports_utils, tqdm_utils
+
+    lazy = lazy_imports_utils.tensorflow
+    modules = [
+        module
+        for name, module in sys.modules.items()
+        if name.startswith("tensorflow_datasets.") and vars(module).get("tf") is lazy
+    ]
+    stand_in, active = _stand_in(), tqdm_utils._active
+    try:
+        tqdm_utils._active = active and sys.stderr.isatty()
+        for module in modules:
+            module.tf = stand_in
+        yield
+    finally:
+        tqdm_utils._active = active
+        for module in modules:
+            module.tf = lazy
+
+
+def _stand_in():
+    def listdir(path):
+        return sorted(os.listdir(path))
+
+    def glob(pattern):
+        from glob import glob
+
+        return sorted(glob(os.fspath(pattern)))
+
+    gfile = SimpleNamespace(
+        GFile=open,
+        copy=lambda source, target, overwrite=False: shutil.copyfile(source, target),
+        exists=os.path.exists,
+        glob=glob,
+        isdir=os.path.isdir,
+        listdir=listdir,
+        makedirs=lambda path: os.makedirs(path, exist_ok=True),
+        walk=os.walk,
+    )
+    return SimpleNamespace(
+        io=SimpleNamespace(gfile=gfile),
+        image=SimpleNamespace(
+            encode_png=lambda array: _encode(array, "PNG"),
+            encode_jpeg=lambda array: _encode(array, "JPEG", quality=95),
+        ),
+        compat=SimpleNamespace(as_text=os.fsdecode, as_bytes=os.fsencode),
+        executing_eagerly=lambda: True,
+    )
+
+
+def _encode(array, format, **options):
+    """Encoded bytes behind a `numpy()` method, as of a tensor."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    array = array[..., 0] if array.shape[-1] == 1 else array
+    Image.fromarray(np.ascontiguousarray(array)).save(buffer, format, **options)
+    return SimpleNamespace(numpy=buffer.getvalue)

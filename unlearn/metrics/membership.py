@@ -1,0 +1,93 @@
+"""Population membership-inference attacks on one model.
+
+Each asks whether the model still treats the forget set as members. They are what the
+literature's tables report; per-example attacks see failures that these cannot (Hayes et
+al., "Inexact Unlearning Needs More Careful Evaluations", SaTML 2025).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+def confidence_attack(members, non_members, forget) -> float:
+    """SalUn's "MIA": share of the forget set that an SVM calls non-members.
+
+    Args:
+      members: float[M], probability of the true class on retained examples.
+      non_members: float[T], the same on test examples; balanced against `members`.
+      forget: float[F], the same on the forget set.
+
+    Fan et al., ICLR 2024: `SVC(C=3, gamma="auto", kernel="rbf")` on one feature.
+    Meaningful only beside the value of a retrained model, which is not 1: a retrained
+    model classifies most of the forget set as confidently as its own training data.
+
+    Returns: a share in [0, 1].
+    """
+    from sklearn.svm import SVC
+
+    size = min(len(members), len(non_members))
+    features = np.concatenate([members[:size], non_members[:size]])[:, None]
+    is_member = np.repeat([1, 0], size)
+    attack = SVC(C=3, gamma="auto", kernel="rbf").fit(features, is_member)
+    return float(1 - np.mean(attack.predict(np.asarray(forget)[:, None])))
+
+
+def regression_attack(forget, non_members, *, splits: int = 10) -> float:
+    """Cross-validated accuracy of a logistic regression on the loss.
+
+    Args:
+      forget: float[F], cross-entropies of the forget set.
+      non_members: float[T], cross-entropies of unseen examples of the same classes.
+      splits: stratified shuffle splits of which the accuracies are averaged.
+
+    The larger set is cut to the size of the smaller, evenly spaced. The starting kit of
+    the NeurIPS 2023 unlearning challenge; 0.5 is no better than guessing.
+
+    Returns: an accuracy in [0, 1].
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedShuffleSplit, cross_val_score
+
+    size = min(len(forget), len(non_members))
+    if size < 10:
+        return float("nan")
+    chosen = [x[spread(len(x), size)] for x in (forget, non_members)]
+    features = np.clip(np.concatenate(chosen), -100, 100)[:, None]
+    is_member = np.repeat([1, 0], size)
+    folds = StratifiedShuffleSplit(n_splits=splits, random_state=0)
+    scores = cross_val_score(LogisticRegression(), features, is_member, cv=folds)
+    return float(scores.mean())
+
+
+class Threshold(NamedTuple):
+    auc: float
+    tpr_at_1fpr: float
+    auc_null_sd: float  # of the AUC when members and non-members are alike
+
+
+def threshold_attack(forget, non_members) -> Threshold:
+    """The loss-threshold attack: the lower the loss, the more a member.
+
+    Args: as `regression_attack`.
+
+    Yeom et al., CSF 2018. The AUC of a model that cannot tell is 0.5 with standard
+    deviation `sqrt((n + m + 1) / (12 n m))`; below 0.5 the forget set has *higher*
+    losses than unseen data, a failure in the other direction.
+    """
+    from sklearn.metrics import roc_curve
+
+    scores = -np.concatenate([forget, non_members])
+    is_member = np.repeat([1, 0], [len(forget), len(non_members)])
+    fpr, tpr, _ = roc_curve(is_member, scores, drop_intermediate=False)
+    n, m = len(forget), len(non_members)
+    return Threshold(
+        auc=float(np.trapezoid(tpr, fpr)),
+        tpr_at_1fpr=float(tpr[fpr <= 0.01].max()),
+        auc_null_sd=float(np.sqrt((n + m + 1) / (12 * n * m))),
+    )
+
+
+def spread(size: int, count: int) -> np.ndarray:
+    """`count` evenly spaced indices below `size`."""
+    return np.linspace(0, size, count, endpoint=False).astype(int)

@@ -1,0 +1,150 @@
+"""The nets, and how a linen module becomes a `Model`.
+
+`create("resnet18", num_classes=10)` gives one of the nets here; `from_linen(module)`
+takes any linen module that maps images to logits.
+"""
+
+import functools
+import inspect
+import math
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from unlearn.errors import InputError
+from unlearn.models.allcnn import AllCNN
+from unlearn.models.cnn import CNN
+from unlearn.models.mlp import MLP
+from unlearn.models.resnet import ResNet18
+from unlearn.problem import Model, Variables
+
+NETS = {"mlp": MLP, "cnn": CNN, "allcnn": AllCNN, "resnet18": ResNet18}
+CHOICES = {
+    ("cnn", "pool"): ("each", "last"),
+    ("allcnn", "norm"): ("batch", "group", "none"),
+    ("resnet18", "norm"): ("batch", "group"),
+    ("resnet18", "dtype"): ("float32", "bfloat16"),
+}
+
+
+def create(name: str, num_classes: int, **options) -> Model:
+    """One of the nets: `mlp`, `cnn`, `allcnn` or `resnet18`.
+
+    The options are the fields of the net's class. The same arguments give the same
+    `Model`, so that what was compiled for it is found again. Parameters are He-scaled.
+
+    Raises:
+      InputError: an unknown net or option, or an option's value that does not fit.
+    """
+    if name not in NETS:
+        raise InputError(f"there is no model {name!r}: choose from {', '.join(NETS)}")
+    net = NETS[name]
+    known = [f for f in net.__dataclass_fields__ if f not in _NOT_OPTIONS]
+    for option, value in options.items():
+        if option not in known:
+            raise InputError(
+                f"model {name} has no option {option!r}: it has {', '.join(known)}"
+            )
+        choices = CHOICES.get((name, option))
+        if choices and value not in choices:
+            raise InputError(
+                f"{option} of model {name} must be one of {', '.join(choices)}; "
+                f"it is {value!r}"
+            )
+        if choices is None and not _is_size(value, several=option == "widths"):
+            what = "positive whole numbers" if option == "widths" else "a positive int"
+            raise InputError(
+                f"{option} of model {name} must be {what}; it is {value!r}"
+            )
+    options = {k: tuple(v) if k == "widths" else v for k, v in options.items()}
+    return _create(net(num_classes, **options))
+
+
+_NOT_OPTIONS = ("num_classes", "parent", "name")
+
+
+def _is_size(value, several: bool) -> bool:
+    if several and not isinstance(value, list | tuple):
+        return False
+    return all(type(v) is int and v > 0 for v in (value if several else [value]))
+
+
+@functools.cache
+def _create(module: nn.Module) -> Model:
+    return from_linen(module)._replace(init=functools.partial(he_init, module))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def he_init(module: nn.Module, key: jax.Array, images: jax.Array) -> Variables:
+    """Variables with He-scaled uniform kernels; biases 0, scales and variances 1.
+
+    All random numbers are drawn as one vector: a draw for each tensor takes seconds to
+    compile for a ResNet.
+    """
+    shapes = jax.eval_shape(module.init, key, images)
+    kernels = [
+        leaf.shape
+        for path, leaf in jax.tree_util.tree_leaves_with_path(shapes)
+        if path[-1].key == "kernel"
+    ]
+    sizes = [math.prod(shape) for shape in kernels]
+    numbers = jax.random.uniform(key, (sum(sizes),), minval=-1.0)
+    offset = 0
+
+    def fill(path, leaf):
+        nonlocal offset
+        if path[-1].key != "kernel":
+            ones = path[-1].key in ("scale", "var")
+            return jnp.full(leaf.shape, float(ones), leaf.dtype)
+        size = math.prod(leaf.shape)
+        part = numbers[offset : offset + size].reshape(leaf.shape)
+        offset += size
+        return part * math.sqrt(6 / math.prod(leaf.shape[:-1]))
+
+    return jax.tree_util.tree_map_with_path(fill, shapes)
+
+
+def from_linen(module: nn.Module) -> Model:
+    """A `Model` of a linen module that maps images `[B, H, W, C]` to logits `[B, K]`.
+
+    Its `__call__` may take one of `train`, `training` and `deterministic`. `key` feeds
+    the module's dropout. Collections beside the parameters (`batch_stats`) are updated
+    when training.
+    """
+    try:
+        return _from_linen(module)
+    except TypeError as error:
+        if "unhashable" not in str(error):
+            raise
+        return _from_linen.__wrapped__(module)
+
+
+@functools.cache
+def _from_linen(module: nn.Module) -> Model:
+    taken = inspect.signature(module.__call__).parameters
+
+    def mode(train: bool) -> dict:
+        values = {"train": train, "training": train, "deterministic": not train}
+        return {name: value for name, value in values.items() if name in taken}
+
+    def init(key, images):
+        return module.init(key, images, **mode(False))
+
+    def apply(variables, images, *, train=False, key=None):
+        rngs = None if key is None else {"dropout": key}
+        state = [name for name in variables if name != "params"]
+        if not (train and state):
+            logits = module.apply(variables, images, rngs=rngs, **mode(train))
+            return logits, variables
+        logits, updates = module.apply(
+            variables, images, rngs=rngs, mutable=state, **mode(train)
+        )
+        return logits, {**variables, **updates}
+
+    return Model(init, apply)
+
+
+def parameter_count(variables: Variables) -> int:
+    """The number of trained parameters (batch statistics are not among them)."""
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(variables["params"]))

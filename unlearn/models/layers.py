@@ -1,0 +1,302 @@
+"""Layers whose gradients are fast inside `lax.scan` on the CPU as well.
+
+XLA's CPU backend loses its fast convolution inside loops when a convolution is not in
+its plain form (NHWC images, HWIO kernels, no dilation). The gradients that JAX derives
+are not, and a training epoch in one `lax.scan` runs ten times slower for it
+(jax-ml/jax#12868). Here every gradient is a plain convolution or a matrix product. On
+other backends `conv_general_dilated` is the one of `jax.lax`.
+"""
+
+import functools
+import math
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+PLAIN = ("NHWC", "HWIO", "NHWC")
+BATCH_CHUNK = 16  # images whose patches fit the cache
+
+
+def conv_general_dilated(
+    lhs,
+    rhs,
+    window_strides,
+    padding,
+    lhs_dilation=None,
+    rhs_dilation=None,
+    dimension_numbers=None,
+    feature_group_count=1,
+    batch_group_count=1,
+    precision=None,
+    preferred_element_type=None,
+    **options,
+):
+    """`jax.lax.conv_general_dilated` with gradients that are fast in loops on the CPU.
+
+    Give it to any linen model: `nn.Conv(..., conv_general_dilated=...)`. Plain 2-d
+    convolutions (NHWC images, HWIO kernels, no groups, no dilation) get the fast
+    gradients; everything else is handed to `jax.lax`. Forward-mode differentiation
+    works through a gradient (`jax.jvp` of `jax.grad`) but not directly.
+    """
+    general = functools.partial(
+        lax.conv_general_dilated,
+        lhs_dilation=lhs_dilation,
+        rhs_dilation=rhs_dilation,
+        dimension_numbers=dimension_numbers,
+        feature_group_count=feature_group_count,
+        batch_group_count=batch_group_count,
+        precision=precision,
+        preferred_element_type=preferred_element_type,
+        **options,
+    )
+    if (
+        jax.default_backend() != "cpu"
+        or not _is_plain(lhs, rhs, dimension_numbers)
+        or lhs.dtype != rhs.dtype
+        or any(d != 1 for d in (*(lhs_dilation or ()), *(rhs_dilation or ())))
+        or (feature_group_count, batch_group_count) != (1, 1)
+        or preferred_element_type is not None
+        or any(value is not None for value in options.values())
+    ):
+        return general(lhs, rhs, window_strides, padding)
+    strides, size = tuple(window_strides), rhs.shape[:2]
+    if isinstance(padding, str):
+        padding = lax.padtype_to_pads(lhs.shape[1:3], size, strides, padding)
+    padding = tuple((int(low), int(high)) for low, high in padding)
+    fits = all(
+        min(pads) >= 0 and length + sum(pads) >= window
+        for pads, length, window in zip(padding, lhs.shape[1:3], size, strict=True)
+    )
+    if not fits:
+        return general(lhs, rhs, strides, padding)
+    if size == (1, 1) and not any(map(any, padding)):
+        lhs = lhs[:, :: strides[0], :: strides[1]]
+        return lax.dot_general(
+            lhs, rhs[0, 0], (((3,), (0,)), ((), ())), precision=precision
+        )
+    return _conv(lhs, rhs, strides, padding, precision)
+
+
+def _is_plain(lhs, rhs, dimension_numbers) -> bool:
+    if lhs.ndim != 4 or rhs.ndim != 4:
+        return False
+    given = lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers)
+    return given == lax.conv_dimension_numbers(lhs.shape, rhs.shape, PLAIN)
+
+
+def _plain_conv(images, kernel, strides, padding, precision):
+    return lax.conv_general_dilated(
+        images, kernel, strides, padding, dimension_numbers=PLAIN, precision=precision
+    )
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def _conv(images, kernel, strides, padding, precision):
+    return _plain_conv(images, kernel, strides, padding, precision)
+
+
+def _conv_forward(images, kernel, strides, padding, precision):
+    out = _plain_conv(images, kernel, strides, padding, precision)
+    return out, (images, kernel)
+
+
+def _conv_backward(strides, padding, precision, saved, gradient):
+    images, kernel = saved
+    if strides == (1, 1):
+        image_gradient = _image_gradient(gradient, kernel, padding, precision)
+        kernel_gradient = _kernel_gradient(images, gradient, padding, precision)
+    else:
+        image_gradient = _strided_image_gradient(
+            gradient, kernel, images.shape, strides, padding, precision
+        )
+        kernel_gradient = _strided_kernel_gradient(
+            images, gradient, kernel.shape, strides, padding, precision
+        )
+    return image_gradient, kernel_gradient
+
+
+_conv.defvjp(_conv_forward, _conv_backward)
+
+
+def _image_gradient(gradient, kernel, padding, precision):
+    """The output gradient convolved with the flipped, channel-transposed kernel."""
+    full = [
+        (size - 1 - low, size - 1 - high)
+        for size, (low, high) in zip(kernel.shape[:2], padding, strict=True)
+    ]
+    kernel = jnp.flip(kernel, (0, 1)).transpose(0, 1, 3, 2)
+    return _plain_conv(gradient, kernel, (1, 1), full, precision)
+
+
+def _kernel_gradient(images, gradient, padding, precision):
+    """The images convolved with the output gradient, batch and channels swapped."""
+    images, gradient = images.transpose(3, 1, 2, 0), gradient.transpose(1, 2, 0, 3)
+    return _plain_conv(images, gradient, (1, 1), padding, precision).transpose(
+        1, 2, 0, 3
+    )
+
+
+def _strided_image_gradient(gradient, kernel, shape, strides, padding, precision):
+    """A matrix product for each kernel position, spread over the image and summed."""
+    zero = jnp.zeros((), gradient.dtype)
+    total = 0
+    for i, j in np.ndindex(*kernel.shape[:2]):
+        part = jnp.matmul(gradient, kernel[i, j].T, precision=precision)
+        spread = [(0, 0, 0)]
+        for axis, offset in enumerate((i, j)):
+            stride, (low, _) = strides[axis], padding[axis]
+            covered = (gradient.shape[1 + axis] - 1) * stride + 1
+            start = offset - low
+            spread.append((start, shape[1 + axis] - start - covered, stride - 1))
+        total += lax.pad(part, zero, [*spread, (0, 0, 0)])
+    return total
+
+
+def _strided_kernel_gradient(images, gradient, shape, strides, padding, precision):
+    """Patches transposed times the output gradient, a few images at a time."""
+    images = jnp.pad(images, ((0, 0), *padding, (0, 0)))
+    rows, columns = gradient.shape[1:3]
+
+    def part(images, gradient):
+        patches = [
+            images[:, i:, j:][:, :: strides[0], :: strides[1]][:, :rows, :columns]
+            for i, j in np.ndindex(*shape[:2])
+        ]
+        patches = jnp.concatenate(patches, axis=-1)
+        return jnp.matmul(
+            patches.reshape(-1, patches.shape[-1]).T,
+            gradient.reshape(-1, gradient.shape[-1]),
+            precision=precision,
+        )
+
+    count = len(images)
+    total = sum(
+        part(images[start : start + BATCH_CHUNK], gradient[start : start + BATCH_CHUNK])
+        for start in range(0, count, BATCH_CHUNK)
+    )
+    return total.reshape(shape)
+
+
+Conv = functools.partial(nn.Conv, conv_general_dilated=conv_general_dilated)
+"""`flax.linen.Conv` with the fast gradients."""
+
+
+@jax.custom_vjp
+def max_pool(images):
+    """The maximum of each 2×2 window of `[B, H, W, C]`; an odd last row or column is
+    left out. Of equal entries the first (row by row) gets the gradient, as in
+    `flax.linen.max_pool`."""
+    return nn.max_pool(images, (2, 2), strides=(2, 2))
+
+
+def _max_pool_forward(images):
+    pooled = max_pool(images)
+    return pooled, (images, pooled)
+
+
+def _max_pool_backward(saved, gradient):
+    images, pooled = saved
+    batch, rows, columns, channels = pooled.shape
+    taken = jnp.zeros(pooled.shape, bool)
+    parts = []
+    for i, j in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        corner = images[:, i::2, j::2][:, :rows, :columns]
+        chosen = (corner == pooled) & ~taken
+        taken |= chosen
+        parts.append(jnp.where(chosen, gradient, 0))
+    upper, lower = jnp.stack(parts[:2], 3), jnp.stack(parts[2:], 3)
+    spread = jnp.stack([upper, lower], 2)  # [B, rows, 2, columns, 2, C]
+    spread = spread.reshape(batch, 2 * rows, 2 * columns, channels)
+    odd_rows, odd_columns = images.shape[1] % 2, images.shape[2] % 2
+    return (jnp.pad(spread, ((0, 0), (0, odd_rows), (0, odd_columns), (0, 0))),)
+
+
+max_pool.defvjp(_max_pool_forward, _max_pool_backward)
+
+
+def _sum_examples(values):
+    """Sums `[..., C]` over all axes but the last: on the CPU as a matrix product."""
+    if jax.default_backend() != "cpu":
+        return values.sum(range(values.ndim - 1))
+    values = values.reshape(-1, values.shape[-1])
+    return jnp.ones(len(values), values.dtype) @ values
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+def _normalize(inputs, scale, bias, epsilon):
+    """float32[..., C] normalised by its own statistics; these (mean, variance) too."""
+    return _normalize_forward(inputs, scale, bias, epsilon)[0]
+
+
+def _normalize_forward(inputs, scale, bias, epsilon):
+    count = inputs.size // inputs.shape[-1]
+    mean = _sum_examples(inputs) / count
+    variance = _sum_examples(jnp.square(inputs)) / count - jnp.square(mean)
+    variance = jnp.maximum(variance, 0)
+    factor = scale * lax.rsqrt(variance + epsilon)
+    out = inputs * factor + (bias - mean * factor)
+    return (out, mean, variance), (inputs, scale, mean, variance)
+
+
+def _normalize_backward(epsilon, saved, gradients):
+    inputs, scale, mean, variance = saved
+    gradient, mean_gradient, variance_gradient = gradients
+    count = inputs.size // inputs.shape[-1]
+    inverse = lax.rsqrt(variance + epsilon)
+    bias_gradient = _sum_examples(gradient)
+    scale_gradient = _sum_examples(gradient * (inputs - mean)) * inverse
+    # The input gradient is linear in the output gradient and the input, per channel.
+    on_gradient = scale * inverse
+    on_input = 2 * variance_gradient - on_gradient * inverse * scale_gradient
+    constant = mean_gradient - on_gradient * bias_gradient - on_input * mean
+    input_gradient = gradient * on_gradient + (inputs * on_input + constant) / count
+    return input_gradient, scale_gradient, bias_gradient
+
+
+_normalize.defvjp(_normalize_forward, _normalize_backward)
+
+
+class BatchNorm(nn.Module):
+    """`flax.linen.BatchNorm` over all axes but the last, with fast statistics.
+
+    The same variables and values. `momentum` is the share of the old statistics that
+    is kept (PyTorch's `1 - momentum`).
+    """
+
+    momentum: float = 0.9
+    epsilon: float = 1e-5
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, inputs, *, train: bool):
+        channels = (inputs.shape[-1],)
+        scale = self.param("scale", nn.initializers.ones, channels)
+        bias = self.param("bias", nn.initializers.zeros, channels)
+        mean = self.variable("batch_stats", "mean", jnp.zeros, channels)
+        variance = self.variable("batch_stats", "var", jnp.ones, channels)
+        if not train:
+            factor = scale * lax.rsqrt(variance.value + self.epsilon)
+            shift = bias - mean.value * factor
+            return (inputs * factor + shift).astype(self.dtype)
+        out, batch_mean, batch_variance = _normalize(
+            inputs.astype(jnp.float32), scale, bias, self.epsilon
+        )
+        if not self.is_initializing():
+            keep = self.momentum
+            mean.value = keep * mean.value + (1 - keep) * batch_mean
+            variance.value = keep * variance.value + (1 - keep) * batch_variance
+        return out.astype(self.dtype)
+
+
+def make_norm(norm: str, train: bool, dtype=jnp.float32):
+    """The layer for `"batch"`, `"group"` (at most 32 groups) or `"none"`."""
+    if norm == "batch":
+        return functools.partial(BatchNorm(dtype=dtype), train=train)
+    if norm == "group":
+        return lambda inputs: nn.GroupNorm(
+            num_groups=math.gcd(32, inputs.shape[-1]), dtype=dtype
+        )(inputs)
+    return lambda inputs: inputs

@@ -1,0 +1,591 @@
+"""Data, original, retrain, methods, metrics, report: one resumable run.
+
+`run(config, folder)` is what `launch.py` calls; `default_config` documents the fields.
+"""
+
+import dataclasses
+import functools
+import inspect
+import math
+import time
+import zlib
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from unlearn import data, devices, methods, metrics, models, store, training
+from unlearn import problem as problems
+from unlearn.errors import InputError
+from unlearn.problem import Problem
+from unlearn.report.progress import Progress
+
+
+def default_config():
+    """Every field of a run, with its default; experiments change some of them."""
+    from ml_collections import ConfigDict
+
+    return ConfigDict(
+        {
+            # The data set, as `unlearn.data.load` names it, and the share of its
+            # training split that is held out for choosing hyper-parameters.
+            "data": {"name": "digits", "validation": 0.1, "flip": False, "crop": 0},
+            # kind: random (fraction, or count if given), class (classes, fraction of
+            # each) or indices (a tuple, or a file of them) into the training split.
+            "forget": {
+                "kind": "random",
+                "fraction": 0.1,
+                "count": 0,
+                "classes": (),
+                "indices": (),
+                "file": "",
+                "seed": 0,
+            },
+            "model": {"name": "cnn"},
+            "train": training.Recipe()._asdict(),
+            # Keyword arguments of each method, and those that are run.
+            "methods": {name: method_defaults(name) for name in methods.METHODS},
+            "run": tuple(name for name in methods.METHODS if name != "retrain"),
+            # Training seeds: each trains its own original and retrained model.
+            "seeds": 5,
+            # Largest sample of the support vector attack; 0: no limit.
+            "attack_examples": 0,
+        }
+    )
+
+
+def method_defaults(name: str) -> dict:
+    parameters = inspect.signature(methods.METHODS[name].fn).parameters.values()
+    return {
+        p.name: p.default
+        for p in parameters
+        if p.kind is p.KEYWORD_ONLY and p.default is not None
+    }
+
+
+# Problem
+
+
+class Split(NamedTuple):
+    """Indices into the data set's training split."""
+
+    train: np.ndarray
+    validation: np.ndarray
+    forget: np.ndarray
+    classes: tuple[int, ...]  # forgotten as a whole
+
+
+def split(labels: np.ndarray, num_classes: int, config) -> Split:
+    """Validation and forget set; a given forget set is never held out.
+
+    Raises:
+      InputError: see `unlearn.problem`; and a share held out that is not in [0, 1).
+    """
+    forget, held_out = config.forget, config.data.validation
+    if not 0 <= held_out < 1:
+        raise InputError(f"data.validation must lie in [0, 1); it is {held_out}")
+    everything = np.arange(len(labels))
+    given = np.zeros(0, np.int32)
+    if forget.kind == "indices":
+        given = (
+            problems.read_indices(forget.file) if forget.file else list(forget.indices)
+        )
+        given = problems.check_forget_indices(given, len(labels))
+    free = np.setdiff1d(everything, given)
+    count = round(held_out * len(labels))
+    if count >= len(free):
+        raise InputError(
+            f"{len(given)} examples to forget and {count} held out for validation "
+            "leave nothing to retain: forget fewer, or lower data.validation"
+        )
+    order = np.random.default_rng([forget.seed, 1]).permutation(free)
+    validation, train = np.sort(order[:count]), np.setdiff1d(everything, order[:count])
+    classes = ()
+    if forget.kind == "indices":
+        chosen = np.searchsorted(train, given)
+    elif forget.kind == "random":
+        if forget.count < 0:
+            raise InputError(f"forget.count must not be negative; it is {forget.count}")
+        fraction = 0.0 if forget.count else forget.fraction
+        chosen = problems.forget_random(
+            labels[train], fraction=fraction, count=forget.count, seed=forget.seed
+        )
+    elif forget.kind == "class":
+        if not forget.classes:
+            raise InputError(
+                "forget.kind=class needs classes, such as --config.forget.classes=(7,)"
+            )
+        chosen = problems.forget_class(
+            labels[train],
+            forget.classes,
+            num_classes=num_classes,
+            fraction=forget.fraction,
+            seed=forget.seed,
+        )
+        if forget.fraction == 1:
+            classes = tuple(sorted(set(forget.classes)))
+    else:
+        raise InputError(
+            f"unknown forget.kind {forget.kind!r}: random, class or indices"
+        )
+    return Split(train, validation, chosen.astype(np.int32), classes)
+
+
+def make_problem(dataset, parts: Split, model, config) -> Problem:
+    images, labels = dataset.train_images, dataset.train_labels
+    held_out = parts.validation
+    return problems.make_problem(
+        images[parts.train],
+        labels[parts.train],
+        parts.forget,
+        model,
+        num_classes=len(dataset.class_names),
+        forget_classes=parts.classes,
+        mean=dataset.mean,
+        std=dataset.std,
+        augment=data.augmentation(flip=config.data.flip, crop=config.data.crop),
+        validation=(images[held_out], labels[held_out]) if len(held_out) else None,
+    )
+
+
+# The run
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Run:
+    """What the stages of one run share."""
+
+    folder: Path
+    config: object
+    problem: Problem
+    test_images: jax.Array
+    log: store.Log
+    progress: Progress
+
+    def checkpoints(self, model: str, seed: int) -> Path:
+        return self.folder / "checkpoints" / model / str(seed)
+
+    def evaluation_path(self, model: str, seed: int) -> Path:
+        return self.folder / "evaluations" / model / f"{seed}.npz"
+
+    def evaluation(self, model: str, seed: int) -> dict[str, np.ndarray]:
+        return store.load_arrays(self.evaluation_path(model, seed))
+
+
+class Diverged(InputError):
+    """A loss or a weight that is not finite."""
+
+    def __init__(self, message: str, timing: dict | None = None):
+        super().__init__(message)
+        self.timing = timing or {}
+
+
+def run(config, folder, *, data_dir=None, progress=None) -> list[dict]:
+    """Runs or continues an experiment in `folder`; returns the summary.
+
+    Args:
+      config: see `default_config`.
+      folder: the run folder; a run with another config in it is refused.
+      data_dir: where prepared data sets lie.
+      progress: a `Progress`; default: to standard output.
+
+    Raises:
+      InputError: bad input, in one line; `Diverged` at the end if a method diverged
+        (the others are done and reported).
+    """
+    from unlearn.report import figures, tables
+
+    folder, progress = Path(folder), progress or Progress()
+    check(config)
+    saved = config.to_dict()
+    saved["methods"] = {name: saved["methods"][name] for name in config.run}
+    store.claim(folder, saved)
+    dataset = data.load(config.data.name, data_dir=data_dir)
+    classes = len(dataset.class_names)
+    parts = split(dataset.train_labels, classes, config)
+    options = config.model.to_dict()
+    model = models.create(options.pop("name"), classes, **options)
+    problem = make_problem(dataset, parts, model, config)
+    check_sizes(problem, config)
+    write_manifest(folder, dataset, parts, problem)
+    test_images = jnp.asarray(dataset.test_images)
+    log = store.Log(folder / "log.jsonl")
+    this = Run(folder, config, problem, test_images, log, progress)
+
+    context = figures.Context(
+        train_labels=np.asarray(problem.labels),
+        test_labels=dataset.test_labels,
+        forget=parts.forget,
+        retain=np.asarray(problem.retain),
+        class_names=dataset.class_names,
+        forget_classes=parts.classes,
+        title=folder.name,
+    )
+    results_path = folder / "results.csv"
+    done = {}
+    if results_path.exists():
+        done = {(r["model"], r["seed"]): r for r in tables.read_csv(results_path)}
+    rows = []
+    for seed in range(config.seeds):
+        for name in ("original", "retrain", *config.run):
+            row = done.get((name, seed))
+            if row is None:
+                row = make_row(this, context, name, seed)
+                rows.append(row)
+                tables.write_csv(results_path, rows)
+                progress.say(progress_line(row, config.seeds))
+            else:
+                rows.append(row)
+    summary = tables.summarize(rows)
+    tables.write_csv(folder / "summary.csv", summary)
+    store.write_text(folder / "summary.md", tables.summary_markdown(summary))
+    figures.write_all(folder / "figures", rows, summary, context, this.evaluation)
+    tables.print_table(summary)
+    progress.say(f"Everything is in {folder}")
+    diverged = [f"{r['model']} (seed {r['seed']})" for r in rows if is_diverged(r)]
+    if diverged:
+        raise Diverged(
+            f"{', '.join(diverged)} diverged: the loss or a weight is not finite; lower "
+            "--config.methods.<method>.learning_rate (use another --workdir); "
+            "everything else is reported"
+        )
+    return summary
+
+
+def check(config) -> None:
+    if config.seeds < 1:
+        raise InputError(f"--seeds must be at least 1; it is {config.seeds}")
+    for name in config.run:
+        if name not in methods.METHODS:
+            raise InputError(
+                f"unknown method {name!r}: choose from {', '.join(methods.METHODS)}"
+            )
+    for name in ("epochs", "batch_size"):
+        if config.train[name] < 1:
+            raise InputError(f"train.{name} must be at least 1")
+    if config.train.schedule not in training.SCHEDULES:
+        raise InputError(
+            f"unknown train.schedule {config.train.schedule!r}: "
+            f"choose from {', '.join(training.SCHEDULES)}"
+        )
+
+
+def check_sizes(problem: Problem, config) -> None:
+    available = len(problem.retain)
+    if config.train.batch_size > available:
+        raise InputError(
+            f"train.batch_size is {config.train.batch_size}, but only {available} "
+            "examples are retained: lower --config.train.batch_size"
+        )
+
+
+def write_manifest(folder: Path, dataset, parts: Split, problem: Problem) -> None:
+    """Versions, device and hashes; from the run's first start, kept when it goes on."""
+    store.save_arrays(
+        folder / "split.npz",
+        {
+            "forget": parts.train[parts.forget],
+            "retain": parts.train[np.asarray(problem.retain)],
+            "validation": parts.validation,
+        },
+    )
+    path = folder / "manifest.json"
+    fingerprint = data.fingerprint(dataset)
+    if path.exists():
+        if store.read_json(path)["data"]["sha256"] != fingerprint:
+            raise InputError(
+                f"the data of {dataset.name} is not what {folder} was made from: "
+                "use another --workdir"
+            )
+        return
+    store.write_json(
+        path,
+        devices.describe()
+        | {
+            "git_revision": store.git_revision(),
+            "data": {
+                "name": dataset.name,
+                "sha256": fingerprint,
+                "train": len(parts.train),
+                "validation": len(parts.validation),
+                "test": len(dataset.test_labels),
+            },
+            "forget": {
+                "examples": len(parts.forget),
+                "classes": list(parts.classes),
+                "sha256": store.array_hash(parts.train[parts.forget].astype(np.int64)),
+            },
+        },
+    )
+
+
+def make_row(this: Run, context, name: str, seed: int) -> dict:
+    """Trains or unlearns one model of one seed and measures it."""
+    row = {"model": name, "seed": seed, "status": "ok"}
+    try:
+        variables, info = make_model(this, name, seed)
+    except Diverged as error:
+        if name in ("original", "retrain"):
+            raise
+        this.progress.say(str(error))
+        blank = dict.fromkeys(metrics.COLUMNS, math.nan)
+        return row | blank | error.timing | {"status": "diverged"}
+    this.progress.tick(f"seed {seed + 1}/{this.config.seeds}  {name}  measuring")
+    logits = evaluate(this, name, seed, variables)
+    measured = metrics.measure(
+        logits["train_logits"],
+        context.train_labels,
+        context.forget,
+        context.retain,
+        logits["test_logits"],
+        context.test_labels,
+        forget_classes=context.forget_classes,
+        attack_examples=this.config.attack_examples,
+    )
+    if this.problem.validation is not None:
+        labels = np.asarray(this.problem.validation.labels)
+        measured["validation_accuracy"] = metrics.accuracy(
+            logits["validation_logits"], labels
+        )
+    seconds = {key: info[key] for key in ("seconds", "compile_seconds")}
+    return row | measured | seconds
+
+
+def progress_line(row: dict, seeds: int) -> str:
+    if is_diverged(row):
+        return f"seed {row['seed'] + 1}/{seeds}  {row['model']:<16} diverged"
+    return (
+        f"seed {row['seed'] + 1}/{seeds}  {row['model']:<16}"
+        f" forget {row['forget_accuracy']:7.2%}"
+        f"  retain {row['retain_accuracy']:7.2%}  test {row['test_accuracy']:7.2%}"
+        f"  {row['seconds']:8.2f} s + {row['compile_seconds']:.1f} s compile"
+    )
+
+
+def is_diverged(row: dict) -> bool:
+    return row["status"] == "diverged"
+
+
+# Models
+
+
+def key_of(seed: int, name: str):
+    """A key of its own for each model of each seed, whatever else is run."""
+    return jax.random.fold_in(jax.random.key(seed), zlib.crc32(name.encode()))
+
+
+_executables = {}
+
+
+def compiled(fn, *args):
+    """`(executable, seconds spent compiling)`; compiles once for a function."""
+    started = time.perf_counter()
+    if fn not in _executables:
+        _executables[fn] = jax.jit(fn).lower(*args).compile()
+    return _executables[fn], time.perf_counter() - started
+
+
+def make_model(this: Run, name: str, seed: int):
+    """`(variables, info)`, from the checkpoint if there is one."""
+    final = this.checkpoints(name, seed) / "final"
+    if final.exists():
+        return store.load_checkpoint(final, template(this.problem))
+    make = train if name in ("original", "retrain") else unlearn
+    variables, info = make(this, name, seed)
+    store.save_checkpoint(final, variables, info)
+    store.delete(*(path for _, path in store.epoch_checkpoints(final.parent)))
+    return variables, info
+
+
+@functools.lru_cache(maxsize=1)
+def original(this: Run, seed: int):
+    return make_model(this, "original", seed)[0]
+
+
+@functools.lru_cache(maxsize=4)
+def withheld(this: Run, needs: tuple[str, ...]) -> Problem:
+    return problems.withhold(this.problem, needs)
+
+
+def template(problem: Problem):
+    """Shapes and dtypes of the model's variables."""
+    image = jax.ShapeDtypeStruct((1, *problem.image_shape), jnp.float32)
+    return jax.eval_shape(problem.model.init, jax.random.key(0), image)
+
+
+CHECKPOINT_SECONDS = 1.0
+"""Epochs shorter than this share a checkpoint: writing one takes about 0.05 s."""
+
+
+def train(this: Run, name: str, seed: int):
+    """Trains the original or the retrained model, a checkpoint an epoch."""
+    problem, indices = this.problem, jnp.arange(len(this.problem.labels))
+    if name == "retrain":
+        problem = withheld(this, methods.METHODS[name].needs)
+        indices = problem.retain
+    recipe = training.Recipe(**this.config.train)
+    begin, advance = train_functions(problem.model, recipe, len(indices))
+    key_init, key_fit = jax.random.split(key_of(seed, name))
+    keys = training.epoch_keys(key_fit, recipe.epochs)
+
+    begin, compile_begin = compiled(begin, key_init, problem)
+    state = begin(key_init, problem)
+    advance, compile_advance = compiled(advance, keys[0], state, problem, indices)
+    folder, seconds, done = this.checkpoints(name, seed), 0.0, 0
+    saved = store.epoch_checkpoints(folder)
+    if saved:
+        done, path = saved[-1]
+        state, info = store.load_checkpoint(path, state)
+        seconds = info["seconds"]
+    this.log.rewind(
+        lambda line: (line["stage"], line["seed"]) != (name, seed)
+        or line["epoch"] <= done
+    )
+    last_saved = time.perf_counter()
+    for number in range(done + 1, recipe.epochs + 1):
+        started = time.perf_counter()
+        state, loss = advance(keys[number - 1], state, problem, indices)
+        loss = float(loss)
+        took = time.perf_counter() - started
+        seconds += took
+        accuracy = validation_accuracy(this.problem, state.variables)
+        this.log.add(
+            stage=name,
+            seed=seed,
+            epoch=number,
+            loss=loss,
+            accuracy=accuracy,
+            seconds=took,
+        )
+        if not math.isfinite(loss):
+            raise Diverged(
+                f"{name} (seed {seed}) diverged in epoch {number}: the loss is "
+                f"{loss}; lower --config.train.learning_rate (and use another "
+                "--workdir)",
+            )
+        this.progress.tick(
+            f"seed {seed + 1}/{this.config.seeds}  {name}  epoch {number}/"
+            f"{recipe.epochs}  loss {loss:.4f}  accuracy {accuracy:.2%}  {took:.2f} s"
+        )
+        elapsed = time.perf_counter() - last_saved
+        if number < recipe.epochs and elapsed > CHECKPOINT_SECONDS:
+            path = folder / f"epoch_{number:04d}"
+            store.save_checkpoint(path, state, {"seconds": seconds})
+            store.delete(*(old for _, old in store.epoch_checkpoints(folder)[:-1]))
+            last_saved = time.perf_counter()
+    info = {"seconds": seconds, "compile_seconds": compile_begin + compile_advance}
+    return state.variables, info
+
+
+@functools.cache
+def train_functions(model, recipe: training.Recipe, examples: int):
+    """`begin(key, problem) -> state`, `advance(key, state, ...) -> (state, loss)`."""
+    optimizer = recipe.optimizer(examples)
+    objective = training.classification(model)
+
+    def begin(key, problem):
+        variables = model.init(key, problem.inputs(jnp.zeros(1, jnp.int32)))
+        return training.start(variables, optimizer)
+
+    def advance(key, state, problem, indices):
+        state, losses = training.shuffled_epoch(
+            key,
+            state,
+            problem,
+            indices,
+            objective,
+            optimizer,
+            batch_size=recipe.batch_size,
+        )
+        return state, losses.sum() * recipe.batch_size / examples
+
+    return begin, advance
+
+
+def validation_accuracy(problem: Problem, variables) -> float:
+    """On the validation set; without one, on the first 1,000 training examples."""
+    held_out = problem.validation or problem.replace(
+        images=problem.images[:1000], labels=problem.labels[:1000]
+    )
+    logits, _ = predict(held_out, variables)
+    return metrics.accuracy(logits, np.asarray(held_out.labels))
+
+
+def unlearn(this: Run, name: str, seed: int):
+    """Runs a method on the original; it sees what it declared to need, no more."""
+    method = methods.METHODS[name]
+    problem = withheld(this, method.needs)
+    variables = original(this, seed)
+    key = key_of(seed, name)
+    constants = tuple(this.config.methods[name].items())
+    execute, compile_seconds = compiled(method_function(name, constants), key, variables, problem)
+    this.progress.tick(f"seed {seed + 1}/{this.config.seeds}  {name}")
+    started = time.perf_counter()
+    variables, info = jax.block_until_ready(execute(key, variables, problem))
+    seconds = time.perf_counter() - started
+    timing = {"seconds": seconds, "compile_seconds": compile_seconds}
+    info = jax.tree.map(np.asarray, info)
+    this.log.rewind(lambda line: (line["stage"], line["seed"]) != (name, seed))
+    losses = info.get("loss", np.zeros((0, 1)))
+    for number, loss in enumerate(losses.mean(-1), 1):
+        this.log.add(
+            stage=name,
+            seed=seed,
+            epoch=number,
+            loss=float(loss),
+            accuracy=None,
+            seconds=seconds / len(losses),
+        )
+    if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(variables)):
+        raise Diverged(f"{name} (seed {seed}) diverged: weights are not finite", timing)
+    scalars = {k: v.item() for k, v in info.items() if v.ndim == 0}
+    return variables, timing | scalars
+
+
+@functools.cache
+def method_function(name: str, constants: tuple):
+    return functools.partial(methods.METHODS[name].fn, **dict(constants))
+
+
+# Evaluation
+
+
+def predict(problem: Problem, variables, *more_images) -> tuple[np.ndarray, float]:
+    """Logits of the problem's images and of any further uint8 images; seconds."""
+    execute, _ = compiled(
+        predict_function(problem.model, problem.images.shape, len(more_images)),
+        variables,
+        problem,
+        more_images,
+    )
+    started = time.perf_counter()
+    logits = np.asarray(execute(variables, problem, more_images))
+    return logits, time.perf_counter() - started
+
+
+@functools.cache
+def predict_function(model, shape, more: int):
+    del shape, more  # an executable for each
+
+    def predict_images(variables, problem, more_images):
+        images = jnp.concatenate([problem.images, *more_images])
+        return training.predict(model, variables, images, problem.mean, problem.std)
+
+    return predict_images
+
+
+def evaluate(this: Run, name: str, seed: int, variables) -> dict[str, np.ndarray]:
+    """Logits on training, test and validation set; kept in the run folder."""
+    problem, sets = this.problem, {"train_logits": len(this.problem.labels)}
+    more = [this.test_images]
+    sets["test_logits"] = len(this.test_images)
+    if problem.validation is not None:
+        more.append(problem.validation.images)
+        sets["validation_logits"] = len(problem.validation.images)
+    logits, _ = predict(problem, variables, *more)
+    ends = np.cumsum(list(sets.values()))[:-1]
+    arrays = dict(zip(sets, np.split(logits, ends), strict=True))
+    store.save_arrays(this.evaluation_path(name, seed), arrays)
+    return arrays

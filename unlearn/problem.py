@@ -1,0 +1,313 @@
+"""The unlearning problem: the data, what to forget, what to keep, and the model.
+
+A `Problem` is all that a method may see. Its arrays are leaves of a pytree and live on
+the device once; the rest is static. Other forget sets of the same size are other index
+arrays, so `jax.vmap` over `forget` and `retain` maps a method over splits.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from unlearn.errors import InputError
+
+Variables = dict[str, Any]
+"""`{"params": tree, "batch_stats": tree}`; the second only if the model has one."""
+
+
+class Model(NamedTuple):
+    """A classifier as two pure functions.
+
+    `unlearn.models.from_linen` makes one from a linen module; any pair that follows the
+    signatures below will do.
+    """
+
+    init: Callable[[jax.Array, jax.Array], Variables]
+    """`init(key, images[B, H, W, C]) -> variables`."""
+    apply: Callable[..., tuple[jax.Array, Variables]]
+    """`apply(variables, images, *, train=False, key=None) -> (logits[B, K], variables)`.
+
+    With `train=True` batch statistics are those of the batch and come back updated.
+    """
+
+
+class Batch(NamedTuple):
+    """Examples as a training step sees them."""
+
+    inputs: jax.Array  # float32[B, H, W, C], standardised (and augmented)
+    labels: jax.Array  # int32[B]
+    weights: jax.Array  # float32[B]: 1, or 0 for the filling of a ragged last batch
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=[
+        "images",
+        "labels",
+        "forget",
+        "retain",
+        "forget_classes",
+        "mean",
+        "std",
+        "validation",
+    ],
+    meta_fields=["model", "num_classes", "augment"],
+)
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """Training data, the forget and the retain set, and the model.
+
+    `forget` and `retain` are indices into `images`. What a method does not need is
+    `None` when the pipeline runs it (`withhold`). `forget_classes` holds the classes
+    that are to be forgotten as a whole; it is empty in random forgetting.
+    """
+
+    images: jax.Array | None  # uint8[N, H, W, C]
+    labels: jax.Array | None  # int32[N]
+    forget: jax.Array | None  # int32[F]
+    retain: jax.Array | None  # int32[R]
+    mean: jax.Array  # float32[C], in units of [0, 1]
+    std: jax.Array  # float32[C]
+    model: Model
+    num_classes: int
+    forget_classes: jax.Array | None = None  # int32[.]
+    augment: Callable[[jax.Array, jax.Array], jax.Array] | None = None
+    validation: "Problem | None" = None
+
+    def replace(self, **changes) -> "Problem":
+        return dataclasses.replace(self, **changes)
+
+    def inputs(self, indices: jax.Array) -> jax.Array:
+        """Standardised float32[B, H, W, C]: the one place where uint8 becomes float."""
+        return standardize(self.images[indices], self.mean, self.std)
+
+    def batch(self, indices, weights=None, *, key=None) -> Batch:
+        """The examples at `indices`; augmented if a key is given."""
+        inputs = self.inputs(indices)
+        if key is not None and self.augment is not None:
+            inputs = self.augment(key, inputs)
+        if weights is None:
+            weights = jnp.ones(indices.shape, jnp.float32)
+        return Batch(inputs, self.labels[indices], weights)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        return self.images.shape[1:]
+
+
+def standardize(images: jax.Array, mean: jax.Array, std: jax.Array) -> jax.Array:
+    """uint8[..., C] to float32[..., C] with the given mean and standard deviation."""
+    scale, shift = 1 / (255 * std), mean / std
+    return images.astype(jnp.float32) * scale - shift
+
+
+def make_problem(
+    images,
+    labels,
+    forget: Sequence[int],
+    model: Model,
+    *,
+    num_classes: int | None = None,
+    forget_classes: Sequence[int] = (),
+    mean=0.5,
+    std=0.5,
+    augment=None,
+    validation: tuple[Any, Any] | None = None,
+) -> Problem:
+    """Checks the arrays and puts them on the device.
+
+    Args:
+      images: uint8[N, H, W, C], the training set.
+      labels: int[N] in `[0, num_classes)`.
+      forget: indices of the forget set; the retain set is every other index.
+      model: a `Model`.
+      num_classes: default: the largest label plus one.
+      forget_classes: the classes that `forget` removes as a whole.
+      mean, std: per channel, in units of [0, 1].
+      augment: `(key, inputs) -> inputs` on standardised inputs.
+      validation: `(images, labels)` held out of training.
+
+    Raises:
+      InputError: wrong shapes or dtypes, labels out of range, an index out of range or
+        repeated, an empty forget or retain set.
+    """
+    images, labels = np.asarray(images), np.asarray(labels)
+    check_images(images, labels, "training")
+    num_classes = num_classes or int(labels.max()) + 1
+    if labels.min() < 0 or labels.max() >= num_classes:
+        raise InputError(
+            f"labels must lie in 0..{num_classes - 1}; "
+            f"they span {labels.min()}..{labels.max()}"
+        )
+    forget = check_forget_indices(forget, len(labels))
+    retain = np.setdiff1d(np.arange(len(labels), dtype=np.int32), forget)
+    channels = images.shape[-1]
+
+    def channelwise(values):
+        values = np.broadcast_to(np.asarray(values, np.float32), channels)
+        return jnp.asarray(values)
+
+    problem = Problem(
+        images=jnp.asarray(images),
+        labels=jnp.asarray(labels, jnp.int32),
+        forget=jnp.asarray(forget),
+        retain=jnp.asarray(retain),
+        forget_classes=jnp.asarray(forget_classes, jnp.int32),
+        mean=channelwise(mean),
+        std=channelwise(std),
+        model=model,
+        num_classes=num_classes,
+        augment=augment,
+    )
+    if validation is None:
+        return problem
+    held_out, held_out_labels = (np.asarray(x) for x in validation)
+    check_images(held_out, held_out_labels, "validation")
+    return problem.replace(
+        validation=problem.replace(
+            images=jnp.asarray(held_out),
+            labels=jnp.asarray(held_out_labels, jnp.int32),
+            forget=None,
+            retain=jnp.arange(len(held_out), dtype=jnp.int32),
+            augment=None,
+        )
+    )
+
+
+def check_images(images: np.ndarray, labels: np.ndarray, what: str) -> None:
+    if images.ndim != 4 or images.dtype != np.uint8:
+        raise InputError(
+            f"{what} images must be uint8[N, H, W, C]; "
+            f"these are {images.dtype}{list(images.shape)}"
+        )
+    if labels.shape != images.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
+        raise InputError(
+            f"{what} labels must be int[{len(images)}], one an image; "
+            f"these are {labels.dtype}{list(labels.shape)}"
+        )
+    if not len(images):
+        raise InputError(f"the {what} set is empty")
+
+
+def check_forget_indices(indices, size: int) -> np.ndarray:
+    """Sorted int32 indices of a forget set that leaves something to retain."""
+    indices = np.asarray(indices)
+    if indices.size == 0:
+        raise InputError("the forget set is empty: nothing to forget")
+    if indices.ndim != 1 or not np.issubdtype(indices.dtype, np.integer):
+        raise InputError("forget indices must be a flat list of whole numbers")
+    if indices.min() < 0 or indices.max() >= size:
+        outside = indices[(indices < 0) | (indices >= size)][0]
+        raise InputError(
+            f"forget index {outside} is out of range: "
+            f"the training set has indices 0..{size - 1}"
+        )
+    unique, counts = np.unique(indices, return_counts=True)
+    if len(unique) < len(indices):
+        repeated = unique[counts > 1][0]
+        raise InputError(
+            f"forget index {repeated} is repeated: give each index once"
+        )
+    if len(unique) == size:
+        raise InputError("the forget set is the whole training set: nothing to retain")
+    return unique.astype(np.int32)
+
+
+def forget_random(labels, *, fraction: float = 0.0, count: int = 0, seed: int = 0):
+    """Indices of a random forget set, by fraction of the training set or by count."""
+    size = len(labels)
+    if bool(fraction) == bool(count):
+        if not fraction:
+            raise InputError(
+                "the forget set is empty: give a fraction in (0, 1) or a count"
+            )
+        raise InputError("give the forget set by fraction or by count, not by both")
+    if fraction and not 0 < fraction < 1:
+        raise InputError(f"forget fraction must lie in (0, 1); it is {fraction}")
+    count = count or round(fraction * size)
+    if not 0 < count < size:
+        raise InputError(
+            f"the forget set must have 1..{size - 1} of the {size} training examples; "
+            f"it would have {count}"
+        )
+    chosen = np.random.default_rng(seed).choice(size, count, replace=False)
+    return np.sort(chosen).astype(np.int32)
+
+
+def forget_class(
+    labels,
+    classes: Sequence[int],
+    *,
+    num_classes: int,
+    fraction: float = 1.0,
+    seed: int = 0,
+):
+    """Indices of one or more classes, or of a random part of each of them."""
+    labels, classes = np.asarray(labels), list(classes)
+    for c in classes:
+        if not 0 <= c < num_classes:
+            raise InputError(
+                f"there is no class {c}: the classes are 0..{num_classes - 1}"
+            )
+        if not np.any(labels == c):
+            raise InputError(f"class {c} has no training example: nothing to forget")
+    if not 0 < fraction <= 1:
+        raise InputError(f"forget fraction must lie in (0, 1]; it is {fraction}")
+    rng = np.random.default_rng(seed)
+    parts = []
+    for c in sorted(set(classes)):
+        members = np.flatnonzero(labels == c)
+        if fraction < 1:
+            count = max(1, round(fraction * len(members)))
+            members = rng.choice(members, count, replace=False)
+        parts.append(members)
+    if not parts:
+        raise InputError("no class to forget was given")
+    return np.sort(np.concatenate(parts)).astype(np.int32)
+
+
+def read_indices(path: str | Path) -> np.ndarray:
+    """Forget indices from a file: `.npy`, or text with a whole number a line."""
+    path = Path(path)
+    try:
+        if path.suffix == ".npy":
+            return np.load(path)
+        return np.array([int(word) for word in path.read_text().split()], np.int64)
+    except OSError as error:
+        raise InputError(
+            f"cannot read forget indices from {path}: {error.strerror or error}"
+        ) from error
+    except ValueError as error:
+        raise InputError(
+            f"{path} is not a list of whole numbers, one a line: {error}"
+        ) from error
+
+
+def withhold(problem: Problem, needs: Sequence[str]) -> Problem:
+    """A problem with only what `needs` names; everything else is gone, not hidden.
+
+    `needs` may name `forget`, `retain`, `forget_classes` and `validation`. With only
+    one of the two sets, the images and labels are cut down to that set.
+    """
+    changes = {}
+    if "validation" not in needs:
+        changes["validation"] = None
+    if "forget_classes" not in needs:
+        changes["forget_classes"] = None
+    kept = [name for name in ("forget", "retain") if name in needs]
+    if len(kept) < 2:
+        changes |= {"forget": None, "retain": None, "images": None, "labels": None}
+    if len(kept) == 1:
+        indices = getattr(problem, kept[0])
+        changes |= {
+            "images": problem.images[indices],
+            "labels": problem.labels[indices],
+            kept[0]: jnp.arange(len(indices), dtype=jnp.int32),
+        }
+    return problem.replace(**changes)

@@ -1,0 +1,1 @@
+"""Tables and figures of a run, made from its results and its models' logits."""

@@ -1,0 +1,346 @@
+"""The one training loop: batches, step, epoch, fit.
+
+An *objective* is `(variables, batch, key) -> (loss, variables)`: a scalar to minimise
+over `variables["params"]` and the variables with their batch statistics updated. All
+functions are pure: they jit, and they vmap over keys, variables, indices and floats.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from unlearn.problem import Model, Problem, Variables, standardize
+
+Objective = Callable[[Variables, Any, jax.Array], tuple[jax.Array, Variables]]
+
+
+class State(NamedTuple):
+    variables: Variables
+    opt_state: optax.OptState
+
+
+class Rows(NamedTuple):
+    """Index batches: what `epoch` scans over."""
+
+    indices: jax.Array  # int32[S, B]
+    weights: jax.Array  # float32[S, B]
+
+
+# Batches
+
+
+def batch_shape(size: int, batch_size: int) -> tuple[int, int]:
+    """(steps, batch size) of a pass over `size` examples."""
+    batch_size = min(batch_size, size)
+    return -(-size // batch_size), batch_size
+
+
+def shuffle(key, indices: jax.Array, batch_size: int, steps: int | None = None) -> Rows:
+    """Random batches of `indices`.
+
+    By default one pass: every example exactly once. A ragged last batch is filled from
+    the head of the same permutation (so that batch statistics come from real examples)
+    and the filling has weight 0. With `steps`, passes follow each other, each in a
+    fresh order, until there are that many full batches.
+    """
+    size = len(indices)
+    passes, (rounds, batch_size) = 1, batch_shape(size, batch_size)
+    if steps is not None:
+        rounds, passes = steps, -(-steps * batch_size // size)
+    keys = jax.random.split(key, passes)
+    orders = jax.vmap(jax.random.permutation, (0, None))(keys, indices).reshape(-1)
+    total = rounds * batch_size
+    order = jnp.concatenate([orders, orders[: max(0, total - len(orders))]])[:total]
+    weights = (jnp.arange(total) < len(orders)).astype(jnp.float32)
+    return Rows(
+        order.reshape(rounds, batch_size), weights.reshape(rounds, batch_size)
+    )
+
+
+def in_order(indices: jax.Array, batch_size: int) -> Rows:
+    """Every example once, in the order given."""
+    steps, batch_size = batch_shape(len(indices), batch_size)
+    fill = steps * batch_size - len(indices)
+    order = jnp.concatenate([indices, jnp.broadcast_to(indices[:1], (fill,))])
+    weights = (jnp.arange(steps * batch_size) < len(indices)).astype(jnp.float32)
+    return Rows(order.reshape(steps, batch_size), weights.reshape(steps, batch_size))
+
+
+# Losses
+
+
+def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """Per-example cross-entropy in nats: float32[B]."""
+    return optax.softmax_cross_entropy_with_integer_labels(
+        logits.astype(jnp.float32), labels
+    )
+
+
+def kl_divergence(teacher: jax.Array, student: jax.Array, temperature=1.0) -> jax.Array:
+    """Per-example T^2 KL(teacher || student) of two logits, in nats: float32[B]."""
+    log_p = jax.nn.log_softmax(teacher.astype(jnp.float32) / temperature)
+    log_q = jax.nn.log_softmax(student.astype(jnp.float32) / temperature)
+    return temperature**2 * jnp.sum(jnp.exp(log_p) * (log_p - log_q), axis=-1)
+
+
+def classification(model: Model, *, train: bool = True) -> Objective:
+    """Weighted mean cross-entropy of a batch; `train` as in `Model.apply`."""
+
+    def objective(variables, batch, key):
+        logits, variables = model.apply(variables, batch.inputs, train=train, key=key)
+        loss = jnp.mean(batch.weights * cross_entropy(logits, batch.labels))
+        return loss, variables
+
+    return objective
+
+
+# Optimizers
+
+
+def sgd(learning_rate, *, momentum=0.9, weight_decay=0.0):
+    """SGD with momentum and decoupled weight decay on kernels (Loshchilov & Hutter).
+
+    `learning_rate` is a number or a schedule; all floats may be traced.
+    """
+    return optax.chain(
+        optax.trace(momentum),
+        optax.add_decayed_weights(weight_decay, mask=_is_kernel),
+        optax.scale_by_learning_rate(learning_rate),
+    )
+
+
+def adam(learning_rate, *, weight_decay=0.0):
+    """Adam with decoupled weight decay on kernels."""
+    return optax.chain(
+        optax.scale_by_adam(),
+        optax.add_decayed_weights(weight_decay, mask=_is_kernel),
+        optax.scale_by_learning_rate(learning_rate),
+    )
+
+
+def _is_kernel(params):
+    return jax.tree.map(lambda p: p.ndim > 1, params)
+
+
+SCHEDULES = ("constant", "cosine", "step")
+
+
+def schedule(kind: str, learning_rate, steps: int, warmup: int = 0):
+    """A learning rate by step: linear warm-up to the peak, then by `kind`.
+
+    `constant`; `cosine` to 0 at `steps`; `step`: a tenth after 1/2 and again after 3/4
+    of the steps (182 epochs with milestones 91 and 136 in the literature).
+    """
+    if kind == "cosine":
+        after = optax.cosine_decay_schedule(learning_rate, max(1, steps - warmup))
+    elif kind == "step":
+        milestones = {steps // 2 - warmup: 0.1, 3 * steps // 4 - warmup: 0.1}
+        after = optax.piecewise_constant_schedule(learning_rate, milestones)
+    elif kind == "constant":
+        after = optax.constant_schedule(learning_rate)
+    else:
+        raise ValueError(f"unknown schedule {kind!r}: constant, cosine or step")
+    if not warmup:
+        return after
+
+    def rise(step):
+        return learning_rate * (step + 1) / warmup
+
+    return optax.join_schedules([rise, after], [warmup])
+
+
+# Steps
+
+
+def descend(
+    objective: Objective, optimizer, state: State, batch, key, trainable=None
+) -> tuple[State, jax.Array]:
+    """One gradient step.
+
+    `trainable` is a tree of booleans like the parameters (scalars or full masks); where
+    it is false, weights keep their bits whatever momentum and weight decay say.
+    """
+    params = state.variables["params"]
+
+    def loss_fn(params):
+        return objective({**state.variables, "params": params}, batch, key)
+
+    (loss, variables), gradient = jax.value_and_grad(loss_fn, has_aux=True)(params)
+    updates, opt_state = optimizer.update(gradient, state.opt_state, params)
+    moved = optax.apply_updates(params, updates)
+    if trainable is not None:
+        moved = jax.tree.map(jnp.where, trainable, moved, params)
+    return State({**variables, "params": moved}, opt_state), loss
+
+
+def epoch(
+    key, state: State, problem: Problem, rows, objective, optimizer, *, trainable=None
+) -> tuple[State, jax.Array]:
+    """Steps over the leading axis of `rows`; returns the state and float32[S] losses.
+
+    `rows` is a `Rows` or a tuple of them of equal length; the objective then gets a
+    `Batch` or a tuple of them.
+    """
+
+    def step(state, scanned):
+        number, rows = scanned
+        key_model, key_augment = jax.random.split(jax.random.fold_in(key, number))
+        if isinstance(rows, Rows):
+            batch = problem.batch(*rows, key=key_augment)
+        else:
+            keys = jax.random.split(key_augment, len(rows))
+            batch = tuple(
+                problem.batch(*r, key=k) for r, k in zip(rows, keys, strict=True)
+            )
+        return descend(objective, optimizer, state, batch, key_model, trainable)
+
+    steps = len(jax.tree.leaves(rows)[0])
+    return jax.lax.scan(step, state, (jnp.arange(steps), rows))
+
+
+def shuffled_epoch(
+    key, state, problem, indices, objective, optimizer, *, batch_size, trainable=None
+) -> tuple[State, jax.Array]:
+    """One pass over `indices` in a fresh order."""
+    key_order, key_steps = jax.random.split(key)
+    rows = shuffle(key_order, indices, batch_size)
+    return epoch(
+        key_steps, state, problem, rows, objective, optimizer, trainable=trainable
+    )
+
+
+def start(variables: Variables, optimizer) -> State:
+    return State(variables, optimizer.init(variables["params"]))
+
+
+def epoch_keys(key, epochs: int) -> jax.Array:
+    """Key e depends on `key` and e alone, so a resumed run draws the same numbers."""
+    return jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(epochs))
+
+
+def fit(
+    key,
+    variables: Variables,
+    problem: Problem,
+    indices,
+    objective: Objective,
+    optimizer,
+    *,
+    epochs: int,
+    batch_size: int,
+    trainable=None,
+) -> tuple[Variables, jax.Array]:
+    """Minimises `objective` over `epochs` shuffled passes; float32[E, S] losses."""
+
+    def one(state, key):
+        return shuffled_epoch(
+            key,
+            state,
+            problem,
+            indices,
+            objective,
+            optimizer,
+            batch_size=batch_size,
+            trainable=trainable,
+        )
+
+    state = start(variables, optimizer)
+    state, losses = jax.lax.scan(one, state, epoch_keys(key, epochs))
+    return state.variables, losses
+
+
+# The recipe that original and retrain share
+
+
+class Recipe(NamedTuple):
+    """How a model is trained from scratch; the floats may be traced."""
+
+    epochs: int = 30
+    batch_size: int = 128
+    learning_rate: float = 0.1  # the peak
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    warmup_epochs: int = 1
+    schedule: str = "cosine"
+
+    def optimizer(self, examples: int):
+        """For a training set of that many examples."""
+        steps, _ = batch_shape(examples, self.batch_size)
+        rate = schedule(
+            self.schedule,
+            self.learning_rate,
+            self.epochs * steps,
+            self.warmup_epochs * steps,
+        )
+        return sgd(rate, momentum=self.momentum, weight_decay=self.weight_decay)
+
+
+def train(key, problem: Problem, indices, recipe: Recipe):
+    """A model trained from scratch on `indices`: `(variables, losses[E, S])`."""
+    key_init, key_fit = jax.random.split(key)
+    variables = problem.model.init(key_init, problem.inputs(indices[:1]))
+    return fit(
+        key_fit,
+        variables,
+        problem,
+        indices,
+        classification(problem.model),
+        recipe.optimizer(len(indices)),
+        epochs=recipe.epochs,
+        batch_size=recipe.batch_size,
+    )
+
+
+# Passes that change nothing
+
+
+def predict(
+    model: Model, variables: Variables, images, mean, std, batch_size: int = 500
+) -> jax.Array:
+    """Logits float32[N, K] of uint8[N, H, W, C] images, in evaluation mode."""
+    size = len(images)
+    steps, batch_size = batch_shape(size, batch_size)
+    fill = [(0, steps * batch_size - size)] + [(0, 0)] * (images.ndim - 1)
+    chunks = jnp.pad(images, fill).reshape(steps, batch_size, *images.shape[1:])
+
+    def one(chunk):
+        return model.apply(variables, standardize(chunk, mean, std))[0]
+
+    logits = jax.lax.map(one, chunks)
+    return logits.reshape(steps * batch_size, -1)[:size].astype(jnp.float32)
+
+
+def predict_set(problem: Problem, variables: Variables, indices, batch_size=500):
+    """Logits float32[len(indices), K] of examples of the problem."""
+    return predict(
+        problem.model,
+        variables,
+        problem.images[indices],
+        problem.mean,
+        problem.std,
+        batch_size,
+    )
+
+
+def mean_gradient(objective, variables: Variables, problem, indices, batch_size=256):
+    """Gradient of the mean objective over `indices`; each example weighs the same.
+
+    The objective must be a weighted mean over its batch.
+    """
+    rows = in_order(indices, batch_size)
+
+    def loss_fn(params, batch, key):
+        return objective({**variables, "params": params}, batch, key)[0]
+
+    def add(total, row):
+        batch = problem.batch(*row)
+        gradient = jax.grad(loss_fn)(variables["params"], batch, None)
+        return jax.tree.map(jnp.add, total, gradient), None
+
+    zeros = jax.tree.map(jnp.zeros_like, variables["params"])
+    total, _ = jax.lax.scan(add, zeros, rows)
+    scale = rows.indices.shape[1] / len(indices)
+    return jax.tree.map(lambda g: g * scale, total)
