@@ -56,13 +56,15 @@ def conv_loss(conv, strides, padding):
     ],
 )
 def test_conv_equals_lax(images, kernel, strides, padding):
-    arguments = normal(0, *images), normal(1, *kernel)
-    results = []
-    for conv in (conv_general_dilated, lax.conv_general_dilated):
-        loss = conv_loss(conv, strides, padding)
-        gradient = jax.jit(jax.value_and_grad(loss, argnums=(0, 1), has_aux=True))
-        results.append(gradient(*arguments))
-    close(*results)
+    def gradients(*arguments):
+        return [
+            jax.value_and_grad(
+                conv_loss(conv, strides, padding), argnums=(0, 1), has_aux=True
+            )(*arguments)
+            for conv in (conv_general_dilated, lax.conv_general_dilated)
+        ]
+
+    close(*jax.jit(gradients)(normal(0, *images), normal(1, *kernel)))
 
 
 @pytest.mark.parametrize("strides", [(1, 1), (2, 2)])
@@ -74,8 +76,10 @@ def test_conv_jvp_of_gradient_and_vmap(strides):
     for conv in (conv_general_dilated, lax.conv_general_dilated):
         loss = conv_loss(conv, strides, "SAME")
         gradient = jax.grad(lambda *a, loss=loss: loss(*a)[0], argnums=(0, 1))
-        curvature = jax.jvp(gradient, arguments, directions)
-        many = jax.vmap(gradient, (None, 0))(arguments[0], models)
+        curvature = jax.jit(lambda a, d, f=gradient: jax.jvp(f, a, d))(
+            arguments, directions
+        )
+        many = jax.jit(jax.vmap(gradient, (None, 0)))(arguments[0], models)
         results.append((curvature, many))
     close(*results)
 
@@ -202,7 +206,7 @@ def test_batch_norm_equals_flax(train, backend, monkeypatch):
             return jnp.sum(jnp.sin(out)) + sum(jax.tree.leaves(terms)), (out, state)
 
         value = jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)
-        return value(variables["params"], images)
+        return jax.jit(value)(variables["params"], images)
 
     close(
         gradients(lambda v, x: fast.apply(v, x, train=train, mutable=["batch_stats"])),
@@ -223,5 +227,9 @@ def test_batch_norm_curvature_equals_flax():
             out, _ = layer.apply(variables, images, mutable=["batch_stats"], **mode)
             return jnp.sum(jnp.sin(out) ** 3)
 
-        products.append(jax.jvp(jax.grad(loss), (images,), (direction,))[1])
+        products.append(
+            jax.jit(lambda x, d, f=jax.grad(loss): jax.jvp(f, (x,), (d,))[1])(
+                images, direction
+            )
+        )
     close(*products)

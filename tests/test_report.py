@@ -424,6 +424,14 @@ def test_per_class_draws_the_means():
     assert names == ["class 0", "class 1\n(forgotten)", "class 2"]
 
 
+def test_per_class_of_equal_seeds_whose_mean_rounds_up():
+    equal = np.full((6, 3), 0.95)
+    equal[:, 1] = 0.1 + 0.2
+    assert (equal.mean(axis=0) > equal.max(axis=0)).any()
+    equal[0, 2] = 0.5
+    figures.per_class({"original": equal, "retrain": equal}, make_context(3))
+
+
 def test_loss_histograms_count_every_example_in_the_same_bins():
     rng = np.random.default_rng(0)
     sets = {"forget": 30, "retain": 200, "test": 50}
@@ -437,6 +445,23 @@ def test_loss_histograms_count_every_example_in_the_same_bins():
     for values, edges, _ in stairs:
         assert values.sum() == pytest.approx(100)
         np.testing.assert_array_equal(edges, stairs[0][1])
+
+
+@pytest.mark.parametrize("classes", [3, 10, 12])
+def test_long_names_of_classes_are_not_cut_off(classes):
+    names = tuple(f"a rather long name {i}" for i in range(classes))
+    context = make_context(classes, forgotten=(1,))._replace(class_names=names)
+    counts = np.eye(classes, dtype=int) * 7
+    accuracies = np.full((2, classes), 0.5)
+    models = ("original", "retrain", "scrub")
+    for figure in (
+        figures.confusion(dict.fromkeys(models, counts), context),
+        figures.per_class(dict.fromkeys(models, accuracies), context),
+    ):
+        figure.canvas.draw()
+        box, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
+        assert min(box.x0, box.y0) >= -0.02
+        assert box.x1 <= width + 0.02 and box.y1 <= height + 0.02
 
 
 @pytest.mark.parametrize("count", [8, 20])

@@ -11,8 +11,8 @@ import jax
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 CACHE = "~/.cache/unlearn/xla"
 
-# The CPU backend of some jaxlib versions hands convolutions one by one to a library that
-# is up to three times slower at our kernel gradients than XLA's own convolution.
+# The CPU backend of some jaxlib versions hands convolutions one by one to a library
+# that is up to three times slower at our kernel gradients than XLA itself.
 FLAG, VALUE = "xla_cpu_experimental_ynn_fusion_type", "individual_convolution"
 
 

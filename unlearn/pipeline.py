@@ -380,11 +380,15 @@ _executables = {}
 
 
 def compiled(fn, *args):
-    """`(executable, seconds spent compiling)`; compiles once for a function."""
+    """`(executable, seconds spent compiling)`: 0 if done before for such arguments."""
     started = time.perf_counter()
-    if fn not in _executables:
-        _executables[fn] = jax.jit(fn).lower(*args).compile()
-    return _executables[fn], time.perf_counter() - started
+    leaves, structure = jax.tree.flatten(args)
+    signature = fn, structure, tuple(jax.typeof(leaf) for leaf in leaves)
+    if signature in _executables:
+        return _executables[signature], 0.0
+    executable = jax.jit(fn).lower(*args).compile()
+    _executables[signature] = executable
+    return executable, time.perf_counter() - started
 
 
 def make_model(this: Run, name: str, seed: int):
@@ -509,7 +513,7 @@ def validation_accuracy(problem: Problem, variables) -> float:
     held_out = problem.validation or problem.replace(
         images=problem.images[:1000], labels=problem.labels[:1000]
     )
-    logits, _ = predict(held_out, variables)
+    logits = predict(held_out, variables)
     return metrics.accuracy(logits, np.asarray(held_out.labels))
 
 
@@ -552,28 +556,18 @@ def method_function(name: str, constants: tuple):
 # Evaluation
 
 
-def predict(problem: Problem, variables, *more_images) -> tuple[np.ndarray, float]:
-    """Logits of the problem's images and of any further uint8 images; seconds."""
-    execute, _ = compiled(
-        predict_function(problem.model, problem.images.shape, len(more_images)),
-        variables,
-        problem,
-        more_images,
+def predict(problem: Problem, variables, *more_images) -> np.ndarray:
+    """Logits of the problem's images and of any further uint8 images."""
+    args = variables, problem, more_images
+    execute, _ = compiled(predict_images, *args)
+    return np.asarray(execute(*args))
+
+
+def predict_images(variables, problem: Problem, more_images):
+    images = jnp.concatenate([problem.images, *more_images])
+    return training.predict(
+        problem.model, variables, images, problem.mean, problem.std
     )
-    started = time.perf_counter()
-    logits = np.asarray(execute(variables, problem, more_images))
-    return logits, time.perf_counter() - started
-
-
-@functools.cache
-def predict_function(model, shape, more: int):
-    del shape, more  # an executable for each
-
-    def predict_images(variables, problem, more_images):
-        images = jnp.concatenate([problem.images, *more_images])
-        return training.predict(model, variables, images, problem.mean, problem.std)
-
-    return predict_images
 
 
 def evaluate(this: Run, name: str, seed: int, variables) -> dict[str, np.ndarray]:
@@ -584,7 +578,7 @@ def evaluate(this: Run, name: str, seed: int, variables) -> dict[str, np.ndarray
     if problem.validation is not None:
         more.append(problem.validation.images)
         sets["validation_logits"] = len(problem.validation.images)
-    logits, _ = predict(problem, variables, *more)
+    logits = predict(problem, variables, *more)
     ends = np.cumsum(list(sets.values()))[:-1]
     arrays = dict(zip(sets, np.split(logits, ends), strict=True))
     store.save_arrays(this.evaluation_path(name, seed), arrays)

@@ -8,7 +8,7 @@ from unlearn.data.dataset import Dataset, make_dataset
 from unlearn.errors import InputError
 
 FORM = "synthetic:28x28x1,classes=10,train=1000,test=200,seed=0"
-HARD = 0.05  # share of examples that are nearly half another class
+HARD = 0.1  # share of examples that are nearly half another class
 
 
 def synthetic(name: str, options: str = "") -> Dataset:
@@ -86,6 +86,6 @@ def _examples(random, patterns, shape, count):
         if blend[i]:
             image = image + blend[i] * patterns[others[i]][window]
         noise = np.frombuffer(random.bytes(image.size), np.uint8).reshape(image.shape)
-        image = 128 + contrast[i] * 180 * (image - 0.5) + 0.4 * (noise - 127.5)
+        image = 128 + contrast[i] * 180 * (image - 0.5) + 0.3 * (noise - 127.5)
         images[i] = np.clip(image, 0, 255)
     return images, labels.astype(np.int32)

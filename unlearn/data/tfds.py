@@ -91,6 +91,12 @@ def read(name: str, folder: Path, image_size: tuple[int, int] | None) -> Dataset
     tfds = _import()
     with _damage_as_input_error(name, folder):
         builder = tfds.builder_from_directory(folder)
+    file_format = builder.info.file_format.value
+    if file_format != "array_record":
+        raise InputError(
+            f"{name}: {folder} is in {file_format} format, which needs TensorFlow; use "
+            "another data_dir to have it prepared as array_record"
+        )
     image_key, label_key = _keys(name, tfds, builder.info)
     class_names = builder.info.features[label_key].names
     splits = []
@@ -133,11 +139,6 @@ def _keys(name, tfds, info):
             f"{name}: its images are {image.np_dtype} with {image.shape[-1]} channels; "
             "only uint8 with 1, 3 or 4 can be used"
         )
-    if info.file_format.value != "array_record":
-        raise InputError(
-            f"{name}: prepared as {info.file_format.value}, which needs TensorFlow; "
-            "use another data_dir to have it prepared as array_record"
-        )
     return keys
 
 
@@ -178,10 +179,19 @@ def _read_split(name, tfds, builder, split, image_key, label_key, image_size):
 def prepare(name: str, root: Path) -> Path:
     """Downloads a set and prepares it in `root`; returns the prepared folder."""
     tfds = _import()
+    base = NAME.fullmatch(name).group("base")
+    try:
+        configs = tfds.builder_cls(base).builder_configs
+    except Exception as error:
+        raise _unknown(name, root) from error
     try:
         builder = tfds.builder(name, data_dir=root)
-    except Exception as error:  # an unknown set, configuration or version
-        raise _unknown(name, root, error) from error
+    except Exception as error:  # an unknown configuration or version
+        known = f"; configurations: {', '.join(configs)}" if configs else ""
+        raise InputError(
+            f"cannot use data set {name}: {first_line(error)}{known}"
+        ) from error
+    _keys(name, tfds, builder.info)
     url = next(iter(_missing_downloads(builder, root)), None)
     if url and not _answers(url):
         raise InputError(
@@ -214,7 +224,7 @@ def _import():
         ) from error
 
 
-def _unknown(name, root, error=None):
+def _unknown(name, root):
     """What to say of a name that is no data set; the nearest names without imports."""
     names = {name.partition(":")[0] for name in OWN_NAMES}
     spec = importlib.util.find_spec("tensorflow_datasets")
@@ -227,8 +237,6 @@ def _unknown(name, root, error=None):
     base = re.split("[/:]", name)[0]
     if Path(name).expanduser().exists():
         advice = f"for a path write folder:{name} or npz:{name}"
-    elif base in names and error is not None:
-        advice = first_line(error)
     else:
         near = difflib.get_close_matches(base, names, n=3)
         advice = (

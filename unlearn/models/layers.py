@@ -17,7 +17,6 @@ import numpy as np
 from jax import lax
 
 PLAIN = ("NHWC", "HWIO", "NHWC")
-BATCH_CHUNK = 16  # images whose patches fit the cache
 
 
 def conv_general_dilated(
@@ -106,16 +105,15 @@ def _conv_forward(images, kernel, strides, padding, precision):
 def _conv_backward(strides, padding, precision, saved, gradient):
     images, kernel = saved
     if strides == (1, 1):
-        image_gradient = _image_gradient(gradient, kernel, padding, precision)
-        kernel_gradient = _kernel_gradient(images, gradient, padding, precision)
-    else:
-        image_gradient = _strided_image_gradient(
-            gradient, kernel, images.shape, strides, padding, precision
+        full = [
+            (size - 1 - low, size - 1 - high)
+            for size, (low, high) in zip(kernel.shape[:2], padding, strict=True)
+        ]
+        return (
+            _image_gradient(gradient, kernel, full, precision),
+            _kernel_gradient(images, gradient, padding, precision),
         )
-        kernel_gradient = _strided_kernel_gradient(
-            images, gradient, kernel.shape, strides, padding, precision
-        )
-    return image_gradient, kernel_gradient
+    return _strided_gradients(images, kernel, gradient, strides, padding, precision)
 
 
 _conv.defvjp(_conv_forward, _conv_backward)
@@ -123,61 +121,59 @@ _conv.defvjp(_conv_forward, _conv_backward)
 
 def _image_gradient(gradient, kernel, padding, precision):
     """The output gradient convolved with the flipped, channel-transposed kernel."""
-    full = [
-        (size - 1 - low, size - 1 - high)
-        for size, (low, high) in zip(kernel.shape[:2], padding, strict=True)
-    ]
     kernel = jnp.flip(kernel, (0, 1)).transpose(0, 1, 3, 2)
-    return _plain_conv(gradient, kernel, (1, 1), full, precision)
+    return _plain_conv(gradient, kernel, (1, 1), padding, precision)
 
 
 def _kernel_gradient(images, gradient, padding, precision):
     """The images convolved with the output gradient, batch and channels swapped."""
     images, gradient = images.transpose(3, 1, 2, 0), gradient.transpose(1, 2, 0, 3)
-    return _plain_conv(images, gradient, (1, 1), padding, precision).transpose(
-        1, 2, 0, 3
-    )
+    kernel = _plain_conv(images, gradient, (1, 1), padding, precision)
+    return kernel.transpose(1, 2, 0, 3)
 
 
-def _strided_image_gradient(gradient, kernel, shape, strides, padding, precision):
-    """A matrix product for each kernel position, spread over the image and summed."""
-    zero = jnp.zeros((), gradient.dtype)
-    total = 0
-    for i, j in np.ndindex(*kernel.shape[:2]):
-        part = jnp.matmul(gradient, kernel[i, j].T, precision=precision)
-        spread = [(0, 0, 0)]
-        for axis, offset in enumerate((i, j)):
-            stride, (low, _) = strides[axis], padding[axis]
-            covered = (gradient.shape[1 + axis] - 1) * stride + 1
-            start = offset - low
-            spread.append((start, shape[1 + axis] - start - covered, stride - 1))
-        total += lax.pad(part, zero, [*spread, (0, 0, 0)])
-    return total
-
-
-def _strided_kernel_gradient(images, gradient, shape, strides, padding, precision):
-    """Patches transposed times the output gradient, a few images at a time."""
+def _strided_gradients(images, kernel, gradient, strides, padding, precision):
+    """A strided convolution is a sum of plain ones: every `stride`-th row and column of
+    the images with every `stride`-th of the kernel, for each offset."""
+    (height, width), (rows, columns) = images.shape[1:3], gradient.shape[1:3]
     images = jnp.pad(images, ((0, 0), *padding, (0, 0)))
-    rows, columns = gradient.shape[1:3]
-
-    def part(images, gradient):
-        patches = [
-            images[:, i:, j:][:, :: strides[0], :: strides[1]][:, :rows, :columns]
-            for i, j in np.ndindex(*shape[:2])
-        ]
-        patches = jnp.concatenate(patches, axis=-1)
-        return jnp.matmul(
-            patches.reshape(-1, patches.shape[-1]).T,
-            gradient.reshape(-1, gradient.shape[-1]),
-            precision=precision,
-        )
-
-    count = len(images)
-    total = sum(
-        part(images[start : start + BATCH_CHUNK], gradient[start : start + BATCH_CHUNK])
-        for start in range(0, count, BATCH_CHUNK)
+    tall, wide = (
+        -(-size // s) for size, s in zip(images.shape[1:3], strides, strict=True)
     )
-    return total.reshape(shape)
+    empty = jnp.zeros((len(images), tall, wide, images.shape[3]), images.dtype)
+    kernel_gradient = jnp.zeros_like(kernel)
+    image_gradients = []
+    for i, j in np.ndindex(*strides):
+        part = kernel[i :: strides[0], j :: strides[1]]
+        if not part.size:
+            image_gradients.append(empty)
+            continue
+        h, w = part.shape[0] - 1, part.shape[1] - 1
+        full = ((h, tall - rows), (w, wide - columns))
+        image_gradients.append(_image_gradient(gradient, part, full, precision))
+        corner = images[:, i :: strides[0], j :: strides[1]]
+        corner = corner[:, : rows + h, : columns + w]
+        kernel_gradient = kernel_gradient.at[i :: strides[0], j :: strides[1]].set(
+            _kernel_gradient(corner, gradient, ((0, 0), (0, 0)), precision)
+        )
+    image_gradient = _interleave(image_gradients, strides)
+    (top, _), (left, _) = padding
+    return (
+        image_gradient[:, top : top + height, left : left + width],
+        kernel_gradient,
+    )
+
+
+def _interleave(parts, strides):
+    """`parts[i * strides[1] + j]` on rows `i::strides[0]`, columns `j::strides[1]`."""
+    batch, tall, wide, channels = parts[0].shape
+    across = strides[1]
+    lines = [
+        jnp.stack(parts[start : start + across], 3)
+        for start in range(0, len(parts), across)
+    ]
+    whole = jnp.stack(lines, 2)  # [B, tall, stride, wide, stride, C]
+    return whole.reshape(batch, tall * strides[0], wide * strides[1], channels)
 
 
 Conv = functools.partial(nn.Conv, conv_general_dilated=conv_general_dilated)
@@ -199,7 +195,7 @@ def _max_pool_forward(images):
 
 def _max_pool_backward(saved, gradient):
     images, pooled = saved
-    batch, rows, columns, channels = pooled.shape
+    rows, columns = pooled.shape[1:3]
     taken = jnp.zeros(pooled.shape, bool)
     parts = []
     for i, j in ((0, 0), (0, 1), (1, 0), (1, 1)):
@@ -207,9 +203,7 @@ def _max_pool_backward(saved, gradient):
         chosen = (corner == pooled) & ~taken
         taken |= chosen
         parts.append(jnp.where(chosen, gradient, 0))
-    upper, lower = jnp.stack(parts[:2], 3), jnp.stack(parts[2:], 3)
-    spread = jnp.stack([upper, lower], 2)  # [B, rows, 2, columns, 2, C]
-    spread = spread.reshape(batch, 2 * rows, 2 * columns, channels)
+    spread = _interleave(parts, (2, 2))
     odd_rows, odd_columns = images.shape[1] % 2, images.shape[2] % 2
     return (jnp.pad(spread, ((0, 0), (0, odd_rows), (0, odd_columns), (0, 0))),)
 

@@ -223,11 +223,13 @@ def per_class(accuracies: Mapping[str, np.ndarray], context: Context):
         top = 100 * np.max(accuracies[model], axis=0)[classes]
         bottom = 100 * np.min(accuracies[model], axis=0)[classes]
         middle = mean[classes]
+        # A mean can round to just above the largest value.
+        whiskers = np.maximum([middle - bottom, top - middle], 0)
         panel.bar(
             at,
             middle,
             width * 0.94,
-            yerr=[middle - bottom, top - middle] if (top > bottom).any() else None,
+            yerr=whiskers if (top > bottom).any() else None,
             label=model,
             color=colours[model],
             error_kw={"elinewidth": 0.9, "capsize": 2, "ecolor": "0.55"},
@@ -317,7 +319,8 @@ def confusion(counts: Mapping[str, np.ndarray], context: Context):
     numbers = classes <= 12
     named = classes <= MOST_CLASSES
     side = max(3.4, 0.42 * classes) if numbers else 4.4
-    figure = _figure(side * len(counts) + 1.0, side + 1.0)
+    room = 0.07 * max(map(len, context.class_names)) if named else 0
+    figure = _figure(side * len(counts) + 1.0 + 1.7 * room, side + 1.25 + 0.8 * room)
     panels = figure.subplots(1, len(counts), squeeze=False, sharey=True)[0]
     norm = PowerNorm(0.5, 0, 100)
     for panel, (model, count) in zip(panels, counts.items(), strict=True):

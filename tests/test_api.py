@@ -1,0 +1,99 @@
+"""A user's own model in a few lines: plain jax.numpy, and a flax.nnx module."""
+
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import tiny_data
+from trees import distance
+
+import unlearn
+
+
+def test_ten_lines_of_plain_jax():
+    from unlearn import Model, make_problem, methods, metrics
+
+    images, labels = tiny_data(60)
+
+    def init(key, images):
+        return {"params": {"w": 0.1 * jax.random.normal(key, (images[0].size, 3))}}
+
+    def apply(variables, images, *, train=False, key=None):
+        return images.reshape(len(images), -1) @ variables["params"]["w"], variables
+
+    problem = make_problem(images, labels, range(6), Model(init, apply))
+    trained = init(jax.random.key(0), problem.inputs(jnp.arange(1)))  # yours here
+    after, info = methods.METHODS["finetune"].fn(
+        jax.random.key(1), trained, problem, epochs=5, learning_rate=0.05
+    )
+    logits, _ = apply(after, problem.inputs(problem.retain))
+    accuracy = metrics.accuracy(np.asarray(logits), labels[6:])
+    assert accuracy > 0.7 and info["loss"].shape[0] == 5
+
+
+def nnx_model():
+    """As the README shows it: batch statistics are the second collection."""
+    from flax import nnx
+
+    class Net(nnx.Module):
+        def __init__(self, rngs):
+            self.hidden = nnx.Linear(16, 8, rngs=rngs)
+            self.norm = nnx.BatchNorm(8, momentum=0.9, rngs=rngs)
+            self.head = nnx.Linear(8, 3, rngs=rngs)
+
+        def __call__(self, x, use_running_average):
+            x = self.hidden(x.reshape(len(x), -1))
+            x = self.norm(x, use_running_average=use_running_average)
+            return self.head(nnx.relu(x))
+
+    graph = nnx.graphdef(Net(nnx.Rngs(0)))
+
+    def init(key, images):
+        _, params, stats = nnx.split(Net(nnx.Rngs(key)), nnx.Param, nnx.BatchStat)
+        return {"params": params, "batch_stats": stats}
+
+    def apply(variables, images, *, train=False, key=None):
+        net = nnx.merge(
+            graph, variables["params"], variables["batch_stats"], copy=True
+        )
+        logits = net(images, use_running_average=not train)
+        stats = nnx.state(net, nnx.BatchStat)
+        return logits, {"params": variables["params"], "batch_stats": stats}
+
+    return unlearn.Model(init, apply)
+
+
+@pytest.mark.parametrize("name", ["finetune", "salun", "scrub", "ssd"])
+def test_an_nnx_module(name):
+    images, labels = tiny_data(60)
+    problem = unlearn.make_problem(
+        images, labels, range(6), nnx_model(), validation=tiny_data(20, seed=1)
+    )
+    before = problem.model.init(jax.random.key(0), problem.inputs(jnp.arange(1)))
+    settings = {} if name == "ssd" else {"epochs": 2, "batch_size": 16}
+    if name == "ssd":
+        settings = {"alpha": 1.0}
+    method = unlearn.methods.METHODS[name].fn
+    after, _ = jax.jit(lambda *args: method(*args, **settings))(
+        jax.random.key(1), before, problem
+    )
+    assert jax.tree.structure(after) == jax.tree.structure(before)
+    assert distance(after["params"], before["params"]) > 0
+    if name == "finetune":
+        assert distance(after["batch_stats"], before["batch_stats"]) > 0
+
+
+def test_import_is_light():
+    """Heavy libraries are imported where they are used."""
+    heavy = "flax", "tensorflow_datasets", "sklearn", "matplotlib", "orbax", "PIL"
+    code = (
+        "import sys, unlearn; "
+        f"print([m for m in {heavy!r} if m in sys.modules])"
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert out.stdout.strip() == "[]"

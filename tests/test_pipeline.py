@@ -1,0 +1,289 @@
+"""Runs from data to report on made-up data, and everything that can go wrong."""
+
+import csv
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from unlearn import methods, pipeline, store, training
+from unlearn.errors import InputError
+from unlearn.pipeline import default_config
+from unlearn.report.progress import Progress
+
+FIXED = "model seed forget_accuracy retain_accuracy test_accuracy mia_confidence "
+FIXED += "mia_regression mia_auc mia_tpr_at_1fpr seconds compile_seconds"
+
+
+def small_config(**changes):
+    config = default_config()
+    config.data.name = "synthetic:6x6x1,classes=3,train=200,test=90"
+    config.model = {"name": "mlp", "widths": (16,)}
+    config.train.epochs = 2
+    config.train.batch_size = 32
+    config.run = ("finetune", "ssd")
+    config.methods.finetune.epochs = 1
+    config.seeds = 2
+    with config.unlocked():
+        for name, value in changes.items():
+            *path, last = name.split("__")
+            node = config
+            for part in path:
+                node = node[part]
+            node[last] = value
+    return config
+
+
+class Silent(Progress):
+    def __init__(self):
+        super().__init__()
+        self.lines = []
+
+    def say(self, text):
+        self.lines.append(text)
+
+    def tick(self, text):
+        self.lines.append(text)
+
+
+def run(folder, **changes):
+    return pipeline.run(small_config(**changes), folder, progress=Silent())
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "small"
+    return folder, run(folder)
+
+
+def results(folder):
+    with open(folder / "results.csv") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_run_folder(finished):
+    folder, summary = finished
+    rows = results(folder)
+    assert {(r["model"], r["seed"]) for r in rows} == {
+        (m, s)
+        for m in ("original", "retrain", "finetune", "ssd")
+        for s in ("0", "1")
+    }
+    assert set(FIXED.split()) <= rows[0].keys()
+    assert [r["model"] for r in summary[:2]] == ["original", "retrain"]
+    for name in ("config.json", "manifest.json", "summary.csv", "summary.md"):
+        assert (folder / name).stat().st_size > 0
+    assert len(list((folder / "figures").glob("*.png"))) >= 5
+    log = [json.loads(x) for x in (folder / "log.jsonl").read_text().splitlines()]
+    trained = [x for x in log if x["stage"] == "retrain"]
+    assert [(x["seed"], x["epoch"]) for x in trained] == [(0, 1), (0, 2), (1, 1), (1, 2)]
+    assert {"stage", "seed", "epoch", "loss", "accuracy", "seconds"} <= trained[0].keys()
+    assert not list(folder.rglob("*.partial")) and not list(folder.rglob("epoch_*"))
+
+
+def test_the_split_is_a_partition_and_its_hash_is_in_the_manifest(finished):
+    folder, _ = finished
+    parts = store.load_arrays(folder / "split.npz")
+    union = np.concatenate([parts[k] for k in ("forget", "retain", "validation")])
+    assert sorted(union) == list(range(200))
+    manifest = json.loads((folder / "manifest.json").read_text())
+    expected = store.array_hash(parts["forget"].astype(np.int64))
+    assert manifest["forget"]["sha256"] == expected
+    assert len(manifest["data"]["sha256"]) == 64
+
+
+def test_measured_on_the_checkpoints_that_were_saved(finished):
+    """Accuracy of the stored weights, computed anew, is what the table says."""
+    from unlearn import data, models
+
+    folder, _ = finished
+    config = small_config()
+    dataset = data.load(config.data.name)
+    model = models.create("mlp", 3, widths=(16,))
+    parts = pipeline.split(dataset.train_labels, 3, config)
+    problem = pipeline.make_problem(dataset, parts, model, config)
+    like = pipeline.template(problem)
+    for row in results(folder):
+        path = folder / "checkpoints" / row["model"] / row["seed"] / "final"
+        variables, _ = store.load_checkpoint(path, like)
+        logits, _ = model.apply(variables, problem.inputs(problem.forget))
+        hits = np.argmax(logits, -1) == np.asarray(problem.labels[problem.forget])
+        assert float(row["forget_accuracy"]) == pytest.approx(hits.mean())
+
+
+def test_running_again_changes_nothing(finished):
+    folder, _ = finished
+    files = [p for p in folder.rglob("*") if p.is_file() and p.suffix != ".png"]
+    before = {p: p.read_bytes() for p in files}
+    run(folder)
+    assert {p: p.read_bytes() for p in files} == before
+
+
+def test_the_pipeline_retrains_as_the_method_does(finished):
+    """The resumable loop and the pure function give the same model."""
+    from unlearn import data, models
+
+    folder, _ = finished
+    config = small_config()
+    dataset = data.load(config.data.name)
+    model = models.create("mlp", 3, widths=(16,))
+    parts = pipeline.split(dataset.train_labels, 3, config)
+    problem = pipeline.make_problem(dataset, parts, model, config)
+    recipe = training.Recipe(**config.train)
+    pure, _ = methods.METHODS["retrain"].fn(
+        pipeline.key_of(0, "retrain"), None, problem, **recipe._asdict()
+    )
+    path = folder / "checkpoints" / "retrain" / "0" / "final"
+    saved, _ = store.load_checkpoint(path, pipeline.template(problem))
+    for a, b in zip(jax.tree.leaves(pure), jax.tree.leaves(saved), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+class Stop(BaseException):
+    pass
+
+
+def test_stopped_anywhere_it_goes_on_to_the_same_bits(finished, tmp_path, monkeypatch):
+    """An exception at the n-th write of a file, for many n, then the same command."""
+    folder, _ = finished
+    monkeypatch.setattr(pipeline, "CHECKPOINT_SECONDS", -1.0)
+    again, write = tmp_path / "small", store.write_bytes
+    stops = 0
+    for allowed in range(0, 200, 3):
+        left = allowed
+
+        def write_or_stop(path, data):
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise Stop
+            write(path, data)
+
+        monkeypatch.setattr(store, "write_bytes", write_or_stop)
+        try:
+            run(again)
+            break
+        except Stop:
+            stops += 1
+    assert stops >= 6
+    drop = ("seconds", "compile_seconds")
+    for a, b in zip(results(folder), results(again), strict=True):
+        assert {k: v for k, v in a.items() if k not in drop} == {
+            k: v for k, v in b.items() if k not in drop
+        }
+    sums = sorted(p.relative_to(folder) for p in folder.rglob("checksum.json"))
+    assert sums == sorted(p.relative_to(again) for p in again.rglob("checksum.json"))
+    for name in sums:
+        assert (folder / name).read_bytes() == (again / name).read_bytes()
+    epochs = [
+        (x["stage"], x["seed"], x["epoch"]) for x in store.Log(again / "log.jsonl").lines
+    ]
+    assert len(epochs) == len(set(epochs))
+
+
+def test_a_diverged_method_is_reported_and_the_others_go_on(tmp_path):
+    with pytest.raises(pipeline.Diverged, match="finetune .seed 0.") as caught:
+        run(
+            tmp_path / "x",
+            seeds=1,
+            methods__finetune__learning_rate=1e30,
+            methods__finetune__epochs=6,
+        )
+    assert "\n" not in str(caught.value)
+    rows = {r["model"]: r for r in results(tmp_path / "x")}
+    assert rows["finetune"]["status"] == "diverged"
+    assert rows["ssd"]["status"] == "ok" and float(rows["ssd"]["test_accuracy"]) > 0
+    assert (tmp_path / "x" / "summary.md").exists()
+
+
+def test_a_diverged_training_stops_with_a_line(tmp_path):
+    with pytest.raises(pipeline.Diverged, match="learning_rate"):
+        run(tmp_path / "x", train__learning_rate=1e30)
+
+
+def test_class_forgetting_and_one_seed(tmp_path):
+    run(
+        tmp_path / "x",
+        seeds=1,
+        forget__kind="class",
+        forget__classes=(1,),
+        forget__fraction=1.0,
+        train__epochs=8,
+    )
+    row = {r["model"]: r for r in results(tmp_path / "x")}["retrain"]
+    assert float(row["forget_accuracy"]) == float(row["test_forget_accuracy"]) == 0
+    assert float(row["test_accuracy"]) > 0.5
+
+
+def test_given_indices_are_forgotten_and_never_held_out(tmp_path):
+    wanted = [3, 50, 199, 7]
+    (tmp_path / "ids.txt").write_text("\n".join(map(str, wanted)))
+    for i, changes in enumerate(
+        (
+            {"forget__indices": tuple(wanted)},
+            {"forget__file": str(tmp_path / "ids.txt")},
+        )
+    ):
+        config = small_config(forget__kind="indices", data__validation=0.5, **changes)
+        labels = np.arange(200) % 3
+        parts = pipeline.split(labels, 3, config)
+        assert sorted(parts.train[parts.forget]) == sorted(wanted), i
+        assert not set(wanted) & set(parts.validation)
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"forget__fraction": 0.0}, "empty"),
+        ({"forget__fraction": 1.0}, r"\(0, 1\)"),
+        ({"forget__fraction": -0.5}, r"\(0, 1\)"),
+        ({"forget__count": -3}, "negative"),
+        ({"forget__count": 5000}, "it would have 5000"),
+        ({"forget__kind": "some"}, "unknown forget.kind"),
+        ({"forget__kind": "class"}, "needs classes"),
+        ({"forget__kind": "class", "forget__classes": (3,)}, "no class 3"),
+        ({"forget__kind": "indices"}, "empty"),
+        ({"forget__kind": "indices", "forget__indices": (1, 1)}, "repeated"),
+        ({"forget__kind": "indices", "forget__indices": (200,)}, "0..199"),
+        (
+            {"forget__kind": "indices", "forget__indices": tuple(range(200))},
+            "nothing to retain",
+        ),
+        (
+            {"forget__kind": "indices", "forget__indices": tuple(range(190))},
+            "nothing to retain",
+        ),
+        ({"forget__kind": "indices", "forget__file": "/no/such"}, "cannot read"),
+        ({"data__validation": 1.0}, "data.validation"),
+        ({"data__name": "no_such_data"}, "no_such_data"),
+        ({"model__name": "vgg"}, "vgg"),
+        ({"run": ("finetun",)}, "unknown method"),
+        ({"train__batch_size": 500}, "train.batch_size"),
+        ({"train__epochs": 0}, "train.epochs"),
+        ({"train__schedule": "linear"}, "train.schedule"),
+        ({"seeds": 0}, "--seeds"),
+    ],
+)
+def test_bad_input_gets_one_line(tmp_path, changes, message):
+    with pytest.raises(InputError, match=message) as caught:
+        run(tmp_path / "x", **changes)
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.rglob("results.csv"))
+
+
+def test_another_config_in_the_same_folder_is_refused(finished):
+    folder, _ = finished
+    before = (folder / "results.csv").read_bytes()
+    with pytest.raises(InputError, match="train.epochs: 2 there, 3 now"):
+        run(folder, train__epochs=3)
+    assert (folder / "results.csv").read_bytes() == before
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path):
+    run(tmp_path / "x", seeds=1)
+    path = tmp_path / "x" / "checkpoints" / "original" / "0" / "final"
+    (path / "checksum.json").write_text('{"sha256": "0"}')
+    (tmp_path / "x" / "results.csv").unlink()
+    with pytest.raises(InputError, match="original/0/final is damaged"):
+        run(tmp_path / "x", seeds=1)
