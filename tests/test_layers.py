@@ -228,7 +228,7 @@ def test_batch_norm_curvature_equals_flax():
             return jnp.sum(jnp.sin(out) ** 3)
 
         products.append(
-            jax.jit(lambda x, d, f=jax.grad(loss): jax.jvp(f, (x,), (d,))[1])(
+            jax.jit(lambda x, d, f=loss: jax.jvp(jax.grad(f), (x,), (d,))[1])(
                 images, direction
             )
         )

@@ -1,0 +1,31 @@
+"""Benchmark: training, evaluation, Fisher information, start-up, against PyTorch.
+
+    python launch.py --experiment=speed
+
+About ten minutes on two cores. PyTorch is optional: `pip install torch`. One
+comparison only: `--config.parts="('train',)"`.
+"""
+
+
+def get_config(preset: str):
+    from ml_collections import ConfigDict
+
+    config = ConfigDict(
+        {
+            # Any of train, resnet, evaluation, fisher, startup.
+            "parts": ("train", "resnet", "evaluation", "fisher", "startup"),
+            "rounds": 5,
+            "train": {"examples": 5120, "batch_sizes": (128, 256), "widths": (32, 64)},
+            "resnet": {"steps": 1, "batch_size": 128, "width": 64},
+            "evaluation": {"examples": 60_000, "batch_size": 500},
+            "fisher": {"examples": 10_000, "torch_examples": 512, "widths": (16, 32)},
+        }
+    )
+    if preset == "smoke":
+        config.parts = ("train", "resnet", "evaluation", "fisher")
+        config.rounds = 1
+        config.train.update(examples=64, batch_sizes=(32,), widths=(4, 4))
+        config.resnet.update(batch_size=4, width=4)
+        config.evaluation.update(examples=100, batch_size=50)
+        config.fisher.update(examples=16, torch_examples=8, widths=(4, 4))
+    return config
