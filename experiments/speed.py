@@ -18,7 +18,12 @@ def get_config(preset: str):
             "train": {"examples": 5120, "batch_sizes": (128, 256), "widths": (32, 64)},
             "resnet": {"steps": 1, "batch_size": 128, "width": 64},
             "evaluation": {"examples": 60_000, "batch_size": 500},
-            "fisher": {"examples": 10_000, "torch_examples": 512, "widths": (16, 32)},
+            "fisher": {
+                "examples": 10_000,
+                "torch_examples": 512,
+                "widths": (32, 64),
+                "pool": "last",
+            },
         }
     )
     if preset == "smoke":

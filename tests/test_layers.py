@@ -39,14 +39,15 @@ def conv_loss(conv, strides, padding):
 @pytest.mark.parametrize(
     "images, kernel, strides, padding",
     [
-        ((2, 8, 8, 3), (3, 3, 3, 4), (1, 1), "SAME"),
+        ((4, 8, 8, 3), (3, 3, 3, 4), (1, 1), "SAME"),
         ((3, 7, 9, 1), (3, 3, 1, 2), (1, 1), "VALID"),
-        ((2, 6, 7, 3), (5, 3, 3, 2), (1, 1), ((2, 1), (0, 2))),
-        ((2, 6, 6, 2), (3, 3, 2, 3), (1, 1), ((4, 3), (3, 5))),
-        ((2, 8, 8, 3), (2, 2, 3, 4), (1, 1), "SAME"),
+        ((5, 6, 7, 3), (5, 3, 3, 2), (1, 1), ((2, 1), (0, 2))),
+        ((1, 6, 7, 3), (5, 3, 3, 2), (1, 1), ((2, 1), (0, 2))),
+        ((6, 6, 6, 2), (3, 3, 2, 3), (1, 1), ((4, 3), (3, 5))),
+        ((4, 8, 8, 3), (2, 2, 3, 4), (1, 1), "SAME"),
         ((1, 5, 5, 2), (5, 5, 2, 3), (1, 1), "VALID"),
         ((2, 8, 8, 3), (3, 3, 3, 4), (2, 2), "SAME"),
-        ((2, 8, 8, 3), (3, 3, 3, 4), (2, 2), ((1, 1), (1, 1))),
+        ((5, 8, 8, 3), (3, 3, 3, 4), (2, 2), ((1, 1), (1, 1))),
         ((2, 9, 8, 3), (3, 3, 3, 4), (2, 3), "VALID"),
         ((19, 7, 7, 2), (3, 3, 2, 3), (2, 2), ((0, 1), (2, 0))),
         ((2, 9, 9, 2), (2, 2, 2, 3), (3, 3), "VALID"),
@@ -69,8 +70,8 @@ def test_conv_equals_lax(images, kernel, strides, padding):
 
 @pytest.mark.parametrize("strides", [(1, 1), (2, 2)])
 def test_conv_jvp_of_gradient_and_vmap(strides):
-    arguments = normal(0, 2, 6, 6, 2), normal(1, 3, 3, 2, 3)
-    directions = normal(2, 2, 6, 6, 2), normal(3, 3, 3, 2, 3)
+    arguments = normal(0, 4, 6, 6, 2), normal(1, 3, 3, 2, 3)
+    directions = normal(2, 4, 6, 6, 2), normal(3, 3, 3, 2, 3)
     models = normal(4, 3, 3, 3, 2, 3)
     results = []
     for conv in (conv_general_dilated, lax.conv_general_dilated):
@@ -140,7 +141,7 @@ def test_one_dimensional_and_mismatched_dtypes_are_laxs():
     ids=str,
 )
 def test_conv_layer_equals_flax(options):
-    images = normal(0, 2, 8, 8, 4)
+    images = normal(0, 4, 8, 8, 4)
     fast, plain = Conv(6, (3, 3), **options), nn.Conv(6, (3, 3), **options)
     variables = plain.init(jax.random.key(0), images)
     close(fast.init(jax.random.key(0), images), variables)

@@ -31,7 +31,14 @@ def default_config():
         {
             # The data set, as `unlearn.data.load` names it, and the share of its
             # training split that is held out for choosing hyper-parameters.
-            "data": {"name": "digits", "validation": 0.1, "flip": False, "crop": 0},
+            # image_size: 0, or the side that images of differing sizes are resized to.
+            "data": {
+                "name": "digits",
+                "validation": 0.1,
+                "flip": False,
+                "crop": 0,
+                "image_size": 0,
+            },
             # kind: random (fraction, or count if given), class (classes, fraction of
             # each) or indices (a tuple, or a file of them) into the training split.
             "forget": {
@@ -177,9 +184,9 @@ class Run:
 class Diverged(InputError):
     """A loss or a weight that is not finite."""
 
-    def __init__(self, message: str, timing: dict | None = None):
+    def __init__(self, message: str, info: dict | None = None):
         super().__init__(message)
-        self.timing = timing or {}
+        self.info = info or {}
 
 
 def run(config, folder, *, data_dir=None, progress=None) -> list[dict]:
@@ -202,7 +209,9 @@ def run(config, folder, *, data_dir=None, progress=None) -> list[dict]:
     saved = config.to_dict()
     saved["methods"] = {name: saved["methods"][name] for name in config.run}
     store.claim(folder, saved)
-    dataset = data.load(config.data.name, data_dir=data_dir)
+    dataset = data.load(
+        config.data.name, data_dir=data_dir, image_size=config.data.image_size or None
+    )
     classes = len(dataset.class_names)
     parts = split(dataset.train_labels, classes, config)
     options = config.model.to_dict()
@@ -326,14 +335,16 @@ def make_row(this: Run, context, name: str, seed: int) -> dict:
     row = {"model": name, "seed": seed, "status": "ok"}
     try:
         variables, info = make_model(this, name, seed)
+        this.progress.tick(f"{place(this, seed)}  {name}  measuring")
+        logits = evaluate(this, name, seed, variables)
+        if not all(np.isfinite(values).all() for values in logits.values()):
+            raise Diverged(f"{name} (seed {seed}) diverged: not finite", info)
     except Diverged as error:
         if name in ("original", "retrain"):
             raise
         this.progress.say(str(error))
         blank = dict.fromkeys(metrics.COLUMNS, math.nan)
-        return row | blank | error.timing | {"status": "diverged"}
-    this.progress.tick(f"seed {seed + 1}/{this.config.seeds}  {name}  measuring")
-    logits = evaluate(this, name, seed, variables)
+        return row | blank | timing(error.info) | {"status": "diverged"}
     measured = metrics.measure(
         logits["train_logits"],
         context.train_labels,
@@ -349,8 +360,15 @@ def make_row(this: Run, context, name: str, seed: int) -> dict:
         measured["validation_accuracy"] = metrics.accuracy(
             logits["validation_logits"], labels
         )
-    seconds = {key: info[key] for key in ("seconds", "compile_seconds")}
-    return row | measured | seconds
+    return row | measured | timing(info)
+
+
+def timing(info: dict) -> dict:
+    return {key: info[key] for key in ("seconds", "compile_seconds")}
+
+
+def place(this: Run, seed: int) -> str:
+    return f"seed {seed + 1}/{this.config.seeds}"
 
 
 def progress_line(row: dict, seeds: int) -> str:
@@ -470,8 +488,8 @@ def train(this: Run, name: str, seed: int):
                 "--workdir)",
             )
         this.progress.tick(
-            f"seed {seed + 1}/{this.config.seeds}  {name}  epoch {number}/"
-            f"{recipe.epochs}  loss {loss:.4f}  accuracy {accuracy:.2%}  {took:.2f} s"
+            f"{place(this, seed)}  {name}  epoch {number}/{recipe.epochs}  loss {loss:.4f}"
+            f"  accuracy {accuracy:.2%}  {took:.2f} s"
         )
         elapsed = time.perf_counter() - last_saved
         if number < recipe.epochs and elapsed > CHECKPOINT_SECONDS:
@@ -525,11 +543,11 @@ def unlearn(this: Run, name: str, seed: int):
     key = key_of(seed, name)
     constants = tuple(this.config.methods[name].items())
     execute, compile_seconds = compiled(method_function(name, constants), key, variables, problem)
-    this.progress.tick(f"seed {seed + 1}/{this.config.seeds}  {name}")
+    this.progress.tick(f"{place(this, seed)}  {name}")
     started = time.perf_counter()
     variables, info = jax.block_until_ready(execute(key, variables, problem))
     seconds = time.perf_counter() - started
-    timing = {"seconds": seconds, "compile_seconds": compile_seconds}
+    spent = {"seconds": seconds, "compile_seconds": compile_seconds}
     info = jax.tree.map(np.asarray, info)
     this.log.rewind(lambda line: (line["stage"], line["seed"]) != (name, seed))
     losses = info.get("loss", np.zeros((0, 1)))
@@ -543,9 +561,9 @@ def unlearn(this: Run, name: str, seed: int):
             seconds=seconds / len(losses),
         )
     if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(variables)):
-        raise Diverged(f"{name} (seed {seed}) diverged: weights are not finite", timing)
+        raise Diverged(f"{name} (seed {seed}) diverged: weights are not finite", spent)
     scalars = {k: v.item() for k, v in info.items() if v.ndim == 0}
-    return variables, timing | scalars
+    return variables, spent | scalars
 
 
 @functools.cache

@@ -385,7 +385,8 @@ def evaluation_rows(config):
 
 def fisher_rows(config):
     """Exact per-example Fisher diagonal; PyTorch on fewer examples, by the second."""
-    model = models.create("cnn", CLASSES, widths=config.fisher.widths)
+    options = {"widths": config.fisher.widths, "pool": config.fisher.pool}
+    model = models.create("cnn", CLASSES, **options)
     size, few = config.fisher.examples, config.fisher.torch_examples
     problem = random_problem(model, size, (28, 28, 1))
     variables = model.init(jax.random.key(0), problem.inputs(jnp.arange(1)))
@@ -404,7 +405,7 @@ def fisher_rows(config):
         from torch.func import functional_call, grad, vmap
 
         images, labels = (part[:few] for part in torch_data(problem))
-        net = torch_cnn(config.fisher.widths, "each", 28).eval()
+        net = torch_cnn(**options, image_size=28).eval()
         params = dict(net.named_parameters())
         loss_fn = torch.nn.CrossEntropyLoss()
 

@@ -233,7 +233,7 @@ def _unknown(name, root):
         names |= {path.stem for path in (package / "url_checksums").glob("*.txt")}
         names |= {path.name for path in (package / "datasets").glob("[a-z]*")}
     if root.is_dir():
-        names |= {path.name for path in root.iterdir() if (path / "").is_dir()}
+        names |= {path.name for path in root.iterdir() if path.is_dir()}
     base = re.split("[/:]", name)[0]
     if Path(name).expanduser().exists():
         advice = f"for a path write folder:{name} or npz:{name}"

@@ -17,6 +17,7 @@ import numpy as np
 from jax import lax
 
 PLAIN = ("NHWC", "HWIO", "NHWC")
+FEW_IMAGES = 3  # up to here patches are faster for the kernel gradient
 
 
 def conv_general_dilated(
@@ -126,10 +127,29 @@ def _image_gradient(gradient, kernel, padding, precision):
 
 
 def _kernel_gradient(images, gradient, padding, precision):
-    """The images convolved with the output gradient, batch and channels swapped."""
+    """The images convolved with the output gradient, batch and channels swapped; of few
+    images, their patches times the output gradient."""
+    if len(images) <= FEW_IMAGES:
+        return _kernel_gradient_of_patches(images, gradient, padding, precision)
     images, gradient = images.transpose(3, 1, 2, 0), gradient.transpose(1, 2, 0, 3)
     kernel = _plain_conv(images, gradient, (1, 1), padding, precision)
     return kernel.transpose(1, 2, 0, 3)
+
+
+def _kernel_gradient_of_patches(images, gradient, padding, precision):
+    images = jnp.pad(images, ((0, 0), *padding, (0, 0)))
+    rows, columns, out_channels = gradient.shape[1:]
+    height, width = images.shape[1] - rows + 1, images.shape[2] - columns + 1
+    patches = [
+        images[:, i : i + rows, j : j + columns] for i, j in np.ndindex(height, width)
+    ]
+    patches = jnp.concatenate(patches, axis=-1)
+    kernel = jnp.matmul(
+        patches.reshape(-1, patches.shape[-1]).T,
+        gradient.reshape(-1, out_channels),
+        precision=precision,
+    )
+    return kernel.reshape(height, width, -1, out_channels)
 
 
 def _strided_gradients(images, kernel, gradient, strides, padding, precision):
