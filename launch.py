@@ -36,7 +36,7 @@ _WORKDIR = flags.DEFINE_string("workdir", "runs", "Results go to WORKDIR/EXPERIM
 _METHODS = flags.DEFINE_list("methods", None, "Methods to run, separated by commas.")
 _SEEDS = flags.DEFINE_integer("seeds", None, "Number of training seeds.")
 _DATA_DIR = flags.DEFINE_string(
-    "data_dir", None, "Prepared data sets; default: TFDS_DATA_DIR or ~/tensorflow_datasets."
+    "data_dir", None, "Prepared data; default: TFDS_DATA_DIR or ~/tensorflow_datasets."
 )
 
 
@@ -79,20 +79,26 @@ def main(argv):
 
     logging.set_verbosity(logging.ERROR)
     config = flags.FLAGS.config
-    if _METHODS.value is not None:
-        config.run = tuple(_METHODS.value)
-    if _SEEDS.value is not None:
-        config.seeds = _SEEDS.value
     folder = Path(_WORKDIR.value) / _EXPERIMENT.value
     try:
-        pipeline.run(config, folder, data_dir=_DATA_DIR.value)
+        for name, value in (("run", _METHODS.value), ("seeds", _SEEDS.value)):
+            if value is not None:
+                if name not in config:
+                    fail(f"{_EXPERIMENT.value} has no methods and no seeds to choose")
+                config[name] = tuple(value) if name == "run" else value
+        experiment = importlib.import_module(f"experiments.{_EXPERIMENT.value}")
+        if hasattr(experiment, "run"):
+            experiment.run(config, folder)
+        else:
+            pipeline.run(config, folder, data_dir=_DATA_DIR.value)
     except InputError as error:
         fail(error)
     except OSError as error:
         fail(f"{error.filename or folder}: {error.strerror or error}")
-    except KeyboardInterrupt:
-        sys.exit("launch.py: stopped; the same command continues where it was")
 
 
 if __name__ == "__main__":
-    app.run(main, flags_parser=parse_flags)
+    try:
+        app.run(main, flags_parser=parse_flags)
+    except KeyboardInterrupt:
+        sys.exit("launch.py: stopped; the same command continues where it was")

@@ -1,4 +1,4 @@
-"""Random 10 % of CIFAR-10: retraining against eight methods, losses before and after."""
+"""Random 10 % of CIFAR-10: eight methods, losses before and after."""
 
 from unlearn.pipeline import default_config
 

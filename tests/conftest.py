@@ -8,6 +8,9 @@ import pytest
 
 from unlearn import Model, make_problem
 
+# Programs here run for milliseconds: compile them fast rather than well.
+jax.config.update("jax_disable_most_optimizations", True)
+
 
 def plain_model(hidden=8, classes=3):
     """A two-layer perceptron in plain jax.numpy."""

@@ -56,9 +56,7 @@ def nnx_model():
         return {"params": params, "batch_stats": stats}
 
     def apply(variables, images, *, train=False, key=None):
-        net = nnx.merge(
-            graph, variables["params"], variables["batch_stats"], copy=True
-        )
+        net = nnx.merge(graph, variables["params"], variables["batch_stats"], copy=True)
         logits = net(images, use_running_average=not train)
         stats = nnx.state(net, nnx.BatchStat)
         return logits, {"params": variables["params"], "batch_stats": stats}
@@ -89,10 +87,7 @@ def test_an_nnx_module(name):
 def test_import_is_light():
     """Heavy libraries are imported where they are used."""
     heavy = "flax", "tensorflow_datasets", "sklearn", "matplotlib", "orbax", "PIL"
-    code = (
-        "import sys, unlearn; "
-        f"print([m for m in {heavy!r} if m in sys.modules])"
-    )
+    code = f"import sys, unlearn; print([m for m in {heavy!r} if m in sys.modules])"
     out = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import tiny_problem, trained
-from trees import assert_close, assert_equal, distance, flat
+from trees import assert_close, assert_equal, distance, flat, pick
 
 from unlearn import methods
 from unlearn.curvature import fisher_diagonal
@@ -30,13 +30,12 @@ CASES = {
     "scrub": dict(SMALL, max_epochs=1, forget_batch_size=4),
     "ssd": dict(alpha=1.0),
 }
-SWEPT = {"ssd": "alpha"}  # a float to sweep where there is no learning rate
 
 
 def case(name, problem, **changes):
     info = methods.METHODS[name]
     fn = functools.partial(info.fn, **CASES[name] | changes)
-    return fn, withhold(problem, info.needs)
+    return jax.jit(fn), withhold(problem, info.needs)
 
 
 def test_every_method_has_a_case():
@@ -57,20 +56,24 @@ def test_signature(name):
     assert info.fn.__doc__ and inspect.getmodule(info.fn).__doc__
 
 
+def swept(name):
+    """The float hyper-parameter to sweep, and two values of it."""
+    return ("alpha", (0.9, 1.2)) if name == "ssd" else ("learning_rate", (1e-3, 1e-2))
+
+
 @pytest.mark.parametrize("kind", ["problem", "norm_problem"])
 @pytest.mark.parametrize("name", CASES)
 def test_protocol(name, kind, request):
-    """Pure, deterministic, float32, finite, and the same jitted, vmapped and eager."""
+    """Pure, deterministic, compiled once, float32 in and out, finite, not a no-op."""
     problem = request.getfixturevalue(kind)
     variables = request.getfixturevalue(kind.replace("problem", "variables"))
     fn, seen = case(name, problem)
     before = jax.tree.map(lambda x: np.array(x), (variables, seen))
-    jitted = jax.jit(fn)
     key = jax.random.key(1)
-    after, info = jitted(key, variables, seen)
+    after, info = fn(key, variables, seen)
     assert_equal(jax.tree.map(np.asarray, (variables, seen)), before)
-    assert_equal(after, jitted(key, variables, seen)[0])
-    assert jitted._cache_size() == 1
+    assert_equal(after, fn(key, variables, seen)[0])
+    assert fn._cache_size() == 1
     assert jax.tree.structure(after) == jax.tree.structure(variables)
     for old, new in zip(
         jax.tree.leaves(variables), jax.tree.leaves(after), strict=True
@@ -79,51 +82,33 @@ def test_protocol(name, kind, request):
         assert np.isfinite(new).all()
     assert distance(after, variables) > 0
     assert all(isinstance(x, jax.Array) for x in jax.tree.leaves(info))
-    if kind == "problem":
-        assert_close(fn(key, variables, seen)[0], after, 1e-4, 1e-5)
-        keys = jax.random.split(key, 2)
-        many = jax.jit(jax.vmap(fn, (0, None, None)))(keys, variables, seen)[0]
-        for i in range(2):
-            one = jitted(keys[i], variables, seen)[0]
-            assert_close(jax.tree.map(lambda x: x[i], many), one, 1e-4, 1e-5)
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_floats_are_traced(name, problem, variables):
-    """Sweeping a float hyper-parameter compiles once and equals one by one."""
-    info = methods.METHODS[name]
-    swept = SWEPT.get(name, "learning_rate")
-    settings = {k: v for k, v in CASES[name].items() if k != swept}
-    seen = withhold(problem, info.needs)
-    key = jax.random.key(0)
-
-    def at(value):
-        return info.fn(key, variables, seen, **settings, **{swept: value})[0]
-
-    values = jnp.array([0.5, 1.5] if name == "ssd" else [1e-3, 1e-2])
-    many = jax.jit(jax.vmap(at))(values)
-    for i, value in enumerate(values):
-        one = jax.tree.map(lambda x: x[i], many)
-        assert_close(one, at(float(value)), 1e-4, 1e-5)
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_vmap_over_splits(name, problem, variables):
-    """Other forget sets of the same size are one program."""
+def test_vmap_equals_loop(name, problem, variables):
+    """Keys, forget sets of one size and a float mapped at once equal one by one."""
+    swept_name, values = swept(name)
     info = methods.METHODS[name]
     everything = np.arange(len(problem.labels))
     forgets = np.stack([np.arange(3, 10), np.arange(20, 27)])
     retains = np.stack([np.setdiff1d(everything, f) for f in forgets])
-    fn = functools.partial(info.fn, **CASES[name])
-    key = jax.random.key(0)
 
-    def on(forget, retain):
-        return fn(key, variables, problem.replace(forget=forget, retain=retain))[0]
+    def run(key, forget, retain, value):
+        settings = CASES[name] | {swept_name: value}
+        split = problem.replace(forget=forget, retain=retain)
+        return info.fn(key, variables, split, **settings)[0]
 
-    many = jax.jit(jax.vmap(on))(forgets, retains)
+    args = jax.random.split(jax.random.key(0), 2), forgets, retains, jnp.array(values)
+    many, jitted = jax.jit(jax.vmap(run))(*args), jax.jit(run)
     for i in range(2):
-        one = on(jnp.asarray(forgets[i]), jnp.asarray(retains[i]))
-        assert_close(jax.tree.map(lambda x: x[i], many), one, 1e-4, 1e-5)
+        assert_close(pick(many, i), jitted(*pick(args, i)), 1e-4, 1e-5)
+
+
+@pytest.mark.parametrize("name", ["finetune", "salun", "ssd"])
+def test_jit_equals_eager(name, variables):
+    fn, seen = case(name, tiny_problem(size=8, forget=2))
+    eager, _ = fn.__wrapped__(jax.random.key(0), variables, seen)
+    assert_close(eager, fn(jax.random.key(0), variables, seen)[0], 1e-4, 1e-5)
 
 
 def test_withheld_data_is_gone(problem):
@@ -224,10 +209,8 @@ def test_salun_masked_weights_keep_their_bits(norm_problem, norm_variables):
     fn, seen = case("salun", norm_problem, epochs=5, weight_decay=0.1, fraction=0.3)
     after, info = fn(jax.random.key(0), norm_variables, seen)
     mask = saliency_mask(norm_variables, seen, 0.3)
-    for m, old, new in zip(
-        *(jax.tree.leaves(t) for t in (mask, norm_variables["params"], after["params"])),
-        strict=True,
-    ):
+    trees = mask, norm_variables["params"], after["params"]
+    for m, old, new in zip(*map(jax.tree.leaves, trees), strict=True):
         m = np.asarray(m)
         np.testing.assert_array_equal(np.asarray(new)[~m], np.asarray(old)[~m])
         assert np.mean(np.asarray(new)[m] != np.asarray(old)[m]) > 0.9 or not m.any()
@@ -407,12 +390,11 @@ def test_ssd_dampens_by_the_formula(problem, variables):
     everything = jnp.arange(len(problem.labels))
     of_forget = dense_fisher(problem, variables, problem.forget)
     of_all = dense_fisher(problem, variables, everything)
-    expected = jax.tree.map(
-        lambda p, f, d: np.where(f > alpha * d, p * np.minimum(dampening * d / f, 1), p),
-        variables["params"],
-        of_forget,
-        of_all,
-    )
+
+    def dampen(p, f, d):
+        return np.where(f > alpha * d, p * np.minimum(dampening * d / f, 1), p)
+
+    expected = jax.tree.map(dampen, variables["params"], of_forget, of_all)
     fn, seen = case("ssd", problem, alpha=alpha, dampening=dampening)
     after, info = fn(jax.random.key(0), variables, seen)
     assert_close(after["params"], expected, 1e-4)
@@ -428,6 +410,6 @@ def test_methods_accept_rows_of_one_example(problem):
     variables = trained(single, epochs=1)
     for name in CASES:
         fn, seen = case(name, single)
-        after, _ = jax.jit(fn)(jax.random.key(0), variables, seen)
+        after, _ = fn(jax.random.key(0), variables, seen)
         assert np.isfinite(flat(after)).all(), name
     assert Rows._fields == ("indices", "weights")

@@ -66,9 +66,7 @@ def test_the_run_folder(finished):
     folder, summary = finished
     rows = results(folder)
     assert {(r["model"], r["seed"]) for r in rows} == {
-        (m, s)
-        for m in ("original", "retrain", "finetune", "ssd")
-        for s in ("0", "1")
+        (m, s) for m in ("original", "retrain", "finetune", "ssd") for s in ("0", "1")
     }
     assert set(FIXED.split()) <= rows[0].keys()
     assert [r["model"] for r in summary[:2]] == ["original", "retrain"]
@@ -77,8 +75,10 @@ def test_the_run_folder(finished):
     assert len(list((folder / "figures").glob("*.png"))) >= 5
     log = [json.loads(x) for x in (folder / "log.jsonl").read_text().splitlines()]
     trained = [x for x in log if x["stage"] == "retrain"]
-    assert [(x["seed"], x["epoch"]) for x in trained] == [(0, 1), (0, 2), (1, 1), (1, 2)]
-    assert {"stage", "seed", "epoch", "loss", "accuracy", "seconds"} <= trained[0].keys()
+    places = [(x["seed"], x["epoch"]) for x in trained]
+    assert places == [(0, 1), (0, 2), (1, 1), (1, 2)]
+    fields = {"stage", "seed", "epoch", "loss", "accuracy", "seconds"}
+    assert fields <= trained[0].keys()
     assert not list(folder.rglob("*.partial")) and not list(folder.rglob("epoch_*"))
 
 
@@ -176,9 +176,8 @@ def test_stopped_anywhere_it_goes_on_to_the_same_bits(finished, tmp_path, monkey
     assert sums == sorted(p.relative_to(again) for p in again.rglob("checksum.json"))
     for name in sums:
         assert (folder / name).read_bytes() == (again / name).read_bytes()
-    epochs = [
-        (x["stage"], x["seed"], x["epoch"]) for x in store.Log(again / "log.jsonl").lines
-    ]
+    lines = store.Log(again / "log.jsonl").lines
+    epochs = [(x["stage"], x["seed"], x["epoch"]) for x in lines]
     assert len(epochs) == len(set(epochs))
 
 

@@ -25,7 +25,8 @@ def state():
 
 def test_checkpoint_round_trip_with_optimizer_state(tmp_path, state):
     store.save_checkpoint(tmp_path / "a", state, {"seconds": 1.5})
-    loaded, info = store.load_checkpoint(tmp_path / "a", jax.tree.map(jnp.zeros_like, state))
+    like = jax.tree.map(jnp.zeros_like, state)
+    loaded, info = store.load_checkpoint(tmp_path / "a", like)
     assert_equal(loaded, state)
     assert info == {"seconds": 1.5}
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
@@ -58,13 +59,12 @@ def test_every_flipped_or_truncated_file_is_noticed(tmp_path, state):
     for name in names:
         file = tmp_path / "a" / name
         good = file.read_bytes()
-        for damage in (
-            lambda b: bytes([*b[: len(b) // 2], b[len(b) // 2] ^ 0xFF, *b[len(b) // 2 + 1 :]]),
-            lambda b: b[: len(b) // 2],
-        ):
-            if not good:
+        half = len(good) // 2
+        flipped = bytes(b ^ 0xFF if i == half else b for i, b in enumerate(good))
+        for damaged in (flipped, good[:half]):
+            if damaged == good:
                 continue
-            file.write_bytes(damage(good))
+            file.write_bytes(damaged)
             try:
                 loaded, _ = store.load_checkpoint(tmp_path / "a", state)
                 assert_equal(loaded, state)  # metadata that is not read

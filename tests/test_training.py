@@ -51,9 +51,7 @@ def test_ragged_batch_is_weighted_not_dropped(problem, variables):
             picked = log_p[jnp.arange(len(chosen)), problem.labels[chosen]]
             return -picked.sum() / 4
 
-        params = jax.tree.map(
-            lambda p, g: p - rate * g, params, jax.grad(loss)(params)
-        )
+        params = jax.tree.map(lambda p, g: p - rate * g, params, jax.grad(loss)(params))
     assert sorted(seen) == list(range(10))
     assert_close(state.variables["params"], params)
     assert losses.shape == (3,)

@@ -18,6 +18,11 @@ def assert_close(a, b, rtol=1e-5, atol=1e-6):
         np.testing.assert_allclose(np.asarray(x), np.asarray(y), rtol=rtol, atol=atol)
 
 
+def pick(tree, i):
+    """Entry `i` of every leaf."""
+    return jax.tree.map(lambda x: x[i], tree)
+
+
 def flat(tree) -> np.ndarray:
     return np.concatenate([np.ravel(x) for x in jax.tree.leaves(tree)])
 

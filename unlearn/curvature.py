@@ -30,9 +30,7 @@ def fisher_diagonal(
         return jnp.sum(losses) / jnp.sum(batch.weights)
 
     def squared(row):
-        return jax.tree.map(
-            jnp.square, jax.grad(loss_fn)(variables["params"], row)
-        )
+        return jax.tree.map(jnp.square, jax.grad(loss_fn)(variables["params"], row))
 
     # One group after another is the fastest on a CPU, many at once on an accelerator.
     at_once = 1 if jax.default_backend() == "cpu" else 32
@@ -46,12 +44,10 @@ def fisher_diagonal(
     total = jax.tree.map(jnp.zeros_like, variables["params"])
     if at_once > 1:
         whole = steps // at_once * at_once
-        head, tail = (
-            jax.tree.map(lambda x: x[part], rows)
-            for part in (slice(whole), slice(whole, None))
-        )
         if whole < steps:
-            total, _ = add(total, tail)
-        rows = jax.tree.map(lambda x: x.reshape(-1, at_once, *x.shape[1:]), head)
+            total, _ = add(total, jax.tree.map(lambda x: x[whole:], rows))
+        rows = jax.tree.map(
+            lambda x: x[:whole].reshape(-1, at_once, *x.shape[1:]), rows
+        )
     total, _ = jax.lax.scan(add, total, rows)
     return jax.tree.map(lambda t: t / steps, total)

@@ -256,8 +256,8 @@ def run(config, folder, *, data_dir=None, progress=None) -> list[dict]:
     diverged = [f"{r['model']} (seed {r['seed']})" for r in rows if is_diverged(r)]
     if diverged:
         raise Diverged(
-            f"{', '.join(diverged)} diverged: the loss or a weight is not finite; lower "
-            "--config.methods.<method>.learning_rate (use another --workdir); "
+            f"{', '.join(diverged)} diverged: the loss or a weight is not finite; "
+            "lower --config.methods.<method>.learning_rate (use another --workdir); "
             "everything else is reported"
         )
     return summary
@@ -462,8 +462,9 @@ def train(this: Run, name: str, seed: int):
         state, info = store.load_checkpoint(path, state)
         seconds = info["seconds"]
     this.log.rewind(
-        lambda line: (line["stage"], line["seed"]) != (name, seed)
-        or line["epoch"] <= done
+        lambda line: (
+            (line["stage"], line["seed"]) != (name, seed) or line["epoch"] <= done
+        )
     )
     last_saved = time.perf_counter()
     for number in range(done + 1, recipe.epochs + 1):
@@ -488,8 +489,8 @@ def train(this: Run, name: str, seed: int):
                 "--workdir)",
             )
         this.progress.tick(
-            f"{place(this, seed)}  {name}  epoch {number}/{recipe.epochs}  loss {loss:.4f}"
-            f"  accuracy {accuracy:.2%}  {took:.2f} s"
+            f"{place(this, seed)}  {name}  epoch {number}/{recipe.epochs}"
+            f"  loss {loss:.4f}  accuracy {accuracy:.2%}  {took:.2f} s"
         )
         elapsed = time.perf_counter() - last_saved
         if number < recipe.epochs and elapsed > CHECKPOINT_SECONDS:
@@ -542,7 +543,8 @@ def unlearn(this: Run, name: str, seed: int):
     variables = original(this, seed)
     key = key_of(seed, name)
     constants = tuple(this.config.methods[name].items())
-    execute, compile_seconds = compiled(method_function(name, constants), key, variables, problem)
+    fn = method_function(name, constants)
+    execute, compile_seconds = compiled(fn, key, variables, problem)
     this.progress.tick(f"{place(this, seed)}  {name}")
     started = time.perf_counter()
     variables, info = jax.block_until_ready(execute(key, variables, problem))
@@ -583,9 +585,7 @@ def predict(problem: Problem, variables, *more_images) -> np.ndarray:
 
 def predict_images(variables, problem: Problem, more_images):
     images = jnp.concatenate([problem.images, *more_images])
-    return training.predict(
-        problem.model, variables, images, problem.mean, problem.std
-    )
+    return training.predict(problem.model, variables, images, problem.mean, problem.std)
 
 
 def evaluate(this: Run, name: str, seed: int, variables) -> dict[str, np.ndarray]:

@@ -31,7 +31,7 @@ class Model(NamedTuple):
     init: Callable[[jax.Array, jax.Array], Variables]
     """`init(key, images[B, H, W, C]) -> variables`."""
     apply: Callable[..., tuple[jax.Array, Variables]]
-    """`apply(variables, images, *, train=False, key=None) -> (logits[B, K], variables)`.
+    """`apply(variables, images, *, train=False, key=None) -> (logits[B, K], new)`.
 
     With `train=True` batch statistics are those of the batch and come back updated.
     """
@@ -211,9 +211,7 @@ def check_forget_indices(indices, size: int) -> np.ndarray:
     unique, counts = np.unique(indices, return_counts=True)
     if len(unique) < len(indices):
         repeated = unique[counts > 1][0]
-        raise InputError(
-            f"forget index {repeated} is repeated: give each index once"
-        )
+        raise InputError(f"forget index {repeated} is repeated: give each index once")
     if len(unique) == size:
         raise InputError("the forget set is the whole training set: nothing to retain")
     return unique.astype(np.int32)

@@ -539,8 +539,9 @@ def settings() -> str:
         return f"{text} PyTorch is not installed: no peer rows."
     import torch
 
-    allocator = os.environ.get("LD_PRELOAD") or "the system's"
+    tuned = ("LD_PRELOAD", "MALLOC_", "OMP_")
+    chosen = [f"{k}={v}" for k, v in os.environ.items() if k.startswith(tuned)]
     return (
         f"{text} PyTorch {torch.__version__}, {torch.get_num_threads()} threads, "
-        f"allocator {allocator}."
+        f"allocator and OpenMP settings: {' '.join(chosen) or 'the default'}."
     )

@@ -87,8 +87,7 @@ def claim(folder: Path, config: dict) -> None:
         return
     saved = read_json(path)
     changes = [
-        f"{key}: {old} there, {new} now"
-        for key, old, new in differences(saved, config)
+        f"{key}: {old} there, {new} now" for key, old, new in differences(saved, config)
     ]
     if changes:
         more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""

@@ -55,9 +55,7 @@ def shuffle(key, indices: jax.Array, batch_size: int, steps: int | None = None) 
     total = rounds * batch_size
     order = jnp.concatenate([orders, orders[: max(0, total - len(orders))]])[:total]
     weights = (jnp.arange(total) < len(orders)).astype(jnp.float32)
-    return Rows(
-        order.reshape(rounds, batch_size), weights.reshape(rounds, batch_size)
-    )
+    return Rows(order.reshape(rounds, batch_size), weights.reshape(rounds, batch_size))
 
 
 def in_order(indices: jax.Array, batch_size: int) -> Rows:

@@ -1,8 +1,8 @@
 """The registry of methods.
 
-A method is `fn(key, variables, problem, *, ...) -> (variables, info)`: pure, so it jits,
-and it vmaps over keys, variables, splits and every float. To add one, write a file with
-the function and add a row below.
+A method is `fn(key, variables, problem, *, ...) -> (variables, info)`: pure, so it
+jits, and it vmaps over keys, variables, splits and every float. To add one, write a
+file with the function and add a row below.
 """
 
 from collections.abc import Callable

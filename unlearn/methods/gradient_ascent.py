@@ -21,7 +21,7 @@ def gradient_ascent(
     batch_size=256,
     momentum=0.9,
 ):
-    """Climbs the forget loss; `info["loss"]` (float32[epochs, steps]) is its negative."""
+    """Climbs the forget loss; `info["loss"]`, float32[epochs, steps], is minus it."""
     descent = classification(problem.model)
 
     def ascent(variables, batch, key):

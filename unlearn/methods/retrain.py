@@ -8,21 +8,23 @@ The original's weights are read for nothing: every leaf is initialised anew (pub
 
 from unlearn.training import Recipe, train
 
+DEFAULTS = Recipe()
+
 
 def retrain(
     key,
     variables,
     problem,
     *,
-    epochs=Recipe().epochs,
-    batch_size=Recipe().batch_size,
-    learning_rate=Recipe().learning_rate,
-    momentum=Recipe().momentum,
-    weight_decay=Recipe().weight_decay,
-    warmup_epochs=Recipe().warmup_epochs,
-    schedule=Recipe().schedule,
+    epochs=DEFAULTS.epochs,
+    batch_size=DEFAULTS.batch_size,
+    learning_rate=DEFAULTS.learning_rate,
+    momentum=DEFAULTS.momentum,
+    weight_decay=DEFAULTS.weight_decay,
+    warmup_epochs=DEFAULTS.warmup_epochs,
+    schedule=DEFAULTS.schedule,
 ):
-    """Trains a new model on the retain set; `info["loss"]` is float32[epochs, steps]."""
+    """Trains anew on the retain set; `info["loss"]` is float32[epochs, steps]."""
     del variables
     recipe = Recipe(
         epochs,

@@ -1,6 +1,6 @@
 """SalUn: random labels, restricted to the weights that matter to the forget set.
 
-    m = 1[ |grad CE_f(theta_0)| is among the largest fraction p ]     (global, eval mode)
+    m = 1[ |grad CE_f(theta_0)| is among the largest fraction p ]    (global, eval mode)
     minimise the random-label loss over m * theta;  the other weights stay theta_0
 
 Fan et al., "SalUn: Empowering Machine Unlearning via Gradient-based Weight Saliency",
