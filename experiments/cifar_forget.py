@@ -33,15 +33,15 @@ def get_config(preset: str):
 
 # Chosen by Avg. Gap on the validation split.
 SMALL_NET = {
-    "finetune": dict(learning_rate=0.02, epochs=2, batch_size=128),
+    "finetune": dict(learning_rate=0.1, epochs=3, batch_size=128),
     "gradient_ascent": dict(learning_rate=1e-3, epochs=2, batch_size=128),
     "neggrad_plus": dict(
-        learning_rate=0.01, epochs=2, alpha=0.95, batch_size=128, forget_batch_size=64
+        learning_rate=0.02, epochs=1, alpha=0.75, batch_size=128, forget_batch_size=64
     ),
-    "random_labels": dict(learning_rate=0.01, epochs=2, alpha=1.0, batch_size=128),
-    "salun": dict(learning_rate=0.01, epochs=2, alpha=1.0, batch_size=128),
+    "random_labels": dict(learning_rate=0.01, epochs=1, batch_size=128),
+    "salun": dict(learning_rate=0.01, epochs=1, batch_size=128),
     "scrub": dict(
-        learning_rate=0.01,
+        learning_rate=5e-4,
         epochs=3,
         max_epochs=2,
         gamma=1.0,
@@ -49,5 +49,5 @@ SMALL_NET = {
         batch_size=128,
         forget_batch_size=64,
     ),
-    "ssd": dict(alpha=6.0, dampening=0.3),
+    "ssd": dict(alpha=1.2),
 }

@@ -50,8 +50,9 @@ def summarize(results: Sequence[Mapping]) -> list[dict]:
 
     `seeds` counts the finished ones and `diverged` the others. Diverged seeds are left
     out of every statistic, and a model with any comes after those without. `verdict`
-    says where the interval of `avg_gap` lies: `within floor`, `overlaps floor` or
-    `above floor`; otherwise it is `reference`, `diverged` or `one seed`.
+    says where the interval of `avg_gap` lies: `within` the floor, `outside` it, or
+    `inconclusive` as the floor is inside the interval; otherwise it is `reference`,
+    `diverged` or `one seed`.
 
     Raises `InputError` if no row is of the model `retrain`.
     """
@@ -155,8 +156,8 @@ def _verdict(row) -> str:
     if math.isnan(half) or math.isnan(floor):
         return "one seed"
     if mean + half <= floor:
-        return "within floor"
-    return "overlaps floor" if mean - half <= floor else "above floor"
+        return "within"
+    return "inconclusive" if mean - half <= floor else "outside"
 
 
 def _order(row) -> tuple:
@@ -266,8 +267,8 @@ better). **ToW**: Tug-of-War, the product of 1 − gap over Forget, Retain and T
 in % (higher is better).
 - **floor**: the same quantities between two models retrained with different seeds. No \
 method can be told from retraining below it.
-- **vs floor**: whether the interval of Avg. Gap lies within the floor, overlaps it \
-or is above it. An overlap with wide intervals means too few seeds, not success.
+- **vs floor**: whether the interval of Avg. Gap lies within the floor or outside it; \
+inconclusive: the floor is inside the interval, and more seeds would tell.
 - **Seconds**: the method alone, preparation included, compilation (its own column: \
 the largest over seeds) and evaluation apart. **Speed-up**: seconds of `retrain` / \
 seconds of the method.
@@ -295,7 +296,7 @@ def summary_markdown(summary: Sequence[Mapping]) -> str:
             hide = reference or math.isnan(gap)
             cells.append(_value(row, name) + ("" if hide else f" ({_percent(gap)})"))
         cells += ["" if reference else _value(row, name) for name in SCORES]
-        cells += [row["verdict"].removesuffix(" floor")]
+        cells += [row["verdict"]]
         cells += [_seconds(row["seconds"]), _seconds(row["compile_seconds"])]
         cells += [_speedup(row)]
         lines.append("| " + " | ".join(cells) + " |")
@@ -355,7 +356,7 @@ def _table(summary, intervals, columns, unicode):
         else:
             cells += [_value(row, "avg_gap", 2, "±", intervals)]
             cells += [_percent(row["tug_of_war"])]
-            cells += [row["verdict"].removesuffix(" floor")]
+            cells += [row["verdict"]]
         add([*cells, _seconds(row["seconds"]), _speedup(row)], _style(row))
         if reference:
             floor = [_percent(row[f"{name}_floor"], 1) for name in SHOWN]
@@ -367,7 +368,7 @@ def _table(summary, intervals, columns, unicode):
 def _style(row) -> str | None:
     if row["diverged"]:
         return "red"
-    if row["verdict"] in ("within floor", "overlaps floor"):
+    if row["verdict"] == "within":
         return "green"
     return {"retrain": "bold", "original": "dim"}.get(row["model"])
 
