@@ -48,7 +48,9 @@ def parse_flags(argv):
         flags.FLAGS.unparse_flags()
         config_flags.DEFINE_config_dict("config", config, sys_argv=argv)
         return flags.FLAGS(argv)
-    except (AttributeError, KeyError, TypeError, ValueError, flags.Error) as error:
+    except (AttributeError, KeyError) as error:
+        fail(f"unknown setting {error}: settings are those of unlearn.default_config")
+    except (TypeError, ValueError, flags.Error) as error:
         fail(error)
 
 

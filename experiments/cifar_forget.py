@@ -13,7 +13,8 @@ def get_config(preset: str):
         config.train.epochs = 100
         config.train.batch_size = 256
         return config
-    config.model = {"name": "cnn", "widths": (32, 64, 128)}
+    config.model.name = "cnn"
+    config.model.cnn.widths = (32, 64, 128)
     config.seeds = 1
     config.train.epochs = 12
     config.train.batch_size = 128
@@ -22,7 +23,7 @@ def get_config(preset: str):
         config.methods[name].update(constants)
     if preset == "smoke":
         config.data.name = "synthetic:32x32x3,classes=10,train=400,test=100"
-        config.model.widths = (4, 8)
+        config.model.cnn.widths = (4, 8)
         config.train.epochs = 1
         config.train.batch_size = 64
         for constants in config.methods.values():

@@ -19,7 +19,8 @@ FIXED += "mia_regression mia_auc mia_tpr_at_1fpr seconds compile_seconds"
 def small_config(**changes):
     config = default_config()
     config.data.name = "synthetic:6x6x1,classes=3,train=200,test=90"
-    config.model = {"name": "mlp", "widths": (16,)}
+    config.model.name = "mlp"
+    config.model.mlp.widths = (16,)
     config.train.epochs = 2
     config.train.batch_size = 32
     config.run = ("finetune", "ssd")
@@ -65,10 +66,10 @@ def results(folder):
 def test_the_run_folder(finished):
     folder, summary = finished
     rows = results(folder)
+    assert list(rows[0])[: len(FIXED.split())] == FIXED.split()
     assert {(r["model"], r["seed"]) for r in rows} == {
         (m, s) for m in ("original", "retrain", "finetune", "ssd") for s in ("0", "1")
     }
-    assert set(FIXED.split()) <= rows[0].keys()
     assert [r["model"] for r in summary[:2]] == ["original", "retrain"]
     for name in ("config.json", "manifest.json", "summary.csv", "summary.md"):
         assert (folder / name).stat().st_size > 0
@@ -201,13 +202,29 @@ def test_a_diverged_training_stops_with_a_line(tmp_path):
         run(tmp_path / "x", train__learning_rate=1e30)
 
 
+def test_what_was_finished_before_a_diverged_training_is_reported(
+    tmp_path, monkeypatch
+):
+    train = pipeline.train
+
+    def fail(this, name, seed):
+        if (name, seed) == ("retrain", 1):
+            raise pipeline.Diverged("retrain (seed 1) diverged")
+        return train(this, name, seed)
+
+    monkeypatch.setattr(pipeline, "train", fail)
+    with pytest.raises(pipeline.Diverged, match="seed 1"):
+        run(tmp_path / "x", run=("ssd",))
+    summary = (tmp_path / "x" / "summary.md").read_text()
+    assert "ssd" in summary and len(results(tmp_path / "x")) == 3
+
+
 def test_class_forgetting_and_one_seed(tmp_path):
     run(
         tmp_path / "x",
         seeds=1,
         forget__kind="class",
         forget__classes=(1,),
-        forget__fraction=1.0,
         train__epochs=8,
     )
     row = {r["model"]: r for r in results(tmp_path / "x")}["retrain"]
@@ -262,13 +279,28 @@ def test_given_indices_are_forgotten_and_never_held_out(tmp_path):
         ({"train__epochs": 0}, "train.epochs"),
         ({"train__schedule": "linear"}, "train.schedule"),
         ({"seeds": 0}, "--seeds"),
+        ({"forget__file": "ids.txt"}, "add --config.forget.kind=indices"),
+        ({"forget__classes": (1,)}, "add --config.forget.kind=class"),
+        ({"forget__kind": "class", "forget__classes": ("a",)}, "must be numbers"),
+        ({"attack_examples": -1}, "attack_examples"),
+        ({"methods__finetune__epochs": 0}, "methods.finetune.epochs"),
+        ({"methods__finetune__decay": "linear"}, "methods.finetune.decay"),
+        ({"methods__finetune__batch_size": 0}, "methods.finetune.batch_size"),
+        ({"methods__ssd__group": 0}, "methods.ssd.group"),
+        ({"run": ("scrub",), "methods__scrub__optimizer": "lion"}, "scrub.optimizer"),
+        ({"run": ("scrub",), "methods__scrub__max_epochs": -1}, "scrub.max_epochs"),
+        (
+            {"run": ("scrub",), "data__validation": 0.0, "train__batch_size": 16},
+            "rewinds by a validation set",
+        ),
+        ({"model__mlp__widths": (0,)}, "widths"),
     ],
 )
 def test_bad_input_gets_one_line(tmp_path, changes, message):
     with pytest.raises(InputError, match=message) as caught:
         run(tmp_path / "x", **changes)
     assert "\n" not in str(caught.value)
-    assert not list(tmp_path.rglob("results.csv"))
+    assert not list(tmp_path.iterdir())  # the corrected command can use the folder
 
 
 def test_another_config_in_the_same_folder_is_refused(finished):
@@ -277,6 +309,47 @@ def test_another_config_in_the_same_folder_is_refused(finished):
     with pytest.raises(InputError, match="train.epochs: 2 there, 3 now"):
         run(folder, train__epochs=3)
     assert (folder / "results.csv").read_bytes() == before
+
+
+def test_another_forget_set_in_the_same_file_is_refused(tmp_path):
+    """The config names a file; what it holds is in the manifest."""
+    ids = tmp_path / "ids.txt"
+    ids.write_text("1 2 3")
+    changes = {"forget__kind": "indices", "forget__file": str(ids), "run": ()}
+    run(tmp_path / "x", seeds=1, **changes)
+    before = (tmp_path / "x" / "split.npz").read_bytes()
+    ids.write_text("1 2 4")
+    with pytest.raises(InputError, match="forget set is not the one"):
+        run(tmp_path / "x", seeds=1, **changes)
+    assert (tmp_path / "x" / "split.npz").read_bytes() == before
+
+
+def test_a_deleted_evaluation_is_computed_anew(tmp_path):
+    run(tmp_path / "x", seeds=1, run=("finetune",))
+    before = results(tmp_path / "x")
+    path = tmp_path / "x" / "evaluations" / "finetune" / "0.npz"
+    path.write_bytes(path.read_bytes()[:99])
+    with pytest.raises(InputError, match="0.npz is damaged"):
+        store.load_arrays(path)
+    path.unlink()
+    run(tmp_path / "x", seeds=1, run=("finetune",))
+    assert path.exists() and results(tmp_path / "x") == before
+
+
+def test_methods_are_run_once_and_retrain_is_always_there(tmp_path):
+    run(tmp_path / "x", seeds=1, run=("ssd", "retrain", "ssd"))
+    models = [r["model"] for r in results(tmp_path / "x")]
+    assert models == ["original", "retrain", "ssd"]
+
+
+def test_remains_of_killed_saves_are_cleared(tmp_path):
+    run(tmp_path / "x", seeds=1, run=())
+    seed = tmp_path / "x" / "checkpoints" / "original" / "0"
+    for name in ("epoch_0001", ".epoch_0001.partial"):
+        (seed / name).mkdir()
+    (tmp_path / "x" / "results.csv").unlink()
+    run(tmp_path / "x", seeds=1, run=())
+    assert [p.name for p in seed.iterdir()] == ["final"]
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path):

@@ -124,6 +124,10 @@ def test_claim_names_what_changed(tmp_path):
     changed = {"train": {"epochs": 4, "seeds": (1, 2)}, "name": "a"}
     with pytest.raises(InputError, match="train.epochs: 3 there, 4 now"):
         store.claim(tmp_path / "run", changed)
+    with pytest.raises(InputError, match="train.epochs"):
+        store.check_claim(tmp_path / "run", changed)
+    store.check_claim(tmp_path / "new", changed)
+    assert not (tmp_path / "new").exists()
     assert json.loads((tmp_path / "run" / "config.json").read_text())["name"] == "a"
 
 

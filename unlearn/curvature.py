@@ -32,8 +32,10 @@ def fisher_diagonal(
     def squared(row):
         return jax.tree.map(jnp.square, jax.grad(loss_fn)(variables["params"], row))
 
-    # One group after another is the fastest on a CPU, many at once on an accelerator.
-    at_once = 1 if jax.default_backend() == "cpu" else 32
+    # One group after another is the fastest on a CPU (four in a turn of the loop share
+    # the pass over the total), many at once on an accelerator.
+    on_cpu = jax.default_backend() == "cpu"
+    at_once, unroll = (1, 4) if on_cpu else (32, 1)
 
     def add(total, rows):
         if at_once == 1:
@@ -49,5 +51,5 @@ def fisher_diagonal(
         rows = jax.tree.map(
             lambda x: x[:whole].reshape(-1, at_once, *x.shape[1:]), rows
         )
-    total, _ = jax.lax.scan(add, total, rows)
+    total, _ = jax.lax.scan(add, total, rows, unroll=unroll)
     return jax.tree.map(lambda t: t / steps, total)

@@ -22,6 +22,8 @@ from unlearn.errors import InputError
 from unlearn.problem import Problem
 from unlearn.report.progress import Progress
 
+APPROXIMATE = tuple(name for name in methods.METHODS if name != "retrain")
+
 
 def default_config():
     """Every field of a run, with its default; experiments change some of them."""
@@ -39,22 +41,24 @@ def default_config():
                 "crop": 0,
                 "image_size": 0,
             },
-            # kind: random (fraction, or count if given), class (classes, fraction of
-            # each) or indices (a tuple, or a file of them) into the training split.
+            # kind: random (fraction, or count if given), class (classes, class_fraction
+            # of each) or indices (a tuple, or a file of them) into the training split.
             "forget": {
                 "kind": "random",
                 "fraction": 0.1,
                 "count": 0,
                 "classes": (),
+                "class_fraction": 1.0,
                 "indices": (),
                 "file": "",
                 "seed": 0,
             },
-            "model": {"name": "cnn"},
+            # The net, and the options of each that can be chosen.
+            "model": {"name": "cnn"} | models.options(),
             "train": training.Recipe()._asdict(),
             # Keyword arguments of each method, and those that are run.
-            "methods": {name: method_defaults(name) for name in methods.METHODS},
-            "run": tuple(name for name in methods.METHODS if name != "retrain"),
+            "methods": {name: method_defaults(name) for name in APPROXIMATE},
+            "run": APPROXIMATE,
             # Training seeds: each trains its own original and retrained model.
             "seeds": 5,
             # Largest sample of the support vector attack; 0: no limit.
@@ -91,6 +95,18 @@ def split(labels: np.ndarray, num_classes: int, config) -> Split:
       InputError: see `unlearn.problem`; and a share held out that is not in [0, 1).
     """
     forget, held_out = config.forget, config.data.validation
+    given = {"class": ("classes",), "indices": ("indices", "file")}
+    for kind, names in given.items():
+        for name in names:
+            if forget[name] and forget.kind != kind:
+                raise InputError(
+                    f"forget.{name} is given, but forget.kind is {forget.kind!r}: "
+                    f"add --config.forget.kind={kind}"
+                )
+    if forget.indices and forget.file:
+        raise InputError("give forget.indices or forget.file, not both")
+    if not all(isinstance(c, int) for c in forget.classes):
+        raise InputError(f"forget.classes must be numbers; they are {forget.classes}")
     if not 0 <= held_out < 1:
         raise InputError(f"data.validation must lie in [0, 1); it is {held_out}")
     everything = np.arange(len(labels))
@@ -128,10 +144,10 @@ def split(labels: np.ndarray, num_classes: int, config) -> Split:
             labels[train],
             forget.classes,
             num_classes=num_classes,
-            fraction=forget.fraction,
+            fraction=forget.class_fraction,
             seed=forget.seed,
         )
-        if forget.fraction == 1:
+        if forget.class_fraction == 1:
             classes = tuple(sorted(set(forget.classes)))
     else:
         raise InputError(
@@ -205,19 +221,22 @@ def run(config, folder, *, data_dir=None, progress=None) -> list[dict]:
     from unlearn.report import figures, tables
 
     folder, progress = Path(folder), progress or Progress()
-    check(config)
-    saved = config.to_dict()
-    saved["methods"] = {name: saved["methods"][name] for name in config.run}
-    store.claim(folder, saved)
+    names = tuple(n for n in dict.fromkeys(config.run) if n != "retrain")
+    check(config, names)
+    saved = config.to_dict() | {"run": names}
+    saved["model"] = {k: saved["model"][k] for k in ("name", config.model.name)}
+    saved["methods"] = {name: saved["methods"][name] for name in names}
+    store.check_claim(folder, saved)
     dataset = data.load(
         config.data.name, data_dir=data_dir, image_size=config.data.image_size or None
     )
     classes = len(dataset.class_names)
     parts = split(dataset.train_labels, classes, config)
-    options = config.model.to_dict()
-    model = models.create(options.pop("name"), classes, **options)
+    net = config.model.name
+    model = models.create(net, classes, **config.model[net])
     problem = make_problem(dataset, parts, model, config)
-    check_sizes(problem, config)
+    check_sizes(problem, config, names)
+    store.claim(folder, saved)
     write_manifest(folder, dataset, parts, problem)
     test_images = jnp.asarray(dataset.test_images)
     log = store.Log(folder / "log.jsonl")
@@ -232,27 +251,16 @@ def run(config, folder, *, data_dir=None, progress=None) -> list[dict]:
         forget_classes=parts.classes,
         title=folder.name,
     )
-    results_path = folder / "results.csv"
-    done = {}
-    if results_path.exists():
-        done = {(r["model"], r["seed"]): r for r in tables.read_csv(results_path)}
-    rows = []
-    for seed in range(config.seeds):
-        for name in ("original", "retrain", *config.run):
-            row = done.get((name, seed))
-            if row is None:
-                row = make_row(this, context, name, seed)
-                rows.append(row)
-                tables.write_csv(results_path, rows)
-                progress.say(progress_line(row, config.seeds))
-            else:
-                rows.append(row)
-    summary = tables.summarize(rows)
-    tables.write_csv(folder / "summary.csv", summary)
-    store.write_text(folder / "summary.md", tables.summary_markdown(summary))
-    figures.write_all(folder / "figures", rows, summary, context, this.evaluation)
-    tables.print_table(summary)
-    progress.say(f"Everything is in {folder}")
+    rows, stopped = make_rows(this, context, names)
+    if any(row["model"] == "retrain" for row in rows):
+        summary = tables.summarize(rows)
+        tables.write_csv(folder / "summary.csv", summary)
+        store.write_text(folder / "summary.md", tables.summary_markdown(summary))
+        figures.write_all(folder / "figures", rows, summary, context, this.evaluation)
+        tables.print_table(summary)
+        progress.say(f"Everything is in {folder}")
+    if stopped:
+        raise stopped
     diverged = [f"{r['model']} (seed {r['seed']})" for r in rows if is_diverged(r)]
     if diverged:
         raise Diverged(
@@ -263,76 +271,130 @@ def run(config, folder, *, data_dir=None, progress=None) -> list[dict]:
     return summary
 
 
-def check(config) -> None:
+def make_rows(this: Run, context, names) -> tuple[list[dict], Diverged | None]:
+    """The rows of `results.csv`: those that are there, and the others computed.
+
+    If an original or a retrained model diverges, the rows of the seeds before it and
+    the exception.
+    """
+    from unlearn.report import tables
+
+    path, done, rows = this.folder / "results.csv", {}, []
+    if path.exists():
+        done = {(row["model"], row["seed"]): row for row in tables.read_csv(path)}
+    for seed in range(this.config.seeds):
+        for name in ("original", "retrain", *names):
+            row = done.get((name, seed))
+            evaluated = this.evaluation_path(name, seed).exists()
+            if row is None or not (evaluated or is_diverged(row)):
+                try:
+                    row = make_row(this, context, name, seed)
+                except Diverged as error:
+                    rows = [row for row in rows if row["seed"] < seed]
+                    if rows:
+                        tables.write_csv(path, rows)
+                    return rows, error
+                tables.write_csv(path, [*rows, row])
+                this.progress.say(progress_line(row, this.config.seeds))
+            rows.append(row)
+    return rows, None
+
+
+LEAST = {"epochs": 1, "batch_size": 1, "forget_batch_size": 1, "group": 1}
+LEAST |= {"max_epochs": 0, "warmup_epochs": 0}
+CHOICES = {"schedule": training.SCHEDULES, "decay": training.SCHEDULES}
+CHOICES |= {"optimizer": tuple(training.OPTIMIZERS)}
+
+
+def check(config, names: tuple[str, ...]) -> None:
+    """What can be checked before the data is there."""
     if config.seeds < 1:
         raise InputError(f"--seeds must be at least 1; it is {config.seeds}")
-    for name in config.run:
-        if name not in methods.METHODS:
+    for name in names:
+        if name not in config.methods:
             raise InputError(
-                f"unknown method {name!r}: choose from {', '.join(methods.METHODS)}"
+                f"unknown method {name!r}: choose from {', '.join(config.methods)}"
             )
-    for name in ("epochs", "batch_size"):
-        if config.train[name] < 1:
-            raise InputError(f"train.{name} must be at least 1")
-    if config.train.schedule not in training.SCHEDULES:
+    if config.model.name not in models.NETS:
         raise InputError(
-            f"unknown train.schedule {config.train.schedule!r}: "
-            f"choose from {', '.join(training.SCHEDULES)}"
+            f"there is no model {config.model.name!r}: "
+            f"choose from {', '.join(models.NETS)}"
         )
+    if config.attack_examples < 0:
+        raise InputError("attack_examples must be 0 (no limit) or more")
+    sections = {f"methods.{name}": config.methods[name] for name in names}
+    for section, constants in (sections | {"train": config.train}).items():
+        for key, value in constants.items():
+            if key in LEAST and value < LEAST[key]:
+                raise InputError(
+                    f"{section}.{key} must be at least {LEAST[key]}; it is {value}"
+                )
+            if key in CHOICES and value not in CHOICES[key]:
+                raise InputError(
+                    f"unknown {section}.{key} {value!r}: "
+                    f"choose from {', '.join(CHOICES[key])}"
+                )
 
 
-def check_sizes(problem: Problem, config) -> None:
+def check_sizes(problem: Problem, config, names: tuple[str, ...]) -> None:
+    """What can be checked once the sets are known."""
     available = len(problem.retain)
     if config.train.batch_size > available:
         raise InputError(
             f"train.batch_size is {config.train.batch_size}, but only {available} "
             "examples are retained: lower --config.train.batch_size"
         )
+    for name in names:
+        if config.methods[name].get("rewind") and problem.validation is None:
+            raise InputError(
+                f"{name} rewinds by a validation set: "
+                f"give data.validation, or --config.methods.{name}.rewind=False"
+            )
 
 
 def write_manifest(folder: Path, dataset, parts: Split, problem: Problem) -> None:
-    """Versions, device and hashes; from the run's first start, kept when it goes on."""
-    store.save_arrays(
-        folder / "split.npz",
-        {
-            "forget": parts.train[parts.forget],
-            "retain": parts.train[np.asarray(problem.retain)],
-            "validation": parts.validation,
+    """Versions, device and hashes; from the run's first start, kept when it goes on.
+
+    Raises:
+      InputError: the run was made from other data or of another forget set.
+    """
+    sets = {
+        "forget": parts.train[parts.forget],
+        "retain": parts.train[np.asarray(problem.retain)],
+        "validation": parts.validation,
+    }
+    record = {
+        "data": {
+            "name": dataset.name,
+            "sha256": data.fingerprint(dataset),
+            "train": len(parts.train),
+            "validation": len(parts.validation),
+            "test": len(dataset.test_labels),
         },
-    )
+        "forget": {
+            "examples": len(parts.forget),
+            "classes": list(parts.classes),
+            "sha256": store.array_hash(sets["forget"].astype(np.int64)),
+        },
+    }
     path = folder / "manifest.json"
-    fingerprint = data.fingerprint(dataset)
     if path.exists():
-        if store.read_json(path)["data"]["sha256"] != fingerprint:
-            raise InputError(
-                f"the data of {dataset.name} is not what {folder} was made from: "
-                "use another --workdir"
-            )
+        saved = store.read_json(path)
+        for part, what in (("data", "data"), ("forget", "forget set")):
+            if saved.get(part, {}).get("sha256") != record[part]["sha256"]:
+                raise InputError(
+                    f"the {what} is not the one that {folder} was made with: "
+                    "use another --workdir"
+                )
         return
-    store.write_json(
-        path,
-        devices.describe()
-        | {
-            "git_revision": store.git_revision(),
-            "data": {
-                "name": dataset.name,
-                "sha256": fingerprint,
-                "train": len(parts.train),
-                "validation": len(parts.validation),
-                "test": len(dataset.test_labels),
-            },
-            "forget": {
-                "examples": len(parts.forget),
-                "classes": list(parts.classes),
-                "sha256": store.array_hash(parts.train[parts.forget].astype(np.int64)),
-            },
-        },
-    )
+    store.save_arrays(folder / "split.npz", sets)
+    git = {"git_revision": store.git_revision()}
+    store.write_json(path, devices.describe() | git | record)
 
 
 def make_row(this: Run, context, name: str, seed: int) -> dict:
     """Trains or unlearns one model of one seed and measures it."""
-    row = {"model": name, "seed": seed, "status": "ok"}
+    row = {"model": name, "seed": seed}
     try:
         variables, info = make_model(this, name, seed)
         this.progress.tick(f"{place(this, seed)}  {name}  measuring")
@@ -360,7 +422,8 @@ def make_row(this: Run, context, name: str, seed: int) -> dict:
         measured["validation_accuracy"] = metrics.accuracy(
             logits["validation_logits"], labels
         )
-    return row | measured | timing(info)
+    row |= {name: measured.pop(name) for name in metrics.COLUMNS}
+    return row | timing(info) | {"status": "ok"} | measured
 
 
 def timing(info: dict) -> dict:
@@ -413,12 +476,18 @@ def make_model(this: Run, name: str, seed: int):
     """`(variables, info)`, from the checkpoint if there is one."""
     final = this.checkpoints(name, seed) / "final"
     if final.exists():
+        delete_siblings(final)
         return store.load_checkpoint(final, template(this.problem))
     make = train if name in ("original", "retrain") else unlearn
     variables, info = make(this, name, seed)
     store.save_checkpoint(final, variables, info)
-    store.delete(*(path for _, path in store.epoch_checkpoints(final.parent)))
+    delete_siblings(final)
     return variables, info
+
+
+def delete_siblings(final: Path) -> None:
+    """Checkpoints of single epochs, and what a kill left of them."""
+    store.delete(*(path for path in final.parent.iterdir() if path != final))
 
 
 @functools.lru_cache(maxsize=1)
@@ -438,11 +507,12 @@ def template(problem: Problem):
 
 
 CHECKPOINT_SECONDS = 1.0
-"""Epochs shorter than this share a checkpoint: writing one takes about 0.05 s."""
+"""Epochs shorter than this share a checkpoint: writing one takes about 0.05 s, and an
+epoch of `digits_forget` 0.015 s."""
 
 
 def train(this: Run, name: str, seed: int):
-    """Trains the original or the retrained model, a checkpoint an epoch."""
+    """Trains the original or the retrained model; a checkpoint after every epoch."""
     problem, indices = this.problem, jnp.arange(len(this.problem.labels))
     if name == "retrain":
         problem = withheld(this, methods.METHODS[name].needs)

@@ -57,7 +57,7 @@ class Batch(NamedTuple):
         "std",
         "validation",
     ],
-    meta_fields=["model", "num_classes", "augment"],
+    meta_fields=["model", "num_classes", "image_shape", "augment"],
 )
 @dataclasses.dataclass(frozen=True)
 class Problem:
@@ -76,6 +76,7 @@ class Problem:
     std: jax.Array  # float32[C]
     model: Model
     num_classes: int
+    image_shape: tuple[int, int, int]  # static: known even with the images withheld
     forget_classes: jax.Array | None = None  # int32[.]
     augment: Callable[[jax.Array, jax.Array], jax.Array] | None = None
     validation: "Problem | None" = None
@@ -95,10 +96,6 @@ class Problem:
         if weights is None:
             weights = jnp.ones(indices.shape, jnp.float32)
         return Batch(inputs, self.labels[indices], weights)
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        return self.images.shape[1:]
 
 
 def standardize(images: jax.Array, mean: jax.Array, std: jax.Array) -> jax.Array:
@@ -140,11 +137,7 @@ def make_problem(
     images, labels = np.asarray(images), np.asarray(labels)
     check_images(images, labels, "training")
     num_classes = num_classes or int(labels.max()) + 1
-    if labels.min() < 0 or labels.max() >= num_classes:
-        raise InputError(
-            f"labels must lie in 0..{num_classes - 1}; "
-            f"they span {labels.min()}..{labels.max()}"
-        )
+    check_labels(labels, num_classes)
     forget = check_forget_indices(forget, len(labels))
     retain = np.setdiff1d(np.arange(len(labels), dtype=np.int32), forget)
     channels = images.shape[-1]
@@ -163,12 +156,19 @@ def make_problem(
         std=channelwise(std),
         model=model,
         num_classes=num_classes,
+        image_shape=images.shape[1:],
         augment=augment,
     )
     if validation is None:
         return problem
     held_out, held_out_labels = (np.asarray(x) for x in validation)
     check_images(held_out, held_out_labels, "validation")
+    check_labels(held_out_labels, num_classes)
+    if held_out.shape[1:] != images.shape[1:]:
+        raise InputError(
+            f"validation images are {list(held_out.shape[1:])}, "
+            f"training images {list(images.shape[1:])}"
+        )
     return problem.replace(
         validation=problem.replace(
             images=jnp.asarray(held_out),
@@ -193,6 +193,14 @@ def check_images(images: np.ndarray, labels: np.ndarray, what: str) -> None:
         )
     if not len(images):
         raise InputError(f"the {what} set is empty")
+
+
+def check_labels(labels: np.ndarray, num_classes: int) -> None:
+    if labels.min() < 0 or labels.max() >= num_classes:
+        raise InputError(
+            f"labels must lie in 0..{num_classes - 1}; "
+            f"they span {labels.min()}..{labels.max()}"
+        )
 
 
 def check_forget_indices(indices, size: int) -> np.ndarray:
@@ -281,7 +289,7 @@ def read_indices(path: str | Path) -> np.ndarray:
         raise InputError(
             f"cannot read forget indices from {path}: {error.strerror or error}"
         ) from error
-    except ValueError as error:
+    except (ValueError, EOFError, OverflowError) as error:
         raise InputError(
             f"{path} is not a list of whole numbers, one a line: {error}"
         ) from error

@@ -25,6 +25,7 @@ import numpy as np
 
 from unlearn import devices, models, store, training
 from unlearn.curvature import fisher_diagonal
+from unlearn.errors import InputError
 from unlearn.problem import make_problem
 
 ROOT = Path(__file__).parent.parent
@@ -55,6 +56,9 @@ def run(config, folder: str | Path) -> None:
     Writes `speed.csv` and `speed.md` into `folder`. See `experiments/speed.py` for the
     fields of `config`.
     """
+    for part in config.parts:
+        if part not in PARTS:
+            raise InputError(f"unknown part {part!r}: choose from {', '.join(PARTS)}")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     rows = []

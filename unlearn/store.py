@@ -69,25 +69,25 @@ def _line(error: BaseException) -> str:
 # Configuration and manifest
 
 
-def claim(folder: Path, config: dict) -> None:
-    """Makes the folder of a run, or checks that it was made with the same config.
+def check_claim(folder: Path, config: dict) -> None:
+    """Checks that a run folder, if there is one, was made with the same config.
 
     Raises:
-      InputError: the folder holds a run with another config, or cannot be written.
+      InputError: it holds a run with another config, or something else.
     """
     path = folder / "config.json"
-    config = json.loads(json.dumps(config))
     if not path.exists():
         if (folder / "checkpoints").exists():
             raise InputError(
                 f"{folder} holds checkpoints without a config.json: use another "
                 "--workdir, or delete the folder to start over"
             )
-        write_json(path, config)
         return
-    saved = read_json(path)
     changes = [
-        f"{key}: {old} there, {new} now" for key, old, new in differences(saved, config)
+        f"{key}: {old} there, {new} now"
+        for key, old, new in differences(
+            read_json(path), json.loads(json.dumps(config))
+        )
     ]
     if changes:
         more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""
@@ -96,6 +96,13 @@ def claim(folder: Path, config: dict) -> None:
             f"({'; '.join(changes[:3])}{more}): use another --workdir, "
             "or delete the folder to start over"
         )
+
+
+def claim(folder: Path, config: dict) -> None:
+    """Makes the folder of a run, unless it is there; see `check_claim`."""
+    check_claim(folder, config)
+    if not (folder / "config.json").exists():
+        write_json(folder / "config.json", config)
 
 
 def differences(old, new, prefix=""):

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from unlearn.errors import InputError
 from unlearn.problem import Model, Problem, Variables, standardize
 
 Objective = Callable[[Variables, Any, jax.Array], tuple[jax.Array, Variables]]
@@ -119,6 +120,9 @@ def adam(learning_rate, *, weight_decay=0.0):
     )
 
 
+OPTIMIZERS = {"sgd": sgd, "adam": adam}
+
+
 def _is_kernel(params):
     return jax.tree.map(lambda p: p.ndim > 1, params)
 
@@ -140,7 +144,7 @@ def schedule(kind: str, learning_rate, steps: int, warmup: int = 0):
     elif kind == "constant":
         after = optax.constant_schedule(learning_rate)
     else:
-        raise ValueError(f"unknown schedule {kind!r}: constant, cosine or step")
+        raise InputError(f"unknown schedule {kind!r}: {', '.join(SCHEDULES)}")
     if not warmup:
         return after
 

@@ -53,7 +53,7 @@ METHODS: dict[str, MethodInfo] = {
         "both",
         "approximate",
         "arXiv:1911.04933",
-        "the joint loss of the SalUn paper, not the released code's two phases",
+        "one joint loss, a mean over examples; not the released code's two phases",
     ),
     "salun": MethodInfo(
         salun,
@@ -61,7 +61,7 @@ METHODS: dict[str, MethodInfo] = {
         "both",
         "approximate",
         "arXiv:2310.12508",
-        "the joint loss of the paper, not the released code's two phases",
+        "one joint loss, a mean over examples; not the released code's two phases",
     ),
     "scrub": MethodInfo(
         scrub,

@@ -1,10 +1,11 @@
 """Random labels: train the forget set towards wrong labels, the retain set as before.
 
-    minimise  E_f[CE(f(x), y')] + alpha E_r[CE(f(x), y)],    y' uniform over labels != y
+    minimise  (sum_f CE(f(x), y') + alpha sum_r CE(f(x), y)) / N,    y' uniform, != y
 
-Golatkar et al., CVPR 2020 (https://arxiv.org/abs/1911.04933); the joint loss is that of
-Fan et al., "SalUn", ICLR 2024 (https://arxiv.org/abs/2310.12508). Batches are drawn
-from the union, so every example is seen once an epoch; labels are redrawn each epoch.
+Golatkar et al., CVPR 2020 (https://arxiv.org/abs/1911.04933). One joint loss, as in the
+paper of SalUn (Fan et al., ICLR 2024, https://arxiv.org/abs/2310.12508), but a mean
+over examples: its E_f + a E_r is alpha = a F / R here. Batches are drawn from the
+union, so every example is seen once an epoch; labels are redrawn each epoch.
 SalUn's released code instead runs all forget batches and then all retain batches, and
 may draw the true label. Constants: 10 epochs of SGD 0.01 at batch 256.
 """

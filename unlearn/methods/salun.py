@@ -22,11 +22,11 @@ def saliency_mask(variables, problem, fraction, *, batch_size=256):
     """True for the `fraction` of weights with the largest forget gradient."""
     objective = classification(problem.model, train=False)
     gradient = mean_gradient(objective, variables, problem, problem.forget, batch_size)
-    magnitude = jax.tree.map(jnp.abs, gradient)
-    ranked = jnp.sort(ravel_pytree(magnitude)[0])
-    first = jnp.round((1 - fraction) * ranked.size).astype(jnp.int32)
-    threshold = ranked[jnp.clip(first, 0, ranked.size - 1)]
-    return jax.tree.map(lambda g: g >= threshold, magnitude)
+    flat, unflatten = ravel_pytree(gradient)
+    order = jnp.argsort(-jnp.abs(flat))  # not a threshold: zero gradients tie
+    ranks = jnp.zeros(flat.size, jnp.int32).at[order].set(jnp.arange(flat.size))
+    mask = ranks < jnp.round(fraction * flat.size)
+    return jax.tree.map(lambda x: x > 0, unflatten(mask.astype(flat.dtype)))
 
 
 def salun(

@@ -19,12 +19,11 @@ import jax.numpy as jnp
 
 from unlearn.errors import InputError
 from unlearn.training import (
-    adam,
+    OPTIMIZERS,
     cross_entropy,
     epoch_keys,
     kl_divergence,
     predict_set,
-    sgd,
     shuffled_epoch,
     start,
 )
@@ -60,8 +59,7 @@ def scrub(
         raise InputError("scrub rewinds by a validation set: give one or rewind=False")
     teacher, model = variables, problem.model
     max_epochs = min(max_epochs, epochs)
-    make = {"adam": adam, "sgd": sgd}[optimizer]
-    optimizer = make(learning_rate, weight_decay=weight_decay)
+    optimizer = OPTIMIZERS[optimizer](learning_rate, weight_decay=weight_decay)
 
     def distill(variables, batch, key):
         wanted, _ = model.apply(teacher, batch.inputs)
@@ -134,9 +132,13 @@ def weighted_error(variables, problem, indices, weights=None):
 
 
 def validation_error(variables, problem):
-    """Error on validation examples weighted to the forget set's class frequencies."""
+    """Error on validation examples weighted to the forget set's class frequencies.
+
+    If there is none of those classes, all count alike.
+    """
     held_out, classes = problem.validation, problem.num_classes
     in_forget = jnp.bincount(problem.labels[problem.forget], length=classes)
     available = jnp.bincount(held_out.labels, length=classes)
     weights = (in_forget / jnp.maximum(available, 1))[held_out.labels]
+    weights = jnp.where(weights.sum() > 0, weights, 1.0)
     return weighted_error(variables, held_out, held_out.retain, weights)

@@ -77,6 +77,8 @@ def threshold_attack(forget, non_members) -> Threshold:
     """
     from sklearn.metrics import roc_curve
 
+    if not (len(forget) and len(non_members)):
+        return Threshold(*[float("nan")] * 3)
     scores = -np.concatenate([forget, non_members])
     is_member = np.repeat([1, 0], [len(forget), len(non_members)])
     fpr, tpr, _ = roc_curve(is_member, scores, drop_intermediate=False)

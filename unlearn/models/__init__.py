@@ -61,6 +61,18 @@ def create(name: str, num_classes: int, **options) -> Model:
     return _create(net(num_classes, **options))
 
 
+def options() -> dict[str, dict]:
+    """The options of every net, with their defaults."""
+    return {
+        name: {
+            field.name: field.default
+            for field in net.__dataclass_fields__.values()
+            if field.name not in _NOT_OPTIONS
+        }
+        for name, net in NETS.items()
+    }
+
+
 _NOT_OPTIONS = ("num_classes", "parent", "name")
 
 

@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from unlearn.metrics.accuracy import confusion_matrix, losses, per_class_accuracy
+
 DPI = 130
 # Okabe and Ito's colours, which colour-blind people can tell apart.
 SETS = {"forget": "#D55E00", "retain": "#0072B2", "test": "#009E73"}
@@ -66,7 +68,7 @@ def write_all(
         for model, seeds in losses.items()
     }
     per_seed = {
-        model: np.stack([_recall(counts) for counts in confusions[model]])
+        model: np.stack([per_class_accuracy(counts) for counts in confusions[model]])
         for model in shown[:3]
     }
     total = {model: sum(confusions[model]) for model in shown[:3]}
@@ -96,43 +98,15 @@ def save(figure, path: Path | str) -> None:
 # From logits
 
 
-def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Loss in nats of each example, [N], exact down to 1e-300.
-
-    `log(1 + sum over the other classes of exp(z_j - z_y))`: the usual
-    `logsumexp(z) - z_y` rounds to 0 below 1e-16.
-    """
-    rows = np.arange(len(labels))
-    margins = np.asarray(logits, np.float64)
-    margins = margins - margins[rows, labels][:, None]
-    margins[rows, labels] = -np.inf
-    largest = margins.max(axis=1, keepdims=True)
-    others = np.log(np.exp(margins - largest).sum(axis=1)) + largest[:, 0]
-    return np.logaddexp(0, others)
-
-
 def split_losses(logits: Mapping, context: Context) -> dict[str, np.ndarray]:
     """Losses of the forget, retain and test examples."""
-    train = cross_entropy(logits["train_logits"], context.train_labels)
-    test = cross_entropy(logits["test_logits"], context.test_labels)
+    train = losses(logits["train_logits"], context.train_labels)
+    test = losses(logits["test_logits"], context.test_labels)
     return {
         "forget": train[context.forget],
         "retain": train[context.retain],
         "test": test,
     }
-
-
-def confusion_matrix(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """How many examples of each class (row) were called each class (column), [K, K]."""
-    classes = logits.shape[1]
-    cells = labels * classes + logits.argmax(axis=1)
-    return np.bincount(cells, minlength=classes**2).reshape(classes, classes)
-
-
-def _recall(counts) -> np.ndarray:
-    """Accuracy of each class, [K]; NaN for a class with no example."""
-    of_class = counts.sum(axis=1)
-    return np.where(of_class > 0, np.diag(counts), np.nan) / np.maximum(of_class, 1)
 
 
 # Figures
@@ -311,7 +285,7 @@ def loss_histograms(losses: Mapping[str, Mapping[str, np.ndarray]], title: str =
 def confusion(counts: Mapping[str, np.ndarray], context: Context):
     """Confusion matrices on test data, a panel a model, each row in percent.
 
-    `counts` maps a model to `confusion_matrix`.
+    `counts` maps a model to its `metrics.confusion_matrix`.
     """
     from matplotlib.colors import PowerNorm
 
