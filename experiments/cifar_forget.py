@@ -1,4 +1,22 @@
-"""Random 10 % of CIFAR-10: eight methods, losses before and after."""
+"""Random 10 % of CIFAR-10: eight methods, losses before and after.
+
+    python launch.py --experiment=cifar_forget
+
+One seed in 10.5 minutes on two CPU cores (`--preset=cpu`, 356,810 parameters):
+
+    model            forget  retain  test   MIA   Avg. Gap  seconds
+    original           89.8    89.8  76.9  14.6       7.80    178.9
+    retrain            75.6    89.1  76.3  30.2               160.7
+    finetune           80.0    86.0  76.2  26.6       2.79     44.2
+    neggrad_plus       77.6    86.5  74.6  23.9       3.13     18.3
+    salun              85.0    87.7  74.5  22.4       5.07     14.1
+    random_labels      85.6    87.5  74.6  18.6       6.22     12.7
+    scrub              84.6    85.1  74.4  19.2       6.46     58.7
+    gradient_ascent    88.5    89.2  76.4  15.8       6.89      2.6
+    ssd                86.9    86.5  75.2  17.3       6.94     18.2
+
+The losses are in `figures/loss_histograms.png`. `--seeds=5` adds intervals and the floor.
+"""
 
 from unlearn.pipeline import default_config
 
@@ -32,7 +50,7 @@ def get_config(preset: str):
     return config
 
 
-# Chosen by Avg. Gap on the validation split.
+# Chosen from small grids by Avg. Gap on the validation split, seed 0.
 SMALL_NET = {
     "finetune": dict(learning_rate=0.1, epochs=3, batch_size=128),
     "gradient_ascent": dict(learning_rate=1e-3, epochs=2, batch_size=128),

@@ -1,4 +1,11 @@
-"""Random 10 % of the digits that scikit-learn ships, eight methods, no download."""
+"""Random 10 % of the digits that scikit-learn ships, eight methods, no download.
+
+    python launch.py
+
+Five seeds in 40 s on two CPU cores, 21 s with the compilation cache; the table is in the
+README. The digits are learnt so well that forgetting needs hardly any change: the
+original is 0.97 points from retraining, and two retrained models 0.31 from each other.
+"""
 
 from unlearn.pipeline import default_config
 
@@ -18,7 +25,7 @@ def get_config(preset: str):
     return config
 
 
-# Chosen by Avg. Gap on the validation split, seeds 0 to 2.
+# Chosen from small grids by Avg. Gap on the validation split, seeds 0 to 2.
 METHODS = {
     "finetune": dict(learning_rate=0.1, epochs=10, batch_size=64),
     "gradient_ascent": dict(learning_rate=0.4, epochs=5, batch_size=64),

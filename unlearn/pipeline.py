@@ -512,7 +512,10 @@ epoch of `digits_forget` 0.015 s."""
 
 
 def train(this: Run, name: str, seed: int):
-    """Trains the original or the retrained model; a checkpoint after every epoch."""
+    """Trains the original or the retrained model; a checkpoint an epoch.
+
+    Epochs that follow each other within a second share one.
+    """
     problem, indices = this.problem, jnp.arange(len(this.problem.labels))
     if name == "retrain":
         problem = withheld(this, methods.METHODS[name].needs)
