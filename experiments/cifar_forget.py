@@ -15,7 +15,7 @@ One seed in 10.5 minutes on two CPU cores (`--preset=cpu`, 356,810 parameters):
     gradient_ascent    88.5    89.2  76.4  15.8       6.89      2.6
     ssd                86.9    86.5  75.2  17.3       6.94     18.2
 
-The losses are in `figures/loss_histograms.png`. `--seeds=5` adds intervals and the floor.
+The losses are in `figures/loss_histograms.png`. `--seeds=5` adds intervals and floor.
 """
 
 from unlearn.pipeline import default_config

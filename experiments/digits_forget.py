@@ -2,9 +2,9 @@
 
     python launch.py
 
-Five seeds in 40 s on two CPU cores, 21 s with the compilation cache; the table is in the
-README. The digits are learnt so well that forgetting needs hardly any change: the
-original is 0.97 points from retraining, and two retrained models 0.31 from each other.
+Five seeds in 40 s on two CPU cores, 21 s with the compilation cache; the table is in
+the README. The digits are learnt so well that forgetting needs hardly any change: the
+original is 0.97 points from retraining, two retrained models 0.31 from each other.
 """
 
 from unlearn.pipeline import default_config
