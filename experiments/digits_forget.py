@@ -16,12 +16,13 @@ def get_config(preset: str):
     config.model.name = "cnn"
     config.train.epochs = 30
     config.train.batch_size = 64
-    for name, constants in METHODS.items():
-        config.methods[name].update(constants)
     if preset == "smoke":
         config.data.name = "synthetic:8x8x1,classes=10,train=600,test=200"
         config.seeds = 2
         config.train.epochs = 3
+        return config
+    for name, constants in METHODS.items():
+        config.methods[name].update(constants)
     return config
 
 
