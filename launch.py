@@ -79,7 +79,7 @@ def main(argv):
     from unlearn import pipeline
     from unlearn.errors import InputError
 
-    logging.set_verbosity(logging.ERROR)
+    logging.set_verbosity(logging.FATAL)  # what fails below is said in one line
     config = flags.FLAGS.config
     folder = Path(_WORKDIR.value) / _EXPERIMENT.value
     try:
