@@ -101,7 +101,7 @@ def split(labels: np.ndarray, num_classes: int, config) -> Split:
             if forget[name] and forget.kind != kind:
                 raise InputError(
                     f"forget.{name} is given, but forget.kind is {forget.kind!r}: "
-                    f"add --config.forget.kind={kind}"
+                    f"add --config.forget.kind={kind}, or empty forget.{name}"
                 )
     if forget.indices and forget.file:
         raise InputError("give forget.indices or forget.file, not both")
