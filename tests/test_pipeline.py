@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from unlearn import methods, pipeline, store, training
+from unlearn import data, methods, models, pipeline, store, training
 from unlearn.errors import InputError
 from unlearn.pipeline import default_config
 from unlearn.report.progress import Progress
@@ -34,6 +34,14 @@ def small_config(**changes):
                 node = node[part]
             node[last] = value
     return config
+
+
+def problem_of(config):
+    """The problem that a run with this config has."""
+    dataset = data.load(config.data.name)
+    model = models.create("mlp", 3, **config.model.mlp)
+    parts = pipeline.split(dataset.train_labels, 3, config)
+    return pipeline.make_problem(dataset, parts, model, config)
 
 
 class Silent(Progress):
@@ -96,19 +104,14 @@ def test_the_split_is_a_partition_and_its_hash_is_in_the_manifest(finished):
 
 def test_measured_on_the_checkpoints_that_were_saved(finished):
     """Accuracy of the stored weights, computed anew, is what the table says."""
-    from unlearn import data, models
-
     folder, _ = finished
     config = small_config()
-    dataset = data.load(config.data.name)
-    model = models.create("mlp", 3, widths=(16,))
-    parts = pipeline.split(dataset.train_labels, 3, config)
-    problem = pipeline.make_problem(dataset, parts, model, config)
+    problem = problem_of(config)
     like = pipeline.template(problem)
     for row in results(folder):
         path = folder / "checkpoints" / row["model"] / row["seed"] / "final"
         variables, _ = store.load_checkpoint(path, like)
-        logits, _ = model.apply(variables, problem.inputs(problem.forget))
+        logits, _ = problem.model.apply(variables, problem.inputs(problem.forget))
         hits = np.argmax(logits, -1) == np.asarray(problem.labels[problem.forget])
         assert float(row["forget_accuracy"]) == pytest.approx(hits.mean())
 
@@ -123,14 +126,9 @@ def test_running_again_changes_nothing(finished):
 
 def test_the_pipeline_retrains_as_the_method_does(finished):
     """The resumable loop and the pure function give the same model."""
-    from unlearn import data, models
-
     folder, _ = finished
     config = small_config()
-    dataset = data.load(config.data.name)
-    model = models.create("mlp", 3, widths=(16,))
-    parts = pipeline.split(dataset.train_labels, 3, config)
-    problem = pipeline.make_problem(dataset, parts, model, config)
+    problem = problem_of(config)
     recipe = training.Recipe(**config.train)
     pure, _ = methods.METHODS["retrain"].fn(
         pipeline.key_of(0, "retrain"), None, problem, **recipe._asdict()

@@ -95,8 +95,8 @@ def split(labels: np.ndarray, num_classes: int, config) -> Split:
       InputError: see `unlearn.problem`; and a share held out that is not in [0, 1).
     """
     forget, held_out = config.forget, config.data.validation
-    given = {"class": ("classes",), "indices": ("indices", "file")}
-    for kind, names in given.items():
+    settings = {"class": ("classes",), "indices": ("indices", "file")}
+    for kind, names in settings.items():
         for name in names:
             if forget[name] and forget.kind != kind:
                 raise InputError(

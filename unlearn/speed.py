@@ -128,9 +128,8 @@ def random_problem(model, size: int, shape: tuple[int, int, int]):
     return make_problem(images, labels, [0], model, num_classes=CLASSES)
 
 
-def start(problem, optimizer):
-    variables = problem.model.init(jax.random.key(0), problem.inputs(jnp.arange(1)))
-    return training.start(variables, optimizer)
+def initial(problem):
+    return problem.model.init(jax.random.key(0), problem.inputs(jnp.arange(1)))
 
 
 # Our own side
@@ -141,7 +140,7 @@ def epoch_candidates(model, problem, batch_size: int, *, loop: bool) -> list[Can
     size = len(problem.labels)
     optimizer = training.Recipe(batch_size=batch_size).optimizer(size)
     objective = training.classification(model)
-    state = start(problem, optimizer)
+    state = training.start(initial(problem), optimizer)
     indices, key = jnp.arange(size), jax.random.key(1)
 
     def whole(key, state, problem, indices):
@@ -341,7 +340,7 @@ def evaluation_rows(config):
     model = models.create("cnn", CLASSES, **options)
     size, batch_size = config.evaluation.examples, config.evaluation.batch_size
     problem = random_problem(model, size, (28, 28, 1))
-    variables = model.init(jax.random.key(0), problem.inputs(jnp.arange(1)))
+    variables = initial(problem)
 
     def losses(variables, problem):
         logits = training.predict(
@@ -393,7 +392,7 @@ def fisher_rows(config):
     model = models.create("cnn", CLASSES, **options)
     size, few = config.fisher.examples, config.fisher.torch_examples
     problem = random_problem(model, size, (28, 28, 1))
-    variables = model.init(jax.random.key(0), problem.inputs(jnp.arange(1)))
+    variables = initial(problem)
     arguments = variables, problem, jnp.arange(size)
     fisher, seconds = compiled(fisher_diagonal, *arguments)
     candidates = [
