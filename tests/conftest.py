@@ -22,20 +22,22 @@ def plain_model(hidden=8, classes=3):
         w2 = jax.random.normal(k2, (hidden, classes)) / np.sqrt(hidden)
         return {
             "params": {
-                "w1": w1,
-                "b1": jnp.zeros(hidden),
-                "w2": w2,
-                "b2": jnp.zeros(classes),
+                "head": {"kernel": w2, "bias": jnp.zeros(classes)},
+                "trunk": {"kernel": w1, "bias": jnp.zeros(hidden)},
             }
         }
 
-    def apply(variables, images, *, train=False, key=None):
-        p = variables["params"]
-        x = images.reshape(len(images), -1)
-        x = jnp.tanh(x @ p["w1"] + p["b1"][None])
-        return x @ p["w2"] + p["b2"][None], variables
+    def activations(variables, images, *, train=False, key=None):
+        trunk, head = (variables["params"][name] for name in ("trunk", "head"))
+        flat = images.reshape(len(images), -1)
+        features = jnp.tanh(flat @ trunk["kernel"] + trunk["bias"][None])
+        logits = features @ head["kernel"] + head["bias"][None]
+        return {("trunk",): flat, ("head",): features}, logits, variables
 
-    return Model(init, apply)
+    def apply(variables, images, *, train=False, key=None):
+        return activations(variables, images)[1:]
+
+    return Model(init, apply, activations)
 
 
 class NormNet(nn.Module):
@@ -48,10 +50,12 @@ class NormNet(nn.Module):
         return nn.Dense(3)(nn.relu(x))
 
 
-def tiny_data(size=40, seed=0, classes=3):
+def tiny_data(size=40, seed=0, classes=3, balanced=False):
     """uint8[N, 4, 4, 1] images, a noisy stripe a class."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, classes, size).astype(np.int32)
+    if balanced:
+        labels = rng.permutation(np.arange(size) % classes).astype(np.int32)
     images = rng.normal(90, 60, (size, 4, 4, 1))
     images[np.arange(size), labels] += 100
     return np.clip(images, 0, 255).astype(np.uint8), labels
@@ -68,6 +72,32 @@ def tiny_problem(model=None, *, size=40, forget=7, **options):
         validation=tiny_data(15, seed=1),
         **options,
     )
+
+
+def class_of_tiny_problem(model=None):
+    """Forgets class 1; all classes have 14 examples."""
+    images, labels = tiny_data(42, balanced=True)
+    return make_problem(
+        images,
+        labels,
+        np.flatnonzero(labels == 1),
+        model or plain_model(),
+        num_classes=3,
+        forget_classes=[1],
+        validation=tiny_data(15, seed=1),
+    )
+
+
+@pytest.fixture(scope="session")
+def class_problem():
+    return class_of_tiny_problem()
+
+
+@pytest.fixture(scope="session")
+def norm_class_problem():
+    from unlearn.models import from_linen
+
+    return class_of_tiny_problem(from_linen(NormNet()))
 
 
 @pytest.fixture(scope="session")

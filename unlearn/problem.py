@@ -35,6 +35,14 @@ class Model(NamedTuple):
 
     With `train=True` batch statistics are those of the batch and come back updated.
     """
+    activations: Callable[..., tuple[dict, jax.Array, Variables]] | None = None
+    """Like `apply`, with the input of each layer before the logits.
+
+    A dict from the path of a layer in the parameters, such as `("Dense_0",)`, to what
+    it was applied to, in the order of the forward pass; the last is the head. A layer
+    owns a kernel, or the scale and bias of a normalisation. Optional: some methods look
+    inside the net and say so where it is missing.
+    """
 
 
 class Batch(NamedTuple):

@@ -154,7 +154,29 @@ def _from_linen(module: nn.Module) -> Model:
         )
         return logits, {**variables, **updates}
 
-    return Model(init, apply)
+    def activations(variables, images, *, train=False, key=None):
+        found, paths = {}, set(_layer_paths(variables["params"]))
+
+        def record(call, args, kwargs, context):
+            path = context.module.path
+            if context.method_name == "__call__" and path in paths:
+                found.setdefault(path, args[0])
+            return call(*args, **kwargs)
+
+        with nn.intercept_methods(record):
+            logits, variables = apply(variables, images, train=train, key=key)
+        return found, logits, variables
+
+    return Model(init, apply, activations)
+
+
+def _layer_paths(params, path=()):
+    """Where arrays lie directly: a convolution, a dense layer, a normalisation."""
+    if any(not isinstance(value, dict) for value in params.values()):
+        yield path
+    for name, value in params.items():
+        if isinstance(value, dict):
+            yield from _layer_paths(value, (*path, name))
 
 
 def parameter_count(variables: Variables) -> int:

@@ -1,130 +1,19 @@
-"""Every method through the same protocol, then what is particular to each."""
-
-import functools
-import inspect
+"""What is particular to retraining, fine-tuning, ascent, relabelling, SCRUB and SSD."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from cases import case
 from conftest import tiny_problem, trained
-from trees import assert_close, assert_equal, distance, flat, pick
+from trees import assert_close, assert_equal, distance, flat
 
-from unlearn import methods
 from unlearn.curvature import fisher_diagonal
 from unlearn.errors import InputError
 from unlearn.methods.random_labels import wrong_labels
 from unlearn.methods.salun import saliency_mask
 from unlearn.methods.scrub import validation_error
-from unlearn.problem import withhold
-from unlearn.training import Rows, cross_entropy, kl_divergence
-
-SMALL = dict(epochs=2, batch_size=16)
-CASES = {
-    "retrain": dict(SMALL, warmup_epochs=1, learning_rate=0.05),
-    "finetune": SMALL,
-    "gradient_ascent": dict(SMALL, learning_rate=1e-3),
-    "neggrad_plus": dict(SMALL, forget_batch_size=4),
-    "random_labels": SMALL,
-    "salun": SMALL,
-    "scrub": dict(SMALL, max_epochs=1, forget_batch_size=4),
-    "ssd": dict(alpha=1.0),
-}
-
-
-def case(name, problem, **changes):
-    info = methods.METHODS[name]
-    fn = functools.partial(info.fn, **CASES[name] | changes)
-    return jax.jit(fn), withhold(problem, info.needs)
-
-
-def test_every_method_has_a_case():
-    assert CASES.keys() == methods.METHODS.keys()
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_signature(name):
-    info = methods.METHODS[name]
-    parameters = list(inspect.signature(info.fn).parameters.values())
-    assert [p.name for p in parameters[:3]] == ["key", "variables", "problem"]
-    for p in parameters[3:]:
-        assert p.kind is p.KEYWORD_ONLY and p.default is not p.empty
-    assert set(info.needs) <= {"forget", "retain", "forget_classes", "validation"}
-    assert info.scope in ("class", "random", "both")
-    assert info.kind in ("exact", "approximate", "zero-shot")
-    assert info.faithful is True or isinstance(info.faithful, str)
-    assert info.fn.__doc__ and inspect.getmodule(info.fn).__doc__
-
-
-def swept(name):
-    """The float hyper-parameter to sweep, and two values of it."""
-    return ("alpha", (0.9, 1.2)) if name == "ssd" else ("learning_rate", (1e-3, 1e-2))
-
-
-@pytest.mark.parametrize("kind", ["problem", "norm_problem"])
-@pytest.mark.parametrize("name", CASES)
-def test_protocol(name, kind, request):
-    """Pure, deterministic, compiled once, float32 in and out, finite, not a no-op."""
-    problem = request.getfixturevalue(kind)
-    variables = request.getfixturevalue(kind.replace("problem", "variables"))
-    fn, seen = case(name, problem)
-    before = jax.tree.map(lambda x: np.array(x), (variables, seen))
-    key = jax.random.key(1)
-    after, info = fn(key, variables, seen)
-    assert_equal(jax.tree.map(np.asarray, (variables, seen)), before)
-    assert_equal(after, fn(key, variables, seen)[0])
-    assert fn._cache_size() == 1
-    assert jax.tree.structure(after) == jax.tree.structure(variables)
-    for old, new in zip(
-        jax.tree.leaves(variables), jax.tree.leaves(after), strict=True
-    ):
-        assert new.shape == old.shape and new.dtype == old.dtype == jnp.float32
-        assert np.isfinite(new).all()
-    assert distance(after, variables) > 0
-    assert all(isinstance(x, jax.Array) for x in jax.tree.leaves(info))
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_vmap_equals_loop(name, problem, variables):
-    """Keys, forget sets of one size and a float mapped at once equal one by one."""
-    swept_name, values = swept(name)
-    info = methods.METHODS[name]
-    everything = np.arange(len(problem.labels))
-    forgets = np.stack([np.arange(3, 10), np.arange(20, 27)])
-    retains = np.stack([np.setdiff1d(everything, f) for f in forgets])
-
-    def run(key, forget, retain, value):
-        settings = CASES[name] | {swept_name: value}
-        split = problem.replace(forget=forget, retain=retain)
-        return info.fn(key, variables, split, **settings)[0]
-
-    args = jax.random.split(jax.random.key(0), 2), forgets, retains, jnp.array(values)
-    many, jitted = jax.jit(jax.vmap(run))(*args), jax.jit(run)
-    for i in range(2):
-        assert_close(pick(many, i), jitted(*pick(args, i)), 1e-4, 1e-5)
-
-
-@pytest.mark.parametrize("name", ["finetune", "salun", "ssd"])
-def test_jit_equals_eager(name, variables):
-    fn, seen = case(name, tiny_problem(size=8, forget=2))
-    eager, _ = fn.__wrapped__(jax.random.key(0), variables, seen)
-    assert_close(eager, fn(jax.random.key(0), variables, seen)[0], 1e-4, 1e-5)
-
-
-def test_withheld_data_is_gone(problem):
-    forget_only = withhold(problem, ("forget",))
-    assert forget_only.retain is None and forget_only.validation is None
-    np.testing.assert_array_equal(
-        forget_only.images[forget_only.forget], problem.images[problem.forget]
-    )
-    assert len(forget_only.images) == len(problem.forget)
-    nothing = withhold(problem, ())
-    assert nothing.images is None and nothing.labels is None
-    with pytest.raises(Exception):  # noqa: B017
-        case("finetune", problem)[0](jax.random.key(0), {}, nothing)
-
-
-# Published mistakes and what each paper promises
+from unlearn.training import cross_entropy, kl_divergence
 
 
 def forget_loss(problem, variables):
@@ -399,17 +288,3 @@ def test_ssd_dampens_by_the_formula(problem, variables):
     after, info = fn(jax.random.key(0), variables, seen)
     assert_close(after["params"], expected, 1e-4)
     assert 0 < info["selected"] < 1
-
-
-def test_methods_accept_rows_of_one_example(problem):
-    """Forget sets smaller than a batch, down to a single example."""
-    single = problem.replace(
-        forget=jnp.array([4]),
-        retain=jnp.asarray(np.delete(np.arange(40), 4)),
-    )
-    variables = trained(single, epochs=1)
-    for name in CASES:
-        fn, seen = case(name, single)
-        after, _ = fn(jax.random.key(0), variables, seen)
-        assert np.isfinite(flat(after)).all(), name
-    assert Rows._fields == ("indices", "weights")

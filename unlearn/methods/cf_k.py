@@ -1,0 +1,6 @@
+"""TODO."""
+
+
+def cf_k(key, variables, problem, *, learning_rate=0.01):
+    """TODO."""
+    raise NotImplementedError

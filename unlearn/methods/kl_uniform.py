@@ -1,0 +1,6 @@
+"""TODO."""
+
+
+def kl_uniform(key, variables, problem, *, learning_rate=0.01):
+    """TODO."""
+    raise NotImplementedError

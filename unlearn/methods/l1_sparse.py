@@ -1,0 +1,6 @@
+"""TODO."""
+
+
+def l1_sparse(key, variables, problem, *, learning_rate=0.01):
+    """TODO."""
+    raise NotImplementedError

@@ -1,0 +1,6 @@
+"""TODO."""
+
+
+def reset_head_distill(key, variables, problem, *, learning_rate=0.01):
+    """TODO."""
+    raise NotImplementedError
