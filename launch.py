@@ -35,6 +35,9 @@ _PRESET = flags.DEFINE_enum(
 _WORKDIR = flags.DEFINE_string("workdir", "runs", "Results go to WORKDIR/EXPERIMENT.")
 _METHODS = flags.DEFINE_list("methods", None, "Methods to run, separated by commas.")
 _SEEDS = flags.DEFINE_integer("seeds", None, "Number of training seeds.")
+_TUNE = flags.DEFINE_bool(
+    "tune", False, "Choose the methods' constants on the validation split instead."
+)
 _DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "Prepared data; default: TFDS_DATA_DIR or ~/tensorflow_datasets."
 )
@@ -89,10 +92,14 @@ def main(argv):
                     fail(f"{_EXPERIMENT.value} has no methods and no seeds to choose")
                 config[name] = tuple(value) if name == "run" else value
         experiment = importlib.import_module(f"experiments.{_EXPERIMENT.value}")
-        if hasattr(experiment, "run"):
-            experiment.run(config, folder)
-        else:
-            pipeline.run(config, folder, data_dir=_DATA_DIR.value)
+        run = getattr(experiment, "run", pipeline.run)
+        if _TUNE.value:
+            if "tune" not in config:
+                fail(f"{_EXPERIMENT.value} has no methods to tune")
+            from unlearn import tuning
+
+            run = tuning.run
+        run(config, folder, data_dir=_DATA_DIR.value)
     except InputError as error:
         fail(error)
     except OSError as error:

@@ -38,7 +38,7 @@ def get_config(preset: str):
     return config
 
 
-def run(config, folder):
+def run(config, folder, data_dir=None):
     from unlearn import speed
 
     speed.run(config, folder)

@@ -12,6 +12,15 @@ from unlearn import Model, make_problem
 jax.config.update("jax_disable_most_optimizations", True)
 
 
+def pytest_collection_modifyitems(items):
+    """Processes share the tests a file at a time, the protocol's a method at a time."""
+    for item in items:
+        group = item.path.stem
+        if group == "test_protocol" and hasattr(item, "callspec"):
+            group = item.callspec.params["name"]
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 def plain_model(hidden=8, classes=3):
     """A two-layer perceptron in plain jax.numpy."""
 

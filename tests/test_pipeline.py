@@ -6,8 +6,10 @@ import json
 import jax
 import numpy as np
 import pytest
+from trees import assert_equal
 
 from unlearn import data, methods, models, pipeline, store, training
+from unlearn import problem as problems
 from unlearn.errors import InputError
 from unlearn.pipeline import default_config
 from unlearn.report.progress import Progress
@@ -357,3 +359,56 @@ def test_a_damaged_checkpoint_is_named(tmp_path):
     (tmp_path / "x" / "results.csv").unlink()
     with pytest.raises(InputError, match="original/0/final is damaged"):
         run(tmp_path / "x", seeds=1)
+
+
+def test_a_method_for_classes_is_refused_in_random_forgetting(tmp_path):
+    with pytest.raises(InputError, match="whole classes only"):
+        run(tmp_path, run=("unsir",))
+    assert "unsir" not in default_config().run
+
+
+def test_retain_examples_cuts_the_retain_set(finished):
+    """So many steps as the sample has batches, and other samples for other keys."""
+    problem = problem_of(small_config())
+    variables = problem.model.init(jax.random.key(0), problem.inputs(np.arange(1)))
+    constants = dict(epochs=1, batch_size=16, retain_examples=40)
+    after, info = pipeline.run_method(
+        "finetune", jax.random.key(0), variables, problem, **constants
+    )
+    assert info["loss"].shape == (1, 3)
+    drawn = [
+        np.asarray(problems.sample_retain(jax.random.key(s), problem, 40).retain)
+        for s in (0, 1)
+    ]
+    assert len(np.unique(drawn[0])) == 40 and not np.array_equal(*map(np.sort, drawn))
+    assert np.isin(drawn[0], problem.retain).all()
+
+
+def test_exact_methods_have_rows_with_what_they_cost(tmp_path):
+    """Trained on everything, then asked; they and the others are one table."""
+    config = dict(run=("sisa",), seeds=1, methods__sisa__epochs=4)
+    run(tmp_path, **config, methods__sisa__slices=2, methods__sisa__shards=2)
+    rows = {row["model"]: row for row in results(tmp_path)}
+    assert float(rows["sisa"]["fit_seconds"]) > 0 < float(rows["sisa"]["seconds"])
+    assert rows["sisa"]["status"] == "ok" and not rows["retrain"]["fit_seconds"]
+    logits = store.load_arrays(tmp_path / "evaluations" / "sisa" / "0.npz")
+    assert logits["test_logits"].shape == (90, 3)
+
+
+def test_a_chain_is_one_method_after_the_other(tmp_path):
+    run(tmp_path, run=("gradient_ascent+finetune",), seeds=1)
+    config = small_config()
+    problem, name = problem_of(config), "gradient_ascent+finetune"
+    like = pipeline.template(problem)
+    folder = tmp_path / "checkpoints"
+    chained, _ = store.load_checkpoint(folder / name / "0" / "final", like)
+    after, _ = store.load_checkpoint(folder / "original" / "0" / "final", like)
+    keys = jax.random.split(pipeline.key_of(0, name))
+    for part, key in zip(name.split("+"), keys, strict=True):
+        seen = problems.withhold(problem, methods.METHODS[part].needs)
+        constants = tuple(config.methods[part].items())
+        fn = jax.jit(pipeline.method_function(part, constants))
+        after, _ = fn(key, after, seen)
+    assert_equal(chained, jax.tree.map(np.asarray, after))
+    with pytest.raises(InputError, match="run them alone"):
+        run(tmp_path / "other", run=("sisa+finetune",))

@@ -202,3 +202,16 @@ def test_augmentation_reaches_training_but_not_prediction():
         logits, training.predict_set(plain, blank, plain.forget)
     )
     assert np.ptp(np.asarray(logits), axis=0).max() > 0
+
+
+def test_balanced_classes_weigh_the_same(problem):
+    indices = jnp.asarray([i for i in range(40) if problem.labels[i] != 2 or i < 20])
+    rows = training.shuffle(jax.random.key(0), indices, 7)
+    weights = training.balanced(rows, problem, indices).weights
+    labels = np.asarray(problem.labels)[rows.indices]
+    totals = [np.sum(weights[labels == c]) for c in range(3)]
+    np.testing.assert_allclose(totals, len(indices) / 3, rtol=1e-5)
+    without = jnp.flatnonzero(problem.labels != 1)  # a forgotten class has no share
+    rows = training.in_order(without, 5)
+    total = training.balanced(rows, problem, without).weights.sum()
+    np.testing.assert_allclose(total, len(without), rtol=1e-5)

@@ -1,7 +1,8 @@
-"""Fisher information of a model on a set of examples."""
+"""How much each weight matters to a set of examples."""
 
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 
 from unlearn.problem import Problem, Variables
 from unlearn.training import cross_entropy, in_order
@@ -19,6 +20,21 @@ def fisher_diagonal(
 
     Returns: a tree like `variables["params"]`.
     """
+    return importance(
+        variables, problem, indices, cross_entropy, jnp.square, group=group
+    )
+
+
+def importance(
+    variables: Variables, problem: Problem, indices, loss, measure, *, group: int = 1
+) -> dict:
+    """Mean over groups of examples of `measure` of the gradient of their mean loss.
+
+    `loss` is `(logits[B, K], labels[B]) -> float32[B]`, in evaluation mode; `measure`
+    is a function such as `jnp.square`. With `group=1` each example is its own.
+
+    Returns: a tree like `variables["params"]`.
+    """
     model = problem.model
     rows = in_order(indices, group)
     steps = len(rows.indices)
@@ -26,11 +42,11 @@ def fisher_diagonal(
     def loss_fn(params, row):
         batch = problem.batch(*row)
         logits, _ = model.apply({**variables, "params": params}, batch.inputs)
-        losses = batch.weights * cross_entropy(logits, batch.labels)
+        losses = batch.weights * loss(logits, batch.labels)
         return jnp.sum(losses) / jnp.sum(batch.weights)
 
-    def squared(row):
-        return jax.tree.map(jnp.square, jax.grad(loss_fn)(variables["params"], row))
+    def measured(row):
+        return jax.tree.map(measure, jax.grad(loss_fn)(variables["params"], row))
 
     # One group after another is the fastest on a CPU (four in a turn of the loop share
     # the pass over the total), many at once on an accelerator.
@@ -39,9 +55,9 @@ def fisher_diagonal(
 
     def add(total, rows):
         if at_once == 1:
-            return jax.tree.map(jnp.add, total, squared(rows)), None
-        squares = jax.vmap(squared)(rows)
-        return jax.tree.map(lambda t, s: t + s.sum(0), total, squares), None
+            return jax.tree.map(jnp.add, total, measured(rows)), None
+        many = jax.vmap(measured)(rows)
+        return jax.tree.map(lambda t, m: t + m.sum(0), total, many), None
 
     total = jax.tree.map(jnp.zeros_like, variables["params"])
     if at_once > 1:
@@ -53,3 +69,114 @@ def fisher_diagonal(
         )
     total, _ = jax.lax.scan(add, total, rows, unroll=unroll)
     return jax.tree.map(lambda t: t / steps, total)
+
+
+def draw(key, indices: jax.Array, count: int) -> jax.Array:
+    """A random `count` of the indices; all of them, as they are, with 0 or too many."""
+    if not 0 < count < len(indices):
+        return indices
+    return jax.random.permutation(key, indices)[:count]
+
+
+def jacobian(variables: Variables, problem: Problem, index) -> tuple:
+    """(logits float32[K], their Jacobian float32[K, P]) of one example.
+
+    In evaluation mode; a row is flat, as `ravel_pytree` makes it of parameters.
+    """
+
+    def logits_of(params):
+        inputs = problem.inputs(index[None])
+        return problem.model.apply({**variables, "params": params}, inputs)[0][0]
+
+    logits, pull = jax.vjp(logits_of, variables["params"])
+    rows = jax.vmap(lambda out: ravel_pytree(pull(out))[0])(jnp.eye(len(logits)))
+    return logits, rows
+
+
+def expected_fisher_diagonal(variables: Variables, problem: Problem, indices) -> dict:
+    """Diagonal of the Fisher matrix, the labels drawn from the model's own predictions.
+
+    The mean over examples of sum_y p_y (d CE_y)^2, which is the variance of the rows of
+    the logits' Jacobian under p. Returns: a tree like `variables["params"]`.
+    """
+
+    def variance(index):
+        logits, rows = jacobian(variables, problem, index)
+        p = jax.nn.softmax(logits)
+        return p @ jnp.square(rows - p @ rows)
+
+    def add(total, row):
+        return total + row.weights @ jax.vmap(variance)(row.indices), None
+
+    flat, unflatten = ravel_pytree(variables["params"])
+    rows = in_order(indices, _at_once())
+    total, _ = jax.lax.scan(add, jnp.zeros_like(flat), rows)
+    return unflatten(total / len(indices))
+
+
+def gauss_newton_product(
+    variables: Variables, problem: Problem, indices, vector, *, batch_size: int = 256
+):
+    """G v, for G the mean of J^T (diag p - p p^T) J of the cross-entropy.
+
+    J is the Jacobian of the logits, in evaluation mode; `vector` and the result are
+    trees like `variables["params"]`.
+    """
+    params = variables["params"]
+
+    def add(total, row):
+        inputs = problem.inputs(row.indices)
+
+        def logits_of(params):
+            return problem.model.apply({**variables, "params": params}, inputs)[0]
+
+        # J v as the transpose of v -> J^T v: custom gradients refuse forward mode.
+        logits, pull = jax.vjp(logits_of, params)
+        (moved,) = jax.vjp(lambda out: pull(out)[0], logits)[1](vector)
+        p = jax.nn.softmax(logits)
+        curved = p * (moved - jnp.sum(p * moved, -1, keepdims=True))
+        (product,) = pull(row.weights[:, None] * curved)
+        return jax.tree.map(jnp.add, total, product), None
+
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    total, _ = jax.lax.scan(add, zeros, in_order(indices, batch_size))
+    return jax.tree.map(lambda t: t / len(indices), total)
+
+
+def woodfisher(variables: Variables, problem: Problem, indices, vector, damping):
+    """(F + damping I)^-1 v, for F = 1/n sum_i g_i g_i^T of the examples' gradients.
+
+    What WoodFisher's recursion over rank-one terms ends at (Singh & Alistarh,
+    https://arxiv.org/abs/2004.14340), by the same identity for all n at once:
+
+        (v - Q (n damping I + Q^T Q)^-1 Q^T v) / damping,    Q = [g_1 ... g_n]
+
+    Holds n gradients in memory. `vector` and the result are trees like the parameters.
+    """
+
+    flat, unflatten = ravel_pytree(vector)
+    count = len(indices)
+
+    def gradient(index):
+        def loss_fn(params):
+            batch = problem.batch(index[None])
+            inputs = {**variables, "params": params}, batch.inputs
+            return cross_entropy(problem.model.apply(*inputs)[0], batch.labels)[0]
+
+        return ravel_pytree(jax.grad(loss_fn)(variables["params"]))[0]
+
+    gradients = map_examples(gradient, indices)
+    products = jnp.matmul(gradients, gradients.T, precision="highest")
+    weights = jax.scipy.linalg.solve(
+        products + count * damping * jnp.eye(count), gradients @ flat, assume_a="pos"
+    )
+    return unflatten((flat - weights @ gradients) / damping)
+
+
+def map_examples(fn, indices):
+    """`fn` of each index, stacked: one by one on a CPU, many at once elsewhere."""
+    return jax.lax.map(fn, indices, batch_size=_at_once())
+
+
+def _at_once() -> int:
+    return 1 if jax.default_backend() == "cpu" else 32

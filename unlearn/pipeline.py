@@ -16,13 +16,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from unlearn import data, devices, methods, metrics, models, store, training
+from unlearn import data, devices, exact, methods, metrics, models, store, training
 from unlearn import problem as problems
 from unlearn.errors import InputError
 from unlearn.problem import Problem
 from unlearn.report.progress import Progress
 
 APPROXIMATE = tuple(name for name in methods.METHODS if name != "retrain")
+ANY_SCOPE = tuple(n for n in APPROXIMATE if methods.METHODS[n].scope == "both")
 
 
 def default_config():
@@ -33,12 +34,15 @@ def default_config():
         {
             # The data set, as `unlearn.data.load` names it, and the share of its
             # training split that is held out for choosing hyper-parameters.
+            # flip, crop (pixels), rotate (degrees) and jitter augment the training.
             # image_size: 0, or the side that images of differing sizes are resized to.
             "data": {
                 "name": "digits",
                 "validation": 0.1,
                 "flip": False,
                 "crop": 0,
+                "rotate": 0.0,
+                "jitter": 0.0,
                 "image_size": 0,
             },
             # kind: random (fraction, or count if given), class (classes, class_fraction
@@ -56,24 +60,38 @@ def default_config():
             # The net, and the options of each that can be chosen.
             "model": {"name": "cnn"} | models.options(),
             "train": training.Recipe()._asdict(),
-            # Keyword arguments of each method, and those that are run.
-            "methods": {name: method_defaults(name) for name in APPROXIMATE},
-            "run": APPROXIMATE,
+            # Keyword arguments of each method (of `fit`, if it is one of
+            # `unlearn.exact`), and those that are run. A method that
+            # needs the retain set has retain_examples as well: 0, or the size of the
+            # random part of the retain set that it gets.
+            "methods": {
+                name: method_defaults(name) for name in (*APPROXIMATE, *exact.EXACT)
+            },
+            "run": ANY_SCOPE,
             # Training seeds: each trains its own original and retrained model.
             "seeds": 5,
             # Largest sample of the support vector attack; 0: no limit.
             "attack_examples": 0,
+            # For --tune: see `unlearn.tuning`.
+            "tune": {"trials": 16, "seeds": 1, "examples": 2000, "utility": 0.05},
+            # For `unlearn.rotation`: classes forgotten in turn with the best methods.
+            "rotate": {"classes": (), "best": 5, "seeds": 1},
         }
     )
 
 
 def method_defaults(name: str) -> dict:
-    parameters = inspect.signature(methods.METHODS[name].fn).parameters.values()
-    return {
+    info = methods.METHODS.get(name) or exact.EXACT[name]
+    fn = info.fit if name in exact.EXACT else info.fn
+    parameters = inspect.signature(fn).parameters.values()
+    defaults = {
         p.name: p.default
         for p in parameters
         if p.kind is p.KEYWORD_ONLY and p.default is not None
     }
+    if name in methods.METHODS and "retain" in info.needs:
+        defaults["retain_examples"] = 0
+    return defaults
 
 
 # Problem
@@ -168,7 +186,9 @@ def make_problem(dataset, parts: Split, model, config) -> Problem:
         forget_classes=parts.classes,
         mean=dataset.mean,
         std=dataset.std,
-        augment=data.augmentation(flip=config.data.flip, crop=config.data.crop),
+        augment=data.augmentation(
+            **{name: config.data[name] for name in ("flip", "crop", "rotate", "jitter")}
+        ),
         validation=(images[held_out], labels[held_out]) if len(held_out) else None,
     )
 
@@ -205,7 +225,7 @@ class Diverged(InputError):
         self.info = info or {}
 
 
-def run(config, folder, *, data_dir=None, progress=None) -> list[dict]:
+def run(config, folder, *, data_dir=None, progress=None, originals=None) -> list[dict]:
     """Runs or continues an experiment in `folder`; returns the summary.
 
     Args:
@@ -213,6 +233,8 @@ def run(config, folder, *, data_dir=None, progress=None) -> list[dict]:
       folder: the run folder; a run with another config in it is refused.
       data_dir: where prepared data sets lie.
       progress: a `Progress`; default: to standard output.
+      originals: the folder of a run of which this one takes the original models: one
+        with the same data, model and training, and another class to forget.
 
     Raises:
       InputError: bad input, in one line; `Diverged` at the end if a method diverged
@@ -220,12 +242,43 @@ def run(config, folder, *, data_dir=None, progress=None) -> list[dict]:
     """
     from unlearn.report import figures, tables
 
-    folder, progress = Path(folder), progress or Progress()
     names = tuple(n for n in dict.fromkeys(config.run) if n != "retrain")
+    this, context = prepare(config, folder, names, data_dir, progress or Progress())
+    folder = this.folder
+    for seed in range(config.seeds if originals else 0):
+        final = Path("checkpoints", "original", str(seed), "final")
+        store.copy_checkpoint(Path(originals) / final, folder / final)
+    rows, stopped = make_rows(this, context, names)
+    if any(row["model"] == "retrain" for row in rows):
+        summary = tables.summarize(rows)
+        tables.write_csv(folder / "summary.csv", summary)
+        store.write_text(folder / "summary.md", tables.summary_markdown(summary))
+        figures.write_all(folder / "figures", rows, summary, context, this.evaluation)
+        tables.print_table(summary)
+        this.progress.say(f"Everything is in {folder}")
+    if stopped:
+        raise stopped
+    diverged = [f"{r['model']} (seed {r['seed']})" for r in rows if is_diverged(r)]
+    if diverged:
+        raise Diverged(
+            f"{', '.join(diverged)} diverged: the loss or a weight is not finite; "
+            "lower --config.methods.<method>.learning_rate (use another --workdir); "
+            "everything else is reported"
+        )
+    return summary
+
+
+def prepare(config, folder, names, data_dir, progress):
+    """The run's shared things and what its figures need; claims the folder."""
+    from unlearn.report import figures
+
     check(config, names)
     saved = config.to_dict() | {"run": names}
+    del saved["tune"], saved["rotate"]
     saved["model"] = {k: saved["model"][k] for k in ("name", config.model.name)}
-    saved["methods"] = {name: saved["methods"][name] for name in names}
+    parts = {part for name in names for part in links(name)}
+    saved["methods"] = {name: saved["methods"][name] for name in sorted(parts)}
+    folder = Path(folder)
     store.check_claim(folder, saved)
     dataset = data.load(
         config.data.name, data_dir=data_dir, image_size=config.data.image_size or None
@@ -240,8 +293,6 @@ def run(config, folder, *, data_dir=None, progress=None) -> list[dict]:
     write_manifest(folder, dataset, parts, problem)
     test_images = jnp.asarray(dataset.test_images)
     log = store.Log(folder / "log.jsonl")
-    this = Run(folder, config, problem, test_images, log, progress)
-
     context = figures.Context(
         train_labels=np.asarray(problem.labels),
         test_labels=dataset.test_labels,
@@ -251,24 +302,7 @@ def run(config, folder, *, data_dir=None, progress=None) -> list[dict]:
         forget_classes=parts.classes,
         title=folder.name,
     )
-    rows, stopped = make_rows(this, context, names)
-    if any(row["model"] == "retrain" for row in rows):
-        summary = tables.summarize(rows)
-        tables.write_csv(folder / "summary.csv", summary)
-        store.write_text(folder / "summary.md", tables.summary_markdown(summary))
-        figures.write_all(folder / "figures", rows, summary, context, this.evaluation)
-        tables.print_table(summary)
-        progress.say(f"Everything is in {folder}")
-    if stopped:
-        raise stopped
-    diverged = [f"{r['model']} (seed {r['seed']})" for r in rows if is_diverged(r)]
-    if diverged:
-        raise Diverged(
-            f"{', '.join(diverged)} diverged: the loss or a weight is not finite; "
-            "lower --config.methods.<method>.learning_rate (use another --workdir); "
-            "everything else is reported"
-        )
-    return summary
+    return Run(folder, config, problem, test_images, log, progress), context
 
 
 def make_rows(this: Run, context, names) -> tuple[list[dict], Diverged | None]:
@@ -301,7 +335,7 @@ def make_rows(this: Run, context, names) -> tuple[list[dict], Diverged | None]:
 
 
 LEAST = {"epochs": 1, "batch_size": 1, "forget_batch_size": 1, "group": 1}
-LEAST |= {"max_epochs": 0, "warmup_epochs": 0}
+LEAST |= {"max_epochs": 0, "warmup_epochs": 0, "retain_examples": 0}
 CHOICES = {"schedule": training.SCHEDULES, "decay": training.SCHEDULES}
 CHOICES |= {"optimizer": tuple(training.OPTIMIZERS)}
 
@@ -310,10 +344,25 @@ def check(config, names: tuple[str, ...]) -> None:
     """What can be checked before the data is there."""
     if config.seeds < 1:
         raise InputError(f"--seeds must be at least 1; it is {config.seeds}")
+    parts = list(dict.fromkeys(part for name in names for part in links(name)))
     for name in names:
+        if "+" in name and set(links(name)) & exact.EXACT.keys():
+            raise InputError(
+                f"{name} cannot be a chain: {', '.join(exact.EXACT)} train a model of "
+                "their own, so run them alone"
+            )
+    for name in parts:
         if name not in config.methods:
             raise InputError(
-                f"unknown method {name!r}: choose from {', '.join(config.methods)}"
+                f"unknown method {name!r}: choose from {', '.join(config.methods)}, "
+                "or a chain such as influence+finetune"
+            )
+        whole = config.forget.kind == "class" and config.forget.class_fraction == 1
+        info = methods.METHODS.get(name)
+        if info and info.scope == "class" and not whole:
+            raise InputError(
+                f"{name} forgets whole classes only: leave it out of --methods, or "
+                "add --config.forget.kind=class --config.forget.classes=..."
             )
     if config.model.name not in models.NETS:
         raise InputError(
@@ -322,7 +371,7 @@ def check(config, names: tuple[str, ...]) -> None:
         )
     if config.attack_examples < 0:
         raise InputError("attack_examples must be 0 (no limit) or more")
-    sections = {f"methods.{name}": config.methods[name] for name in names}
+    sections = {f"methods.{name}": config.methods[name] for name in parts}
     for section, constants in (sections | {"train": config.train}).items():
         for key, value in constants.items():
             if key in LEAST and value < LEAST[key]:
@@ -344,11 +393,11 @@ def check_sizes(problem: Problem, config, names: tuple[str, ...]) -> None:
             f"train.batch_size is {config.train.batch_size}, but only {available} "
             "examples are retained: lower --config.train.batch_size"
         )
-    for name in names:
-        if config.methods[name].get("rewind") and problem.validation is None:
+    for part in {part for name in names for part in links(name)}:
+        if config.methods[part].get("rewind") and problem.validation is None:
             raise InputError(
-                f"{name} rewinds by a validation set: "
-                f"give data.validation, or --config.methods.{name}.rewind=False"
+                f"{part} rewinds by a validation set: "
+                f"give data.validation, or --config.methods.{part}.rewind=False"
             )
 
 
@@ -396,9 +445,13 @@ def make_row(this: Run, context, name: str, seed: int) -> dict:
     """Trains or unlearns one model of one seed and measures it."""
     row = {"model": name, "seed": seed}
     try:
-        variables, info = make_model(this, name, seed)
+        if name in exact.EXACT:
+            predict, info = fit_and_forget(this, name, seed)
+        else:
+            variables, info = make_model(this, name, seed)
+            predict = functools.partial(predict_images, this.problem, variables)
         this.progress.tick(f"{place(this, seed)}  {name}  measuring")
-        logits = evaluate(this, name, seed, variables)
+        logits = evaluate(this, name, seed, predict)
         if not all(np.isfinite(values).all() for values in logits.values()):
             raise Diverged(f"{name} (seed {seed}) diverged: not finite", info)
     except Diverged as error:
@@ -427,7 +480,8 @@ def make_row(this: Run, context, name: str, seed: int) -> dict:
 
 
 def timing(info: dict) -> dict:
-    return {key: info[key] for key in ("seconds", "compile_seconds")}
+    names = "seconds", "compile_seconds", "fit_seconds"
+    return {key: info[key] for key in names if key in info}
 
 
 def place(this: Run, seed: int) -> str:
@@ -594,6 +648,7 @@ def train_functions(model, recipe: training.Recipe, examples: int):
             objective,
             optimizer,
             batch_size=recipe.batch_size,
+            balance=recipe.balance,
         )
         return state, losses.sum() * recipe.batch_size / examples
 
@@ -605,72 +660,116 @@ def validation_accuracy(problem: Problem, variables) -> float:
     held_out = problem.validation or problem.replace(
         images=problem.images[:1000], labels=problem.labels[:1000]
     )
-    logits = predict(held_out, variables)
+    logits = predict_images(held_out, variables, held_out.images)
     return metrics.accuracy(logits, np.asarray(held_out.labels))
 
 
 def unlearn(this: Run, name: str, seed: int):
-    """Runs a method on the original; it sees what it declared to need, no more."""
-    method = methods.METHODS[name]
-    problem = withheld(this, method.needs)
-    variables = original(this, seed)
-    key = key_of(seed, name)
-    constants = tuple(this.config.methods[name].items())
-    fn = method_function(name, constants)
-    execute, compile_seconds = compiled(fn, key, variables, problem)
-    this.progress.tick(f"{place(this, seed)}  {name}")
-    started = time.perf_counter()
-    variables, info = jax.block_until_ready(execute(key, variables, problem))
-    seconds = time.perf_counter() - started
-    spent = {"seconds": seconds, "compile_seconds": compile_seconds}
-    info = jax.tree.map(np.asarray, info)
-    this.log.rewind(lambda line: (line["stage"], line["seed"]) != (name, seed))
-    losses = info.get("loss", np.zeros((0, 1)))
-    for number, loss in enumerate(losses.mean(-1), 1):
-        this.log.add(
-            stage=name,
-            seed=seed,
-            epoch=number,
-            loss=float(loss),
-            accuracy=None,
-            seconds=seconds / len(losses),
-        )
+    """Runs a method on the original, or `first+second` one after the other.
+
+    Each sees what it declared to need, no more.
+    """
+    variables, key, parts = original(this, seed), key_of(seed, name), links(name)
+    keys = [key] if len(parts) == 1 else jax.random.split(key, len(parts))
+    spent = {"seconds": 0.0, "compile_seconds": 0.0}
+    self, infos = (name, seed), {}
+    this.log.rewind(lambda line: (line["stage"], line["seed"]) != self)
+    for part, key in zip(parts, keys, strict=True):
+        problem = withheld(this, methods.METHODS[part].needs)
+        fn = method_function(part, tuple(this.config.methods[part].items()))
+        execute, compile_seconds = compiled(fn, key, variables, problem)
+        this.progress.tick(f"{place(this, seed)}  {name}")
+        started = time.perf_counter()
+        variables, info = jax.block_until_ready(execute(key, variables, problem))
+        seconds = time.perf_counter() - started
+        spent["seconds"] += seconds
+        spent["compile_seconds"] += compile_seconds
+        infos |= jax.tree.map(np.asarray, info)
+        losses = np.asarray(info.get("loss", np.zeros((0, 1))))
+        for number, loss in enumerate(losses.mean(-1), 1):
+            this.log.add(
+                stage=name,
+                seed=seed,
+                epoch=number,
+                loss=float(loss),
+                accuracy=None,
+                seconds=seconds / len(losses),
+            )
     if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(variables)):
         raise Diverged(f"{name} (seed {seed}) diverged: weights are not finite", spent)
-    scalars = {k: v.item() for k, v in info.items() if v.ndim == 0}
+    scalars = {k: v.item() for k, v in infos.items() if v.ndim == 0}
     return variables, spent | scalars
+
+
+def links(name: str) -> list[str]:
+    """The methods of a chain such as `influence+finetune`."""
+    return name.split("+")
 
 
 @functools.cache
 def method_function(name: str, constants: tuple):
-    return functools.partial(methods.METHODS[name].fn, **dict(constants))
+    """The method with its constants; `retain_examples` is ours, not the method's."""
+    return functools.partial(run_method, name, **dict(constants))
+
+
+def fit_and_forget(this: Run, name: str, seed: int):
+    """An exact method: trained on everything, then asked to forget.
+
+    Returns how it predicts, and `info`: `seconds` are those of forgetting, done twice
+    to tell them from compilation, and `fit_seconds` those of the training before, which
+    takes the place of the original's.
+    """
+    method, problem = exact.EXACT[name], this.problem
+    key_fit, key_forget = jax.random.split(key_of(seed, name))
+    this.progress.tick(f"{place(this, seed)}  {name}  training")
+    started = time.perf_counter()
+    constants = dict(this.config.methods[name])
+    if name == "amnesiac":  # it stores the updates of examples that may be asked for
+        constants["sensitive"] = np.asarray(problem.forget)
+    trained = method.fit(key_fit, problem, **constants)
+    marks = [time.perf_counter()]
+    for _ in range(2):
+        this.progress.tick(f"{place(this, seed)}  {name}  forgetting")
+        state, info = method.forget(key_forget, trained, np.asarray(problem.forget))
+        jax.block_until_ready(jax.tree.leaves(state))
+        marks.append(time.perf_counter())
+    cold, seconds = np.diff(marks).tolist()
+    timed = {"seconds": seconds, "compile_seconds": max(0.0, cold - seconds)}
+    timed["fit_seconds"] = marks[0] - started
+    info = {key: np.asarray(value).item() for key, value in info.items()}
+    return functools.partial(method.predict, state), timed | info
+
+
+def run_method(name, key, variables, problem, *, retain_examples=0, **constants):
+    if retain_examples:
+        key, key_sample = jax.random.split(key)
+        problem = problems.sample_retain(key_sample, problem, retain_examples)
+    return methods.METHODS[name].fn(key, variables, problem, **constants)
 
 
 # Evaluation
 
 
-def predict(problem: Problem, variables, *more_images) -> np.ndarray:
-    """Logits of the problem's images and of any further uint8 images."""
-    args = variables, problem, more_images
-    execute, _ = compiled(predict_images, *args)
+def predict_images(problem: Problem, variables, images) -> np.ndarray:
+    """Logits of uint8 images."""
+    args = variables, images, problem.mean, problem.std
+    execute, _ = compiled(predictor(problem.model), *args)
     return np.asarray(execute(*args))
 
 
-def predict_images(variables, problem: Problem, more_images):
-    images = jnp.concatenate([problem.images, *more_images])
-    return training.predict(problem.model, variables, images, problem.mean, problem.std)
+@functools.cache
+def predictor(model):
+    return functools.partial(training.predict, model)
 
 
-def evaluate(this: Run, name: str, seed: int, variables) -> dict[str, np.ndarray]:
+def evaluate(this: Run, name: str, seed: int, predict) -> dict[str, np.ndarray]:
     """Logits on training, test and validation set; kept in the run folder."""
-    problem, sets = this.problem, {"train_logits": len(this.problem.labels)}
-    more = [this.test_images]
-    sets["test_logits"] = len(this.test_images)
-    if problem.validation is not None:
-        more.append(problem.validation.images)
-        sets["validation_logits"] = len(problem.validation.images)
-    logits = predict(problem, variables, *more)
-    ends = np.cumsum(list(sets.values()))[:-1]
-    arrays = dict(zip(sets, np.split(logits, ends), strict=True))
+    sets = {"train_logits": this.problem.images, "test_logits": this.test_images}
+    if this.problem.validation is not None:
+        sets["validation_logits"] = this.problem.validation.images
+    logits = predict(jnp.concatenate(list(sets.values())))
+    ends = np.cumsum([len(images) for images in sets.values()])[:-1]
+    parts = np.split(np.asarray(logits), ends)
+    arrays = dict(zip(sets, parts, strict=True))
     store.save_arrays(this.evaluation_path(name, seed), arrays)
     return arrays

@@ -303,6 +303,13 @@ def read_indices(path: str | Path) -> np.ndarray:
         ) from error
 
 
+def sample_retain(key, problem: Problem, count: int) -> Problem:
+    """The problem with a random `count` of its retain set: a cheaper request."""
+    count = min(count, len(problem.retain))
+    chosen = jax.random.choice(key, problem.retain, (count,), replace=False)
+    return problem.replace(retain=chosen)
+
+
 def withhold(problem: Problem, needs: Sequence[str]) -> Problem:
     """A problem with only what `needs` names; everything else is gone, not hidden.
 

@@ -209,6 +209,19 @@ def load_checkpoint(path: Path, like) -> tuple:
     return tree, info
 
 
+def copy_checkpoint(source: Path, target: Path) -> None:
+    """Copies a checkpoint whole or not at all, if it is there and the copy is not."""
+    if not source.exists() or target.exists():
+        return
+    partial = target.with_name(f".{target.name}.partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.copytree(source, partial)
+        os.rename(partial, target)
+    except OSError as error:
+        raise cannot_write(target, error) from error
+
+
 def _abstract(leaf):
     sharding = getattr(leaf, "sharding", None)
     sharding = sharding or jax.sharding.SingleDeviceSharding(jax.devices()[0])

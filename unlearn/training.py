@@ -59,6 +59,14 @@ def shuffle(key, indices: jax.Array, batch_size: int, steps: int | None = None) 
     return Rows(order.reshape(rounds, batch_size), weights.reshape(rounds, batch_size))
 
 
+def balanced(rows: Rows, problem: Problem, indices: jax.Array) -> Rows:
+    """Each class weighs the same in all: n / (classes * examples of the class)."""
+    counts = jnp.bincount(problem.labels[indices], length=problem.num_classes)
+    of_class = len(indices) / (jnp.sum(counts > 0) * jnp.maximum(counts, 1))
+    weights = rows.weights * of_class[problem.labels[rows.indices]]
+    return rows._replace(weights=weights)
+
+
 def in_order(indices: jax.Array, batch_size: int) -> Rows:
     """Every example once, in the order given."""
     steps, batch_size = batch_shape(len(indices), batch_size)
@@ -204,11 +212,22 @@ def epoch(
 
 
 def shuffled_epoch(
-    key, state, problem, indices, objective, optimizer, *, batch_size, trainable=None
+    key,
+    state,
+    problem,
+    indices,
+    objective,
+    optimizer,
+    *,
+    batch_size,
+    trainable=None,
+    balance=False,
 ) -> tuple[State, jax.Array]:
-    """One pass over `indices` in a fresh order."""
+    """One pass over `indices` in a fresh order; with `balance`, see `balanced`."""
     key_order, key_steps = jax.random.split(key)
     rows = shuffle(key_order, indices, batch_size)
+    if balance:
+        rows = balanced(rows, problem, indices)
     return epoch(
         key_steps, state, problem, rows, objective, optimizer, trainable=trainable
     )
@@ -234,6 +253,7 @@ def fit(
     epochs: int,
     batch_size: int,
     trainable=None,
+    balance=False,
 ) -> tuple[Variables, jax.Array]:
     """Minimises `objective` over `epochs` shuffled passes; float32[E, S] losses."""
 
@@ -247,6 +267,7 @@ def fit(
             optimizer,
             batch_size=batch_size,
             trainable=trainable,
+            balance=balance,
         )
 
     state = start(variables, optimizer)
@@ -267,6 +288,7 @@ class Recipe(NamedTuple):
     weight_decay: float = 5e-4
     warmup_epochs: int = 1
     schedule: str = "cosine"
+    balance: bool = False  # weigh the examples so that each class counts the same
 
     def optimizer(self, examples: int):
         """For a training set of that many examples."""
@@ -293,6 +315,7 @@ def train(key, problem: Problem, indices, recipe: Recipe):
         recipe.optimizer(len(indices)),
         epochs=recipe.epochs,
         batch_size=recipe.batch_size,
+        balance=recipe.balance,
     )
 
 

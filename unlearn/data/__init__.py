@@ -26,7 +26,8 @@ def load(
         `folder:PATH`, with a folder of images for each class, or `train` and `test`
         with such folders in them;
         an image classification name of tensorflow-datasets, such as `mnist`,
-        `cifar10` or `emnist/letters`, prepared on first use.
+        `cifar10` or `emnist/letters`, prepared on first use;
+        `ham10000`, prepared likewise from a download by hand: see `ham10000.py`.
         Without a test split, a fixed fifth of every class is the test split.
       data_dir: where tensorflow-datasets keeps its data; by default the environment
         variable TFDS_DATA_DIR, else ~/tensorflow_datasets.

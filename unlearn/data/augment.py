@@ -1,8 +1,8 @@
 """Augmentation on the device: pure functions of a key and standardised inputs.
 
-Images move by gathers along one axis at a time; on CPU, inside `lax.scan`, this is
-several times faster than slicing each image out of a padded one or selecting between an
-image and its mirror image.
+Images move by gathers, along one axis at a time where that will do; on CPU, inside
+`lax.scan`, this is several times faster than slicing each image out of a padded one or
+selecting between an image and its mirror image.
 """
 
 import functools
@@ -18,7 +18,9 @@ Augment = Callable[[jax.Array, jax.Array], jax.Array]
 
 
 @functools.cache
-def augmentation(*, flip: bool = False, crop: int = 0) -> Augment | None:
+def augmentation(
+    *, flip: bool = False, crop: int = 0, rotate: float = 0.0, jitter: float = 0.0
+) -> Augment | None:
     """The augmentation with these options; None if there is nothing to do.
 
     The same options give the same function object, so that jit caches hit.
@@ -26,13 +28,22 @@ def augmentation(*, flip: bool = False, crop: int = 0) -> Augment | None:
     Args:
       flip: mirror half of the images, left to right.
       crop: pixels of padding for `padded_crop`; 0 leaves images where they are.
+      rotate: largest angle of `rotation`, in degrees.
+      jitter: strength of `colour_jitter`.
 
     Raises:
-      InputError: `crop` is negative.
+      InputError: a negative `crop`, a `rotate` past 180 or a `jitter` past 1.
     """
     if crop < 0:
         raise InputError(f"crop must be 0 or more pixels of padding; it is {crop}")
-    steps = ([random_flip] if flip else []) + ([padded_crop(crop)] if crop else [])
+    if not 0 <= rotate <= 180:
+        raise InputError(f"rotate must lie in [0, 180] degrees; it is {rotate}")
+    if not 0 <= jitter <= 1:
+        raise InputError(f"jitter must lie in [0, 1]; it is {jitter}")
+    steps = [random_flip] if flip else []
+    steps += [rotation(rotate)] if rotate else []
+    steps += [padded_crop(crop)] if crop else []
+    steps += [colour_jitter(jitter)] if jitter else []
     if not steps:
         return None
 
@@ -75,3 +86,58 @@ def padded_crop(padding: int) -> Augment:
         return inputs
 
     return crop
+
+
+@functools.cache
+def rotation(degrees: float) -> Augment:
+    """Turns each image about its centre by up to `degrees` either way.
+
+    Bilinear; 0 comes in at the corners.
+    """
+
+    def rotate(key, inputs):
+        batch, height, width, channels = inputs.shape
+        angle = jax.random.uniform(key, (batch, 1, 1), minval=-1.0) * degrees
+        cos, sin = jnp.cos(jnp.deg2rad(angle)), jnp.sin(jnp.deg2rad(angle))
+        y = jnp.arange(height)[:, None] - (height - 1) / 2
+        x = jnp.arange(width) - (width - 1) / 2
+        rows = cos * y - sin * x + (height - 1) / 2
+        columns = sin * y + cos * x + (width - 1) / 2
+        top, left = jnp.floor(rows), jnp.floor(columns)
+        pixels = inputs.reshape(batch, height * width, channels)
+
+        def part(row, column):
+            weight = (1 - jnp.abs(rows - row)) * (1 - jnp.abs(columns - column))
+            inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+            weight = jnp.where(inside, weight, 0).reshape(batch, -1, 1)
+            row, column = jnp.clip(row, 0, height - 1), jnp.clip(column, 0, width - 1)
+            source = (row * width + column).astype(jnp.int32).reshape(batch, -1, 1)
+            return weight * jnp.take_along_axis(pixels, source, axis=1)
+
+        parts = [part(top + i, left + j) for i in (0, 1) for j in (0, 1)]
+        return sum(parts).reshape(inputs.shape)
+
+    return rotate
+
+
+@functools.cache
+def colour_jitter(strength: float) -> Augment:
+    """Random brightness, contrast and saturation of each image.
+
+    Saturation scales the distances to the grey image (the mean over channels), contrast
+    those to the mean of the image, each by a factor in 1 ± strength; brightness adds up
+    to ± strength standard deviations. Nothing is clipped.
+    """
+
+    def jitter(key, inputs):
+        shape = (3, len(inputs), 1, 1, 1)
+        drawn = jax.random.uniform(key, shape, minval=-strength, maxval=strength)
+        brightness, contrast, saturation = drawn
+        channels = inputs.shape[3]
+        # On CPU several times faster than a mean over the last axis.
+        grey = sum(inputs[..., c : c + 1] for c in range(channels)) / channels
+        middle = inputs.mean(axis=(1, 2, 3), keepdims=True)
+        inputs = grey + (1 + saturation) * (inputs - grey)
+        return middle + (1 + contrast) * (inputs - middle) + brightness
+
+    return jitter

@@ -7,6 +7,7 @@ and to encode images, have stand-ins here.
 
 import contextlib
 import difflib
+import importlib
 import importlib.util
 import io
 import json
@@ -30,6 +31,7 @@ NAME = re.compile(
     r"(?P<base>\w+)(/(?P<config>[\w.+-]+))?(:(?P<version>\d+\.\d+\.\d+))?"
 )
 OWN_NAMES = ("digits", "synthetic", "npz:PATH", "folder:PATH")
+OWN_BUILDERS = {"ham10000": "unlearn.data.ham10000"}
 CHUNK = 4096  # examples read at once
 PATIENCE = 6  # seconds a download server may take to answer
 
@@ -180,6 +182,9 @@ def prepare(name: str, root: Path) -> Path:
     """Downloads a set and prepares it in `root`; returns the prepared folder."""
     tfds = _import()
     base = NAME.fullmatch(name).group("base")
+    if base in OWN_BUILDERS:  # importing it registers it
+        module = importlib.import_module(OWN_BUILDERS[base])
+        module.check_download(root / "downloads" / "manual")
     try:
         configs = tfds.builder_cls(base).builder_configs
     except Exception as error:
@@ -205,6 +210,8 @@ def prepare(name: str, root: Path) -> Path:
             builder.download_and_prepare(
                 download_config=config, file_format="array_record"
             )
+    except InputError:
+        raise
     except Exception as error:  # every builder has its own
         raise InputError(
             f"{name} could not be prepared in {root} ({first_line(error)}); prepare it "
@@ -226,7 +233,7 @@ def _import():
 
 def _unknown(name, root):
     """What to say of a name that is no data set; the nearest names without imports."""
-    names = {name.partition(":")[0] for name in OWN_NAMES}
+    names = {name.partition(":")[0] for name in OWN_NAMES} | set(OWN_BUILDERS)
     spec = importlib.util.find_spec("tensorflow_datasets")
     if spec is not None:
         package = Path(spec.origin).parent
@@ -252,7 +259,7 @@ def _missing_downloads(builder, root):
     """The http addresses that the builder knows and that are not in `root` yet."""
     from tensorflow_datasets.core.download import resource
 
-    for url, info in builder.url_infos.items():
+    for url, info in (builder.url_infos or {}).items():  # None if by hand
         file = resource.get_dl_fname(url, info.checksum)
         places = (root / "downloads" / builder.name / file, root / "downloads" / file)
         if url.startswith("http") and not any(place.exists() for place in places):

@@ -8,7 +8,21 @@ Simplify Machine Unlearning", NeurIPS 2023, https://arxiv.org/abs/2304.04934; th
 decay is that of the NeurIPS 2023 challenge's starting kit (5 epochs from 0.1).
 """
 
-from unlearn.training import batch_shape, classification, fit, schedule, sgd
+import jax
+import jax.numpy as jnp
+
+from unlearn.errors import InputError
+from unlearn.training import (
+    batch_shape,
+    classification,
+    cross_entropy,
+    epoch_keys,
+    predict_set,
+    schedule,
+    sgd,
+    shuffled_epoch,
+    start,
+)
 
 
 def finetune(
@@ -22,22 +36,68 @@ def finetune(
     momentum=0.9,
     weight_decay=5e-4,
     decay="cosine",
+    balance=False,
+    early_stopping=False,
 ):
     """Trains on the retain set; `info["loss"]` is float32[epochs, steps].
 
-    `decay` is the schedule of the learning rate: constant, cosine or step.
+    `decay` is the schedule of the learning rate: constant, cosine or step. `balance`
+    weighs the examples so that each class counts the same. With `early_stopping` the
+    result is the model after `info["best_epoch"]`, that of least validation loss;
+    without, it is the last.
+
+    Raises:
+      InputError: early stopping without a validation set.
     """
+    if early_stopping and problem.validation is None:
+        raise InputError(
+            "finetune stops early by a validation set: give data.validation, "
+            "or --config.methods.finetune.early_stopping=False"
+        )
     steps, _ = batch_shape(len(problem.retain), batch_size)
     rate = schedule(decay, learning_rate, epochs * steps)
     optimizer = sgd(rate, momentum=momentum, weight_decay=weight_decay)
-    variables, losses = fit(
-        key,
-        variables,
-        problem,
-        problem.retain,
-        classification(problem.model),
-        optimizer,
-        epochs=epochs,
-        batch_size=batch_size,
-    )
-    return variables, {"loss": losses}
+    objective = classification(problem.model)
+
+    def one(carry, scanned):
+        state, best = carry
+        number, key = scanned
+        state, losses = shuffled_epoch(
+            key,
+            state,
+            problem,
+            problem.retain,
+            objective,
+            optimizer,
+            batch_size=batch_size,
+            balance=balance,
+        )
+        if early_stopping:
+            score = validation_loss(problem, state.variables, balance)
+        else:
+            score = -number.astype(jnp.float32)
+        now = score, number, state.variables
+        better = (score < best[0]) | (number == 1)
+        best = jax.tree.map(lambda new, old: jnp.where(better, new, old), now, best)
+        return (state, best), losses
+
+    best = jnp.float32(jnp.inf), jnp.int32(0), variables
+    scanned = jnp.arange(1, epochs + 1), epoch_keys(key, epochs)
+    carry = start(variables, optimizer), best
+    (_, best), losses = jax.lax.scan(one, carry, scanned)
+    return best[2], {"loss": losses, "best_epoch": best[1]}
+
+
+def validation_loss(problem, variables, balance=False):
+    """Mean loss on the validation set, without the classes that are to be forgotten.
+
+    With them, the best model would be the one that forgot least.
+    """
+    held_out, forgotten = problem.validation, problem.forget_classes
+    logits = predict_set(held_out, variables, jnp.arange(len(held_out.labels)))
+    losses, labels = cross_entropy(logits, held_out.labels), held_out.labels
+    weights = 1.0 - jnp.isin(labels, forgotten)
+    if balance:
+        counts = jnp.bincount(labels, length=problem.num_classes)
+        weights = weights / counts[labels]
+    return jnp.sum(weights * losses) / jnp.sum(weights)

@@ -1,6 +1,67 @@
-"""TODO."""
+"""Prune first, then unlearn: fine-tuning of the few largest weights.
+
+    m = 1[ |theta_0| is among the largest 1 - s of all kernel entries ]    (global)
+    minimise  E_r[CE(f(x), y)]  over  m * theta,    from m * theta_0
+
+Pruned weights are exactly zero from the first step to the last; biases and
+normalisations are never pruned. Jia et al., "Model Sparsity Can Simplify Machine
+Unlearning", NeurIPS 2023, https://arxiv.org/abs/2304.04934: s 0.95, 10 epochs of SGD
+0.01 at batch 256. Simplified: the paper trains the pruned net on all data again before
+it unlearns, and leaves the dense head whole; here the fine-tuning is the repair, and
+the head's kernel is pruned like the others. Cosine decay as in `finetune`.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+
+from unlearn.structure import select
+from unlearn.training import batch_shape, classification, fit, schedule, sgd
 
 
-def prune_finetune(key, variables, problem, *, learning_rate=0.01):
-    """TODO."""
-    raise NotImplementedError
+def magnitude_mask(params, sparsity):
+    """True for all but the `sparsity` share of kernel entries smallest in size."""
+    flat, unflatten = ravel_pytree(params)
+    kernels = jax.tree.map(lambda w: jnp.full(w.shape, w.ndim > 1), params)
+    kernel = ravel_pytree(kernels)[0]
+    order = jnp.argsort(jnp.where(kernel, jnp.abs(flat), jnp.inf))
+    ranks = jnp.zeros(flat.size, jnp.int32).at[order].set(jnp.arange(flat.size))
+    kept = ~kernel | (ranks >= jnp.round(sparsity * kernel.sum()))
+    return jax.tree.map(lambda x: x > 0, unflatten(kept.astype(flat.dtype)))
+
+
+def prune_finetune(
+    key,
+    variables,
+    problem,
+    *,
+    learning_rate=0.01,
+    epochs=10,
+    sparsity=0.95,
+    batch_size=256,
+    momentum=0.9,
+    weight_decay=5e-4,
+    decay="cosine",
+):
+    """Prunes once, then trains on the retain set with the mask held.
+
+    `info` has `loss` (float32[epochs, steps]) and the share of weights `kept`.
+    """
+    params = variables["params"]
+    mask = magnitude_mask(params, sparsity)
+    pruned = select(mask, params, jax.tree.map(jnp.zeros_like, params))
+    steps, _ = batch_shape(len(problem.retain), batch_size)
+    rate = schedule(decay, learning_rate, epochs * steps)
+    variables, losses = fit(
+        key,
+        {**variables, "params": pruned},
+        problem,
+        problem.retain,
+        classification(problem.model),
+        sgd(rate, momentum=momentum, weight_decay=weight_decay),
+        epochs=epochs,
+        batch_size=batch_size,
+        trainable=mask,
+    )
+    kept = jnp.mean(ravel_pytree(mask)[0].astype(jnp.float32))
+    return variables, {"loss": losses, "kept": kept}

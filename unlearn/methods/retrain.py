@@ -23,6 +23,7 @@ def retrain(
     weight_decay=DEFAULTS.weight_decay,
     warmup_epochs=DEFAULTS.warmup_epochs,
     schedule=DEFAULTS.schedule,
+    balance=DEFAULTS.balance,
 ):
     """Trains anew on the retain set; `info["loss"]` is float32[epochs, steps]."""
     del variables
@@ -34,6 +35,7 @@ def retrain(
         weight_decay,
         warmup_epochs,
         schedule,
+        balance,
     )
     variables, losses = train(key, problem, problem.retain, recipe)
     return variables, {"loss": losses}

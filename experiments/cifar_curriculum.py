@@ -1,0 +1,73 @@
+"""A class of CIFAR-10 forgotten by a curriculum, against plain impair and repair.
+
+    python launch.py --experiment=cifar_curriculum
+
+TABLE
+"""
+
+from unlearn import pipeline, store
+from unlearn.pipeline import default_config
+from unlearn.report import figures, paired, tables
+from unlearn.report.progress import Progress
+
+OURS, THEIRS = "curriculum_distill", "unsir"
+# Claimed: 3 points better at forgetting, 5 at retaining.
+CLAIMS = (
+    ("forget_accuracy", -0.03),
+    ("test_forget_accuracy", -0.03),
+    ("retain_accuracy", 0.05),
+    ("test_accuracy", 0.05),
+)
+
+
+def get_config(preset: str):
+    config = default_config()
+    config.run = (OURS, THEIRS)
+    config.data.name = "cifar10"
+    config.data.flip = True
+    config.forget.kind = "class"
+    config.forget.classes = (0,)
+    if preset == "full":
+        config.data.crop = 4
+        config.model.name = "resnet18"
+        config.train.epochs = 100
+        config.train.batch_size = 256
+        return config
+    config.model.name = "cnn"
+    config.model.cnn.widths = (16, 32, 64)
+    config.train.epochs = 10
+    config.train.batch_size = 128
+    config.attack_examples = 2000
+    for name in config.run:
+        config.methods[name].update(BUDGET)
+    if preset == "smoke":
+        config.data.name = "synthetic:32x32x3,classes=10,train=400,test=100"
+        config.model.cnn.widths = (4, 8)
+        config.seeds = 2
+        config.train.epochs = 1
+        config.train.batch_size = 64
+        for name in config.run:
+            config.methods[name].update(noise_images=16, noise_copies=2)
+    return config
+
+
+# The same for both.
+BUDGET = dict(batch_size=128)
+
+
+def run(config, folder, *, data_dir=None):
+    """The pipeline; then `claim.csv`, `claim.md` and `figures/paired.png`."""
+    summary = pipeline.run(config, folder, data_dir=data_dir)
+    if not {OURS, THEIRS} <= set(config.run):
+        return summary
+    this, _ = pipeline.prepare(config, folder, config.run, data_dir, Progress())
+    rows = tables.read_csv(this.folder / "results.csv")
+    compared = paired.compare(rows, OURS, THEIRS, CLAIMS)
+    tables.write_csv(this.folder / "claim.csv", compared)
+    text = paired.markdown(compared, OURS, THEIRS)
+    store.write_text(this.folder / "claim.md", text)
+    print(text)
+    models, metrics = ("retrain", THEIRS, OURS), [metric for metric, _ in CLAIMS]
+    figure = paired.figure(rows, models, metrics, this.folder.name)
+    figures.save(figure, this.folder / "figures" / "paired.png")
+    return summary

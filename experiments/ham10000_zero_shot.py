@@ -1,0 +1,103 @@
+"""HAM10000 without vascular lesions: zero-shot unlearning, fine-tuning, SISA.
+
+    python launch.py --experiment=ham10000_zero_shot
+
+TABLE
+
+The data is downloaded by hand: `unlearn/data/ham10000.py` says what and where to. The
+zero-shot methods see no data and forget whole classes only, hence a class: `vasc`, 142
+images that look like no other. Each class weighs the same in training and fine-tuning
+(there are 58 nevi to a dermatofibroma), not in SISA. No lesion is on both sides of the
+test split; the validation split, by which fine-tuning stops, does not look at lesions.
+The table is `ham.md`; that of the pipeline is `summary.md`.
+"""
+
+from unlearn import audits, pipeline, store
+from unlearn.exact import EXACT
+from unlearn.report import ham, tables
+from unlearn.report.figures import MODELS
+from unlearn.report.progress import Progress
+
+VASC = 6
+
+
+def get_config(preset: str):
+    config = pipeline.default_config()
+    config.run = ("finetune", "emmn", "gkt", "sisa")
+    config.data.update(name="ham10000", flip=True, rotate=30.0, jitter=0.1)
+    config.data.image_size = 224
+    config.forget.kind = "class"
+    config.forget.classes = (VASC,)
+    config.train.balance = True
+    config.methods.finetune.update(balance=True, early_stopping=True)
+    config.methods.sisa.vote = "probability"
+    with config.unlocked():
+        # Keyword arguments of `unlearn.metrics.relearning.relearn`.
+        config.relearn = dict(steps=100, batch_size=32, learning_rate=1e-3)
+    if preset == "full":
+        config.model.name = "resnet18"
+        config.model.resnet18.dtype = "bfloat16"
+        config.train.update(epochs=60, batch_size=64, learning_rate=0.05)
+        config.methods.finetune.update(epochs=15, batch_size=64)
+        config.methods.sisa.update(epochs=60, batch_size=64, learning_rate=0.02)
+        return config
+    config.seeds = 1
+    config.data.image_size = 64
+    config.model.name = "cnn"
+    config.model.cnn.widths = (16, 32, 64)
+    config.train.update(epochs=20, batch_size=64, learning_rate=0.02)
+    config.methods.finetune.update(epochs=6, batch_size=64)
+    config.methods.sisa.update(epochs=20, batch_size=64, learning_rate=0.01)
+    if preset == "smoke":
+        config.data.name = "synthetic:32x32x3,classes=7,train=350,test=105"
+        config.data.image_size = 0
+        config.model.cnn.widths = (4, 8)
+        config.train.epochs = 2
+        config.methods.finetune.epochs = 2
+        config.methods.sisa.update(shards=2, slices=2, epochs=2, batch_size=32)
+        config.methods.emmn.update(images=8, epochs=1, repair_epochs=2)
+        config.methods.gkt.update(rounds=3, batch_size=16, width=16)
+        config.relearn.steps = 5
+    return config
+
+
+def run(config, folder, *, data_dir=None):
+    """The pipeline; then `ham.csv`, `sisa.csv` and `ham.md`."""
+    summary = pipeline.run(config, folder, data_dir=data_dir)
+    this, context = pipeline.prepare(config, folder, config.run, data_dir, Progress())
+    names = tuple(dict.fromkeys((*MODELS, *config.run)))
+    rows = {name: [] for name in (*names, audits.UNTRAINED)}
+    results = tables.read_csv(this.folder / "results.csv")
+    for seed in range(config.seeds):
+        curves = {
+            name: audits.relearn(this, name, seed, **config.relearn)
+            for name in rows
+            if name not in EXACT
+        }
+        for name in rows:
+            row = {"model": name, "seed": seed}
+            if name in names:
+                (result,) = [r for r in results if row.items() <= r.items()]
+                row = result | ham.losses_row(this.evaluation(name, seed), context)
+            if name in curves and name in names:
+                _, info = pipeline.make_model(this, name, seed)
+                row |= ham.trained_losses(
+                    this.log.lines, name, seed, info.get("best_epoch")
+                )
+            if name in curves:
+                row |= ham.relearn_row(
+                    curves[name], curves["retrain"], curves["original"][0]
+                )
+            rows[name].append(row)
+    rows = sum(rows.values(), [])
+    columns = ("model", "seed", *ham.COLUMNS)
+    tables.write_csv(
+        this.folder / "ham.csv", [{k: row.get(k) for k in columns} for row in rows]
+    )
+    requests = 1, 10, len(context.forget)
+    costs = ham.sisa_costs(len(context.train_labels), requests, config.methods.sisa)
+    tables.write_csv(this.folder / "sisa.csv", costs)
+    text = ham.markdown(rows) + "\n" + ham.sisa_markdown(costs)
+    store.write_text(this.folder / "ham.md", text)
+    print(text)
+    return summary

@@ -1,0 +1,71 @@
+"""Every class forgotten in turn, and the worst of them."""
+
+import numpy as np
+import pytest
+from test_pipeline import small_config
+
+from unlearn import rotation
+from unlearn.report import tables
+
+
+@pytest.fixture(scope="module")
+def rotated(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("rotated")
+    config = small_config(
+        forget__kind="class",
+        forget__classes=(1,),
+        run=("finetune", "gradient_ascent"),
+        seeds=1,
+        rotate__classes=(0, 1),
+        rotate__best=1,
+    )
+    return folder, config, rotation.run(config, folder)
+
+
+def test_each_class_is_a_run_with_the_best_methods(rotated):
+    folder, _, worst = rotated
+    rows = tables.read_csv(folder / "classes.csv")
+    assert {row["class"] for row in rows} == {0, 1}
+    assert len(rows) == 4 and len(worst) == 2
+    for number in (0,):
+        models = {r["model"] for r in rows if r["class"] == number}
+        assert len(models) == 2 and "retrain" in models
+    assert (folder / "worst_class.md").read_text().count("\n| ") >= 4
+    assert (folder / "figures" / "worst_class.png").stat().st_size > 10_000
+
+
+def test_the_original_is_trained_once(rotated):
+    folder, _, _ = rotated
+    logits = [
+        np.load(folder / f"forget_{c}" / "evaluations" / "original" / "0.npz")
+        for c in (0, 1)
+    ]
+    for other in logits[1:]:
+        np.testing.assert_array_equal(other["test_logits"], logits[0]["test_logits"])
+    log = (folder / "forget_0" / "log.jsonl").read_text()
+    assert '"retrain"' in log and '"original"' not in log
+
+
+def test_the_worst_class_is_the_largest_value(rotated):
+    folder, _, worst = rotated
+    rows = tables.read_csv(folder / "classes.csv")
+    for row in worst:
+        own = {r["class"]: r["avg_gap"] for r in rows if r["model"] == row["model"]}
+        assert row["avg_gap"] == max(own.values()) == own[row["avg_gap_class"]]
+
+
+def summary_row(model, gap, speedup, status="ok"):
+    return {"model": model, "avg_gap": gap, "speedup": speedup, "status": status}
+
+
+def test_the_best_are_fast_first_then_close():
+    summary = [
+        summary_row("original", 0.9, 1.0),
+        summary_row("retrain", 0.0, 1.0),
+        summary_row("finetune", 0.01, 2.0),
+        summary_row("ssd", 0.02, 30.0),
+        summary_row("scrub", 0.03, 12.0),
+        summary_row("emmn", 0.01, 99.0),
+    ]
+    assert rotation.best(summary, 2) == ("ssd", "scrub")
+    assert rotation.best(summary, 3) == ("ssd", "scrub", "finetune")

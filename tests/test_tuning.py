@@ -1,0 +1,105 @@
+"""Tuning: same trials for each method, on validation data, every trial kept."""
+
+import math
+
+import numpy as np
+import pytest
+from test_pipeline import small_config
+
+from unlearn import methods, pipeline, tuning
+from unlearn.errors import InputError
+from unlearn.report import tables
+
+
+def config_of(**changes):
+    return small_config(
+        run=("gradient_ascent", "finetune"), tune__trials=5, tune__seeds=2, **changes
+    )
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tuned")
+    best = tuning.run(config_of(), folder)
+    return folder, best, tables.read_csv(folder / "tuning" / "tuning.csv")
+
+
+def test_every_method_has_the_same_number_of_trials(tuned):
+    _, best, rows = tuned
+    counts = {name: sum(row["method"] == name for row in rows) for name in best}
+    assert counts == {"gradient_ascent": 5, "finetune": 5}
+    for name, constants in best.items():
+        (row,) = [r for r in rows if r["method"] == name and r["chosen"]]
+        assert {key: row[key] for key in constants} == constants
+
+
+def test_the_first_trial_is_what_the_experiment_has(tuned):
+    _, _, rows = tuned
+    config = config_of()
+    first = {row["method"]: row for row in rows if row["trial"] == 0}
+    assert first["finetune"]["learning_rate"] == config.methods.finetune.learning_rate
+    rate = config.methods.gradient_ascent.learning_rate
+    assert first["gradient_ascent"]["learning_rate"] == rate
+
+
+@pytest.mark.parametrize("name", ["ssd", "salun", "finetune"])
+def test_points_lie_in_the_ranges_and_repeat(name):
+    trials = tuning.points(name, pipeline.default_config().methods[name], 9)
+    assert trials == tuning.points(name, pipeline.default_config().methods[name], 9)
+    assert len({tuple(t.values()) for t in trials}) == 9
+    for trial in trials[1:]:
+        for key, (low, high) in methods.METHODS[name].search.items():
+            assert low * 0.99 <= trial[key] <= high * 1.01
+
+
+def test_a_trial_is_the_method_run_alone(tuned):
+    """The gap in `tuning.csv` equals that of the pipeline's method, alone."""
+    _, _, rows = tuned
+    folder, trial = tuned[0], [r for r in rows if r["method"] == "gradient_ascent"][3]
+    config = config_of()
+    names = tuple(config.run)
+    this, _ = pipeline.prepare(config, folder / "tuning", names, None, None)
+    sample, gaps = tuning.Sample(this.problem, config.tune.examples), []
+    for seed in range(2):
+        constants = dict(config.methods.gradient_ascent)
+        constants["learning_rate"] = trial["learning_rate"]
+        seen = pipeline.withheld(this, methods.METHODS["gradient_ascent"].needs)
+        after, _ = methods.METHODS["gradient_ascent"].fn(
+            pipeline.key_of(seed, "gradient_ascent"),
+            pipeline.original(this, seed),
+            seen,
+            **constants,
+        )
+        problem = this.problem
+        mine = pipeline.training.predict(
+            problem.model, after, sample.images, problem.mean, problem.std
+        )
+        mine = sample.measure(config, np.asarray(mine))
+        other = sample.measure(config, tuning.predict(this, sample, "retrain", seed))
+        names = ("forget_accuracy", "retain_accuracy", "test_accuracy")
+        gaps.append(
+            np.mean([abs(mine[k] - other[k]) for k in (*names, "mia_confidence")])
+        )
+    np.testing.assert_allclose(trial["avg_gap"], np.mean(gaps), atol=1e-6)
+
+
+def row(gap, accuracy, feasible):
+    return {"avg_gap": gap, "test_accuracy": accuracy, "feasible": feasible}
+
+
+def test_the_utility_limit_comes_before_the_gap():
+    rows = [row(0.1, 0.2, False), row(0.3, 0.9, True), row(0.4, 0.95, True)]
+    assert tuning.choose(rows) is rows[1]
+    hopeless = [row(0.1, 0.2, False), row(0.3, 0.6, False), row(math.nan, 0.9, False)]
+    assert tuning.choose(hopeless) is hopeless[1]
+
+
+def test_a_second_run_computes_nothing_anew(tuned, monkeypatch):
+    folder, best, _ = tuned
+    monkeypatch.setattr(tuning, "many_trials", None)
+    assert tuning.run(config_of(), folder) == best
+
+
+def test_without_validation_it_says_so(tmp_path):
+    with pytest.raises(InputError, match="validation"):
+        tuning.run(config_of(data__validation=0.0), tmp_path)

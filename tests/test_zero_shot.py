@@ -1,0 +1,250 @@
+"""What is particular to the methods that see no data."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from cases import case
+from conftest import class_of_tiny_problem, tiny_data, trained
+from trees import assert_close, assert_equal
+
+from unlearn.methods.emmn import emmn, mixed, without
+from unlearn.methods.gkt import (
+    attention,
+    attention_distance,
+    first_passed,
+    gate,
+    generate,
+    gkt,
+    imbalance,
+    new_generator,
+)
+from unlearn.methods.noise import error_maximizing_noise, error_minimizing_noise
+from unlearn.problem import standardize
+from unlearn.training import cross_entropy
+
+FORGOTTEN = np.array([False, True, False])
+TINY_GKT = dict(rounds=30, batch_size=16, latent=8, width=16)
+
+
+@pytest.fixture(scope="module")
+def variables(class_problem):
+    return trained(class_problem, epochs=20)
+
+
+def accuracies(problem, variables):
+    """(of the retained classes, of the forgotten one) on fresh data."""
+    images, labels = tiny_data(600, seed=5)
+    inputs = standardize(jnp.asarray(images), problem.mean, problem.std)
+    right = np.argmax(problem.model.apply(variables, inputs)[0], -1) == labels
+    return right[labels != 1].mean(), right[labels == 1].mean()
+
+
+@pytest.mark.parametrize("name", ["emmn", "gkt"])
+def test_the_data_is_withheld(name, class_problem):
+    _, seen = case(name, class_problem)
+    assert seen.images is seen.labels is seen.forget is seen.retain is None
+    assert seen.validation is None
+    np.testing.assert_array_equal(seen.forget_classes, [1])
+
+
+@pytest.mark.parametrize(
+    "name, constants",
+    [
+        ("emmn", dict(images=32, epochs=2, repair_epochs=20, repair_rate=1e-2)),
+        ("gkt", dict(TINY_GKT, fresh_layers=1, student_steps=10, learning_rate=1e-2)),
+    ],
+)
+def test_the_class_is_forgotten_and_the_others_are_not(
+    name, constants, class_problem, variables
+):
+    fn, seen = case(name, class_problem, **constants)
+    after, _ = fn(jax.random.key(0), variables, seen)
+    retained, forgotten = accuracies(class_problem, variables)
+    assert retained > 0.8 and forgotten > 0.8
+    retained, forgotten = accuracies(class_problem, after)
+    assert forgotten < 0.1 and retained > 0.7
+
+
+def test_the_papers_impairment_alone_does_not_forget(class_problem, variables):
+    """Why there is a repair: noise that is labelled c makes c more frequent."""
+    constants = dict(images=32, epochs=10, repair_epochs=0, learning_rate=3e-3)
+    fn, seen = case("emmn", class_problem, **constants)
+    after, info = fn(jax.random.key(0), variables, seen)
+    assert accuracies(class_problem, after)[1] > 0.8
+    assert info["loss"][-1].mean() < info["loss"][0].mean()
+    assert info["repair_loss"].size == 0
+
+
+# Noise
+
+
+@pytest.mark.parametrize("c", range(3))
+def test_noise_of_a_class_moves_the_loss_of_that_class(c, class_problem, variables):
+    _, seen = case("emmn", class_problem)
+    key, labels = jax.random.key(3), jnp.full(20, c)
+
+    def loss(make, label=c, **constants):
+        images = make(key, variables, seen, labels, **constants)
+        logits, _ = seen.model.apply(variables, images)
+        return float(cross_entropy(logits, jnp.full(20, label)).mean())
+
+    start = loss(error_minimizing_noise, steps=0)
+    assert loss(error_minimizing_noise) < 0.5 * start
+    assert loss(error_maximizing_noise, penalty=0.0) > 2 * start
+    others = [loss(error_minimizing_noise, label=k) for k in range(3) if k != c]
+    assert min(others) > start
+
+
+def test_impairment_teaches_the_forgotten_label_on_maximising_noise(
+    class_problem, variables
+):
+    """The control has the noise of another class."""
+    _, seen = case("emmn", class_problem)
+    constants = dict(images=16, batch_size=48, epochs=20, repair_epochs=0)
+    fn = jax.jit(functools.partial(emmn, learning_rate=1e-2, **constants))
+    after, _ = fn(jax.random.key(0), variables, seen)
+
+    def loss(variables, c):
+        images = error_maximizing_noise(
+            jax.random.key(9), variables_before, seen, jnp.full(16, c), steps=25
+        )
+        logits, _ = seen.model.apply(variables, images)
+        return float(cross_entropy(logits, jnp.full(16, c)).mean())
+
+    variables_before = variables
+    assert loss(after, 1) < 0.5 * loss(variables, 1)
+    assert loss(after, 0) > 0.5 * loss(variables, 0)
+
+
+def test_mixtures_lie_between_two_images():
+    inputs = jax.random.normal(jax.random.key(0), (6, 4, 4, 1))
+    after = np.asarray(mixed(jax.random.key(1), inputs)).reshape(6, -1)
+    flat = np.asarray(inputs).reshape(6, -1)
+    for i in range(6):
+        between = np.minimum(flat[i], flat) - 1e-6 <= after[i]
+        between &= after[i] <= np.maximum(flat[i], flat) + 1e-6
+        assert between.all(1).any()
+
+
+def test_a_masked_teacher_gives_the_class_nothing_and_keeps_the_other_ratios():
+    logits = np.array([[1.0, 5.0, 2.0]], np.float32)
+    p = np.asarray(jax.nn.softmax(without(logits, FORGOTTEN)))[0]
+    np.testing.assert_allclose(p, np.exp([1, -np.inf, 2]) / (np.e + np.e**2), rtol=1e-6)
+
+
+# Gated knowledge transfer
+
+
+def test_the_gate_drops_exactly_what_is_above_the_threshold():
+    p = np.array([[0.5, 0.2, 0.3], [0.7, 0.1, 0.2], [0.05, 0.9, 0.05], [0.9, 0.0, 0.1]])
+    passed = gate(jnp.log(p + 1e-12), FORGOTTEN, 0.15)
+    np.testing.assert_array_equal(passed, [0, 1, 0, 1])
+    two = gate(jnp.log(p + 1e-12), np.array([False, True, True]), 0.25)
+    np.testing.assert_array_equal(two, [0, 0, 0, 1])  # 0.5, 0.3, 0.95 and 0.1 together
+    images, weights = first_passed(jnp.arange(4.0), passed, 3)
+    np.testing.assert_array_equal(weights, [1, 1, 0])
+    assert set(np.asarray(images).tolist()) == {1, 3}
+    _, weights = first_passed(jnp.arange(4.0), jnp.zeros(4), 3)
+    np.testing.assert_array_equal(weights, [0, 0, 0])
+
+
+def test_a_closed_gate_leaves_the_student_as_it_was(norm_class_problem, norm_variables):
+    """Nothing passes: neither weights nor batch statistics move."""
+    fn, seen = case("gkt", norm_class_problem, threshold=-1.0, fresh_layers=1)
+    one, info = fn(jax.random.key(0), norm_variables, seen)
+    np.testing.assert_array_equal(info["passed"], 0)
+    fn, _ = case("gkt", norm_class_problem, threshold=-1.0, fresh_layers=1, rounds=0)
+    assert_equal(one, fn(jax.random.key(0), norm_variables, seen)[0])
+    assert_equal(one["batch_stats"], norm_variables["batch_stats"])
+    assert_equal(one["params"]["Dense_0"], norm_variables["params"]["Dense_0"])
+    assert np.any(one["params"]["Dense_1"]["kernel"] != 0)
+
+
+def test_the_student_sees_nothing_that_looks_like_the_class(class_problem, variables):
+    fn, seen = case("gkt", class_problem, **TINY_GKT, threshold=0.05)
+    _, info = fn(jax.random.key(0), variables, seen)
+    assert 0 < info["passed"].mean() < 1
+    assert info["forget_probability"].max() <= 0.05
+
+
+def test_the_generator_climbs_the_divergence(class_problem, variables):
+    """A student that stands still gets ever worse images; its own steps go down."""
+    settings = dict(TINY_GKT, balance=0.0, threshold=1.0, fresh_layers=1)
+    run = functools.partial(case, "gkt", class_problem, **settings)
+    fn, seen = run(learning_rate=0.0, generator_rate=1e-2)
+    climb = fn(jax.random.key(0), variables, seen)[1]
+    gap = -np.asarray(climb["generator_loss"])
+    assert (gap >= 0).all() and gap[-5:].mean() > 1.3 * gap[:5].mean()
+    fn, _ = run(learning_rate=1e-2, generator_rate=0.0, student_steps=10)
+    learn = fn(jax.random.key(0), variables, seen)[1]
+    assert learn["loss"][-1, -1] < 0.5 * learn["loss"][0, 0]
+
+
+def test_attention_distance_against_numpy():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(2, 5, 3, 4, 6)).astype(np.float32)
+    expected = []
+    for x, y in zip(a, b, strict=True):
+        maps = [(v.astype(np.float64) ** 2).sum(-1).ravel() / 6 for v in (x, y)]
+        one, two = (m / np.linalg.norm(m) for m in maps)
+        expected.append(((one - two) ** 2).sum() / 12)
+    found = attention_distance(attention(a), attention(b))
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    np.testing.assert_allclose(attention_distance(attention(a), attention(3 * a)), 0)
+
+
+def test_attention_of_convolutions_is_matched():
+    """Also: no attention without `activations`, and beta then changes nothing."""
+    from unlearn.models import create
+
+    net = create("cnn", 3, widths=(4,), dense=8)
+    problem = class_of_tiny_problem(net)
+    original = net.init(jax.random.key(0), problem.inputs(jnp.arange(1)))
+    small = dict(rounds=2, fresh_layers=0, threshold=1.0)
+
+    def losses(model, beta):
+        fn, seen = case("gkt", problem.replace(model=model), beta=beta, **small)
+        return fn(jax.random.key(1), original, seen)[1]["loss"]
+
+    assert losses(net, 250.0)[0, 0] == losses(net, 0.0)[0, 0]  # one layer sees pixels
+    deep = create("cnn", 3, widths=(4, 4), dense=8)
+    problem = class_of_tiny_problem(deep)
+    original = deep.init(jax.random.key(0), problem.inputs(jnp.arange(1)))
+    assert losses(deep, 250.0)[0, 0] > losses(deep, 0.0)[0, 0]
+    blind = deep._replace(activations=None)
+    assert_close(losses(blind, 250.0), losses(deep, 0.0), 1e-4)
+
+
+def test_imbalance_is_least_for_sure_and_equally_frequent_retained_classes():
+    even = jnp.log(jnp.array([[1.0, 0, 0], [0, 0, 1]]) + 1e-6)
+    np.testing.assert_allclose(imbalance(even, FORGOTTEN), 0, atol=1e-4)
+    one = jnp.log(jnp.array([[1.0, 0, 0], [1, 0, 0]]) + 1e-6)
+    forgotten = jnp.log(jnp.array([[0, 1.0, 0], [0, 0, 1]]) + 1e-6)
+    unsure = jnp.log(jnp.array([[0.5, 0, 0.5], [0.5, 0, 0.5]]) + 1e-6)
+    for worse in (one, forgotten, unsure):
+        assert imbalance(worse, FORGOTTEN) > 0.5
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 1), (5, 7, 3)])
+def test_the_generator_fits_any_image_and_is_standardised(shape):
+    params = new_generator(jax.random.key(0), 4, 8, shape)
+    images = generate(params, jax.random.normal(jax.random.key(1), (64, 4)), shape)
+    assert images.shape == (64, *shape) and images.dtype == jnp.float32
+    np.testing.assert_allclose(images.mean((0, 1, 2)), 0, atol=1e-5)
+    np.testing.assert_allclose(images.std((0, 1, 2)), 1, atol=1e-3)
+    assert np.asarray(images.std(0)).min() > 0.05
+
+
+def test_gkt_of_the_paper_is_a_choice_of_constants(class_problem, variables):
+    """Nothing of the original's weights: only its answers matter."""
+    _, seen = case("gkt", class_problem)
+    constants = dict(fresh_layers=0, mask=False, balance=0.0, candidates=1)
+    fn = jax.jit(functools.partial(gkt, **TINY_GKT | constants, temperature=1.0))
+    one, _ = fn(jax.random.key(0), variables, seen)
+    fresh = seen.model.init(jax.random.key(1), jnp.zeros((1, 4, 4, 1)))
+    assert jax.tree.structure(one) == jax.tree.structure(fresh)
+    kernels = [np.ravel(v["params"]["trunk"]["kernel"]) for v in (one, variables)]
+    assert abs(np.corrcoef(*kernels)[0, 1]) < 0.3

@@ -1,0 +1,101 @@
+"""Images made of noise that stand for a class: what several methods train on.
+
+    error-maximising:  x = argmax  CE(f(x), y) - penalty |x|^2
+    error-minimising:  x = argmin  CE(f(x), y)
+
+by Adam from standard normal noise; f is the model as given, in evaluation mode. Each
+image is optimised for itself, so those of one class differ. No data is needed.
+Tarun et al., "Fast Yet Effective Machine Unlearning", IEEE TNNLS 2023,
+https://arxiv.org/abs/2111.08947; Chundawat et al., "Zero-Shot Machine Unlearning",
+IEEE TIFS 2023, https://arxiv.org/abs/2201.05629. Constants: Adam 0.1; 40 steps and
+penalty 0.1 to maximise, 30 steps to minimise.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from unlearn.problem import Batch, Problem
+from unlearn.training import cross_entropy
+
+
+def error_maximizing_noise(
+    key, variables, problem, labels, *, learning_rate=0.1, steps=40, penalty=0.1
+):
+    """An image a label on which the model errs: float32[len(labels), H, W, C].
+
+    They are standardised inputs. `labels` is int32[M], its values may be traced.
+    """
+
+    def loss(inputs, logits):
+        norm = jnp.sum(inputs**2, (1, 2, 3))
+        return penalty * norm - cross_entropy(logits, labels)
+
+    return _descend(key, variables, problem, len(labels), loss, learning_rate, steps)
+
+
+def error_minimizing_noise(
+    key, variables, problem, labels, *, learning_rate=0.1, steps=30
+):
+    """An image a label that the model takes for that class; as above."""
+
+    def loss(inputs, logits):
+        return cross_entropy(logits, labels)
+
+    return _descend(key, variables, problem, len(labels), loss, learning_rate, steps)
+
+
+def _descend(key, variables, problem, count, loss, learning_rate, steps):
+    optimizer = optax.adam(learning_rate)
+
+    def total(inputs):
+        logits, _ = problem.model.apply(variables, inputs)
+        return jnp.sum(loss(inputs, logits))
+
+    def step(state, _):
+        inputs, opt_state = state
+        updates, opt_state = optimizer.update(jax.grad(total)(inputs), opt_state)
+        return (optax.apply_updates(inputs, updates), opt_state), None
+
+    inputs = jax.random.normal(key, (count, *problem.image_shape))
+    state = inputs, optimizer.init(inputs)
+    (inputs, _), _ = jax.lax.scan(step, state, None, steps)
+    return inputs
+
+
+class WithNoise(NamedTuple):
+    """A problem whose training set goes on with noise, for `training.epoch`.
+
+    Indices from `len(problem.labels)` on mean the noise, which is not augmented. Of a
+    problem without images: the noise alone, from index 0.
+    """
+
+    problem: Problem
+    noise: jax.Array  # float32[M, H, W, C]
+    labels: jax.Array  # int32[M]
+
+    @property
+    def indices(self) -> jax.Array:
+        """Those of the noise: int32[M]."""
+        return self._start + jnp.arange(len(self.labels), dtype=jnp.int32)
+
+    @property
+    def _start(self) -> int:
+        return 0 if self.problem.images is None else len(self.problem.labels)
+
+    def batch(self, indices, weights=None, *, key=None) -> Batch:
+        if weights is None:
+            weights = jnp.ones(indices.shape, jnp.float32)
+        of_noise = jnp.maximum(indices - self._start, 0)
+        made = Batch(self.noise[of_noise], self.labels[of_noise], weights)
+        if not self._start:
+            return made
+        is_noise = indices >= self._start
+        real = self.problem.batch(jnp.where(is_noise, 0, indices), weights, key=key)
+        return Batch(
+            jnp.where(is_noise[:, None, None, None], made.inputs, real.inputs),
+            jnp.where(is_noise, made.labels, real.labels),
+            weights,
+        )

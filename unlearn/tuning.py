@@ -1,0 +1,188 @@
+"""Hyper-parameters of every method by one procedure: `launch.py --tune`.
+
+Each method gets the same number of trials: the constants that the experiment has now,
+then points of one scrambled Sobol sequence over the floats that its registry row names
+in `search` (log-uniform, three significant digits). The trials of a method are one
+compiled program; whole numbers and names stay as the experiment has them.
+
+Objective: Avg. Gap to the retrained model, with the validation split in the place of
+the test split, as a mean over the tuning seeds. Utility limit: the validation accuracy
+is at most `tune.utility` below the retrained model's in the mean; trials beyond it are
+chosen only if every trial is, and then the most accurate one. Test data is not used.
+Every trial is a row of `tuning.csv`.
+"""
+
+import functools
+import math
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from unlearn import methods, metrics, pipeline, training
+from unlearn.errors import InputError
+from unlearn.metrics.membership import spread
+from unlearn.report import tables
+from unlearn.report.progress import Progress
+
+TRIAL = ("forget_accuracy", "retain_accuracy", "test_accuracy", "mia_confidence")
+
+
+def run(config, folder, *, data_dir=None) -> dict[str, dict[str, float]]:
+    """Tunes the methods in `config.run`; `{method: {constant: value}}`, best trials.
+
+    Continues where it stopped: methods with all their trials in `tuning.csv` are done.
+
+    Raises:
+      InputError: as `pipeline.run`; no validation split.
+    """
+    names = tuple(n for n in dict.fromkeys(config.run) if n in pipeline.APPROXIMATE)
+    folder = Path(folder) / "tuning"
+    this, _ = pipeline.prepare(config, folder, names, data_dir, Progress())
+    if this.problem.validation is None:
+        raise InputError("tuning needs a validation split: data.validation")
+    seeds, path = range(config.tune.seeds), folder / "tuning.csv"
+    rows = tables.read_csv(path) if path.exists() else []
+    sample = Sample(this.problem, config.tune.examples)
+    references = [
+        sample.measure(config, predict(this, sample, "retrain", seed)) for seed in seeds
+    ]
+    best = {}
+    for number, name in enumerate(names, 1):
+        trials = points(name, config.methods[name], config.tune.trials)
+        done = [row for row in rows if row["method"] == name]
+        if len(done) != config.tune.trials:
+            started = time.perf_counter()
+            logits = [many_trials(this, sample, name, seed, trials) for seed in seeds]
+            rows = [row for row in rows if row["method"] != name]
+            done = [
+                trial_row(config, sample, references, name, i, point, logits)
+                for i, point in enumerate(trials)
+            ]
+            choose(done)["chosen"] = True
+            rows += done
+            tables.write_csv(path, rows)
+            seconds = time.perf_counter() - started
+            row = choose(done)
+            this.progress.say(
+                f"{number}/{len(names)}  {name:<22} gap {100 * row['avg_gap']:6.2f} of "
+                f"{100 * done[0]['avg_gap']:6.2f} before, trial {row['trial']}"
+                f"{'' if row['feasible'] else ', NONE within the utility limit'}"
+                f"  {seconds:.1f} s"
+            )
+        row = choose(done)
+        best[name] = {constant: row[constant] for constant in trials[0]}
+    this.progress.say(f"Every trial is in {path}. For the experiment's file:\n")
+    for name, constants in best.items():
+        settings = ", ".join(f"{key}={value!r}" for key, value in constants.items())
+        this.progress.say(f'    "{name}": dict({settings}),')
+    return best
+
+
+def points(name: str, constants, count: int) -> list[dict[str, float]]:
+    """The trials of a method: the constants as they are, then Sobol points."""
+    from scipy.stats import qmc
+
+    search = methods.METHODS[name].search
+    trials = [{key: float(constants[key]) for key in search}]
+    size = math.ceil(math.log2(max(2, count)))
+    units = qmc.Sobol(len(search), seed=0).random_base2(size)[: count - 1]
+    for unit in units:
+        trial = {}
+        for u, (key, (low, high)) in zip(unit, search.items(), strict=True):
+            value = low * (high / low) ** u if low > 0 else low + (high - low) * u
+            trial[key] = float(f"{value:.3g}")
+        trials.append(trial)
+    return trials
+
+
+class Sample:
+    """Evenly spaced examples of the forget and the retain set; all of validation."""
+
+    def __init__(self, problem, examples: int):
+        held_out = problem.validation
+        chosen = [
+            np.asarray(indices)[spread(len(indices), min(examples, len(indices)))]
+            for indices in (problem.forget, problem.retain)
+        ]
+        self.forget, self.size = len(chosen[0]), sum(map(len, chosen))
+        indices = np.concatenate(chosen)
+        self.images = jnp.concatenate([problem.images[indices], held_out.images])
+        self.labels = np.asarray(problem.labels)[indices]
+        self.held_out_labels = np.asarray(held_out.labels)
+        self.classes = np.asarray(problem.forget_classes)
+
+    def measure(self, config, logits) -> dict[str, float]:
+        return metrics.measure(
+            logits[: self.size],
+            self.labels,
+            np.arange(self.forget),
+            np.arange(self.forget, self.size),
+            logits[self.size :],
+            self.held_out_labels,
+            forget_classes=self.classes,
+            attack_examples=config.attack_examples,
+        )
+
+
+def predict(this, sample: Sample, name: str, seed: int):
+    variables, _ = pipeline.make_model(this, name, seed)
+    problem = this.problem
+    args = variables, sample.images, problem.mean, problem.std
+    return np.asarray(jax.jit(training.predict, static_argnums=0)(problem.model, *args))
+
+
+def many_trials(this, sample: Sample, name: str, seed: int, trials) -> np.ndarray:
+    """Logits float32[trials, examples, K]: one program for all of them."""
+    settings = this.config.methods[name]
+    fixed = {key: value for key, value in settings.items() if key not in trials[0]}
+    floats = {key: jnp.array([trial[key] for trial in trials]) for key in trials[0]}
+    problem = pipeline.withheld(this, methods.METHODS[name].needs)
+    args = (
+        pipeline.key_of(seed, name),
+        pipeline.original(this, seed),
+        problem,
+        sample.images,
+        floats,
+    )
+    execute, _ = pipeline.compiled(trial_program(name, tuple(fixed.items())), *args)
+    return np.asarray(execute(*args))
+
+
+@functools.cache
+def trial_program(name, fixed):
+    def program(key, variables, problem, images, floats):
+        def one(constants):
+            method = pipeline.run_method
+            constants = dict(fixed) | constants
+            after, _ = method(name, key, variables, problem, **constants)
+            scale = problem.mean, problem.std
+            return training.predict(problem.model, after, images, *scale)
+
+        return jax.lax.map(one, floats)
+
+    return program
+
+
+def trial_row(config, sample, references, name, number, point, logits) -> dict:
+    row = {"method": name, "trial": number, "chosen": False, "feasible": False}
+    row |= dict.fromkeys(("avg_gap", *TRIAL), math.nan)
+    if all(np.isfinite(of_seed[number]).all() for of_seed in logits):
+        measured = [sample.measure(config, of_seed[number]) for of_seed in logits]
+        pairs = list(zip(measured, references, strict=True))
+        lost = np.mean([r["test_accuracy"] - m["test_accuracy"] for m, r in pairs])
+        row["feasible"] = bool(lost <= config.tune.utility)
+        row["avg_gap"] = float(np.mean([metrics.avg_gap(m, r) for m, r in pairs]))
+        row |= {key: float(np.mean([m[key] for m in measured])) for key in TRIAL}
+    return row | point
+
+
+def choose(rows: list[dict]) -> dict:
+    """The feasible trial with the least Avg. Gap; if none is, the most accurate."""
+    feasible = [row for row in rows if row["feasible"]]
+    if feasible:
+        return min(feasible, key=lambda row: row["avg_gap"])
+    finite = [row for row in rows if not math.isnan(row["avg_gap"])]
+    return max(finite or rows, key=lambda row: row["test_accuracy"])
