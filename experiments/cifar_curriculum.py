@@ -3,6 +3,20 @@
     python launch.py --experiment=cifar_curriculum
 
 TABLE
+
+Choosing constants, one seed of 5 epochs, validation data (original: 69.9 % on the
+retained classes), the learning rate of impair and repair:
+
+    rates           forget, both   retain: unsir   curriculum   without easy to hard
+    0.001, 0.001            0.00           68.86        70.00                  70.42
+    0.003, 0.001            0.00           68.19        69.09
+    0.003, 0.003            0.00           68.24        69.80
+    0.01,  0.003            0.00           64.75        65.97
+    0.02,  0.01             0.00           54.51
+
+Plain impair and repair forgets all there is, as retraining does: nothing is left to
+gain. On the retained classes the teacher gains a point or two, and easy to hard seems
+to add nothing (one seed: the standard error of an entry is 0.7 points).
 """
 
 from unlearn import pipeline, store
@@ -35,7 +49,7 @@ def get_config(preset: str):
         return config
     config.model.name = "cnn"
     config.model.cnn.widths = (16, 32, 64)
-    config.train.epochs = 10
+    config.train.epochs = 8
     config.train.batch_size = 128
     config.attack_examples = 2000
     for name in config.run:
@@ -51,8 +65,9 @@ def get_config(preset: str):
     return config
 
 
-# The same for both.
-BUDGET = dict(batch_size=128)
+# The same for both: the best of each of five pairs of learning rates, by the
+# accuracy of the retained classes on the validation split, seed 0.
+BUDGET = dict(batch_size=128, learning_rate=1e-3, repair_learning_rate=1e-3)
 
 
 def run(config, folder, *, data_dir=None):

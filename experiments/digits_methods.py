@@ -69,7 +69,7 @@ FIXED = {
     "duck": dict(epochs=5, batch_size=64, forget_batch_size=32),
     "sfron": dict(epochs=3, batch_size=64, forget_batch_size=32),
     "influence": dict(examples=200),
-    "ntk_scrub": dict(forget_examples=50),
+    "ntk_scrub": dict(examples=100, forget_examples=50),
     "kl_contrastive": dict(epochs=3, batch_size=64, forget_batch_size=32),
     "layer_noise": dict(epochs=5, tail_epochs=2),
     "sisa": dict(epochs=30, batch_size=32, shards=3, slices=3),

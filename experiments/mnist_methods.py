@@ -78,7 +78,7 @@ FIXED = {
     "sfron": dict(epochs=1, group=16, retain_examples=5000),
     "influence": dict(examples=200, retain_examples=2000),
     "fisher_forgetting": dict(examples=1000),
-    "ntk_scrub": dict(forget_examples=50),
+    "ntk_scrub": dict(examples=30, forget_examples=20),
     "newton_head": dict(retain_examples=5000),
     "ssd": dict(group=16, retain_examples=6000),
     "lfssd": dict(group=16, retain_examples=6000),

@@ -2,7 +2,15 @@
 
     python launch.py --experiment=mnist_swap
 
-TABLE
+One seed (`--seeds=1`) of `--preset=cpu`, test data, in %:
+
+    model        6 as 6  6 as 3  3 right  other eight  most lost by one of them
+    original      98.54    0.00    99.41        99.20                      0.00
+    retrain        0.00    0.00    99.50        99.18                      0.30
+    class_swap     0.00   97.91    99.21        99.10                      0.62
+
+Which weights were touched, a tenth of all, is in `figures/touched.png`; who is taken
+for whom before and after in `figures/confusion.png` and `figures/per_class.png`.
 """
 
 from unlearn import pipeline, store, structure
@@ -22,7 +30,7 @@ def get_config(preset: str):
     config.forget.classes = (6,)
     config.model.name = "cnn"
     config.train.learning_rate = 0.1
-    config.methods.class_swap.update(target=3)
+    config.methods.class_swap.update(SWAP)
     if preset == "full":
         config.train.epochs = 20
         config.train.batch_size = 256
@@ -38,6 +46,11 @@ def get_config(preset: str):
         config.train.epochs = 2
         config.train.batch_size = 64
     return config
+
+
+# Chosen on the validation split, seed 0, of learning rates 0.02 to 0.1, fractions 0.02
+# to 0.3 and penalties 1e-4 to 1e-2.
+SWAP = dict(target=3, learning_rate=0.05, epochs=2, fraction=0.1, penalty=1e-3)
 
 
 def run(config, folder, *, data_dir=None):

@@ -8,7 +8,7 @@ from unlearn import methods
 from unlearn.problem import withhold
 
 SMALL = dict(epochs=2, batch_size=16)
-NOISE = dict(examples=20, noise_images=4, noise_copies=2, noise_steps=3)
+NOISE = dict(epochs=1, examples=20, noise_images=4, noise_copies=2, noise_steps=2)
 CASES = {
     "retrain": dict(SMALL, warmup_epochs=1, learning_rate=0.05),
     "finetune": SMALL,
@@ -30,19 +30,21 @@ CASES = {
     "bad_teacher": SMALL,
     "unsir": dict(SMALL, **NOISE),
     "curriculum_distill": dict(SMALL, **NOISE),
-    "class_swap": dict(SMALL, fisher_examples=10),
+    "class_swap": dict(SMALL, epochs=1, fisher_examples=6),
     "delete": SMALL,
     "duck": dict(epochs=1, batch_size=16, forget_batch_size=4, retain_steps=2),
     "sfron": dict(
         epochs=1, batch_size=16, forget_batch_size=4, retain_steps=2, group=8
     ),
-    "influence": dict(examples=4, batch_size=40),
+    "influence": dict(examples=4, iterations=1, damping=0.1, batch_size=40),
     "fisher_forgetting": dict(alpha=1e-5),
-    "ntk_scrub": dict(retain_examples=4, forget_examples=2),
+    "ntk_scrub": dict(examples=4, forget_examples=2),
     "newton_head": dict(steps=1, iterations=8, weight_decay=0.1, batch_size=40),
     "lfssd": dict(alpha=1.0),
-    "emmn": dict(SMALL, repair_epochs=2, images=8, max_steps=3),
-    "gkt": dict(rounds=3, student_steps=2, batch_size=8, latent=4, width=8),
+    "emmn": dict(
+        epochs=1, repair_epochs=1, batch_size=16, images=8, max_steps=2, min_steps=2
+    ),
+    "gkt": dict(rounds=2, student_steps=2, batch_size=8, latent=4, width=8),
     "kl_contrastive": dict(epochs=1, batch_size=40, forget_batch_size=4),
     "masked_small_gradients": dict(epochs=2, batch_size=20),
     "noise_reset": SMALL,

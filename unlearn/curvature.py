@@ -130,9 +130,12 @@ def gauss_newton_product(
         def logits_of(params):
             return problem.model.apply({**variables, "params": params}, inputs)[0]
 
-        # J v as the transpose of v -> J^T v: custom gradients refuse forward mode.
-        logits, pull = jax.vjp(logits_of, params)
-        (moved,) = jax.vjp(lambda out: pull(out)[0], logits)[1](vector)
+        # Custom gradients refuse forward mode, but their forward pass does not.
+        def forward(params):
+            return jax.vjp(logits_of, params)[0]
+
+        logits, moved = jax.jvp(forward, (params,), (vector,))
+        _, pull = jax.vjp(logits_of, params)
         p = jax.nn.softmax(logits)
         curved = p * (moved - jnp.sum(p * moved, -1, keepdims=True))
         (product,) = pull(row.weights[:, None] * curved)

@@ -276,7 +276,7 @@ METHODS: dict[str, MethodInfo] = {
         "approximate",
         "arXiv:1703.04730",
         "Fisher or Gauss-Newton matrix of some examples for the Hessian",
-        {"scale": (0.1, 100.0), "damping": (1e-3, 1.0)},
+        {"scale": (0.1, 10.0), "damping": (1e-5, 1e-2)},
     ),
     "fisher_forgetting": MethodInfo(
         fisher_forgetting,
@@ -294,7 +294,7 @@ METHODS: dict[str, MethodInfo] = {
         "approximate",
         "arXiv:2003.02960",
         "some examples; linearised at the original, not the initial weights",
-        {"scale": (0.1, 100.0), "weight_decay": (1e-3, 1.0)},
+        {"scale": (1.0, 1e4), "weight_decay": (1e-3, 1.0)},
     ),
     "newton_head": MethodInfo(
         newton_head,

@@ -26,9 +26,10 @@ steps, 4000 in all. Ours, each undone by a constant:
   student needs many times the steps.
 
 `balance=0.0, candidates=1, mask=False, fresh_layers=0, temperature=1.0` is the paper's
-method, but for the generator: dense layers and one bilinear doubling instead of
-convolutions. Without data nobody can see the forgotten class leak back; `info` has what
-can be seen.
+method but for two things: the generator has dense layers and one bilinear doubling
+instead of convolutions, and the student's rate decays by a cosine, not on plateaus. The
+rates and the number of steps are ours, chosen on MNIST. Without data nobody can see the
+forgotten class leak back; `info` has what can be seen.
 """
 
 import math
@@ -38,7 +39,14 @@ import jax.numpy as jnp
 import optax
 
 from unlearn import structure
-from unlearn.training import adam, descend, epoch_keys, kl_divergence, start
+from unlearn.training import (
+    adam,
+    descend,
+    epoch_keys,
+    kl_divergence,
+    schedule,
+    start,
+)
 
 
 def gkt(
@@ -46,10 +54,10 @@ def gkt(
     variables,
     problem,
     *,
-    learning_rate=1e-3,
-    generator_rate=1e-3,
-    rounds=60,
-    student_steps=10,
+    learning_rate=3e-3,
+    generator_rate=2e-3,
+    rounds=80,
+    student_steps=5,
     batch_size=64,
     candidates=2,
     threshold=0.01,
@@ -67,12 +75,16 @@ def gkt(
     Returns `info` with `loss` (float32[rounds, student_steps]) and, a number a round,
     `generator_loss`, `passed` (the share of images that pass the gate) and
     `forget_probability` (the teacher's, on the images that the student learnt from).
+
+    Raises:
+      InputError: `fresh_layers` of a model that does not tell its activations.
     """
     teacher, model, shape = variables, problem.model, problem.image_shape
     is_forgotten = jnp.isin(jnp.arange(problem.num_classes), problem.forget_classes)
+    decayed = schedule("cosine", learning_rate, rounds * student_steps)
     student_optimizer, generator_optimizer = (
         optax.chain(optax.clip_by_global_norm(clip), adam(rate))
-        for rate in (learning_rate, generator_rate)
+        for rate in (decayed, generator_rate)
     )
 
     def gap(wanted, logits):
@@ -186,7 +198,7 @@ def weighted_mean(values, weights):
 
 
 def attention(activations):
-    """Where [B, H, W, C] is strong: the mean square over C as a unit vector [B, H W]."""
+    """Where [B, H, W, C] is strong: mean squares over C as a unit vector [B, H W]."""
     energy = jnp.mean(activations**2, -1).reshape(len(activations), -1)
     return energy * jax.lax.rsqrt(jnp.sum(energy**2, -1, keepdims=True) + 1e-12)
 

@@ -7,19 +7,22 @@ mean gradients: where all gradients (and the pull of an L2 regulariser, as dampi
 up to nothing, it is the descent direction of the retain loss, and with scale 1 the step
 is Newton's on it. H is of the retain set, by `solver`:
 
+    "cg"          the Gauss-Newton matrix, `iterations` steps of conjugate gradient
     "woodfisher"  the Fisher matrix of the examples' gradients, inverted exactly
                   (`curvature.woodfisher`; `examples` gradients in memory)
-    "cg"          the Gauss-Newton matrix, `iterations` steps of conjugate gradient
 
 Koh & Liang, "Understanding Black-box Predictions via Influence Functions", ICML 2017,
 https://arxiv.org/abs/1703.04730; for unlearning with WoodFisher Jia et al., NeurIPS
 2023, https://arxiv.org/abs/2304.04934: 1000 examples, damping 1, scale to be tuned.
+Where a net fits its data the Fisher matrix is far smaller than the Gauss-Newton one and
+damping 1 hides both: 1e-4 with "cg" and scale 1 did well on the digits.
 Released code decays the recursion with the first gradient only, and on ImageNet takes
 the retain gradient on the forget set. Simplified: the curvature, but not the gradients,
 is of a random `examples` of the retain set (0: all).
 """
 
 import jax
+import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jax.scipy.sparse.linalg import cg
 
@@ -27,7 +30,7 @@ from unlearn.curvature import draw, gauss_newton_product, woodfisher
 from unlearn.errors import InputError
 from unlearn.training import classification, mean_gradient
 
-SOLVERS = ("woodfisher", "cg")
+SOLVERS = ("cg", "woodfisher")
 
 
 def influence(
@@ -36,8 +39,8 @@ def influence(
     problem,
     *,
     scale=1.0,
-    damping=1.0,
-    solver="woodfisher",
+    damping=1e-4,
+    solver="cg",
     examples=1000,
     iterations=20,
     batch_size=256,
@@ -69,10 +72,10 @@ def influence(
     else:
         move, _ = cg(damped, v, maxiter=iterations)
     step = jax.tree.map(lambda m: scale * m, move)
-    params = jax.tree.map(jax.numpy.add, variables["params"], step)
+    params = jax.tree.map(jnp.add, variables["params"], step)
     norms = {"gradient": norm(v), "step": norm(step)}
     return {**variables, "params": params}, norms
 
 
 def norm(tree):
-    return jax.numpy.linalg.norm(ravel_pytree(tree)[0])
+    return jnp.linalg.norm(ravel_pytree(tree)[0])

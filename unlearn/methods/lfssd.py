@@ -13,11 +13,10 @@ N / F nothing can ever be selected. Absolute gradients spread less than SSD's sq
 ones, so the alpha that selects as many weights is about the root of SSD's.
 """
 
-import jax
 import jax.numpy as jnp
-from jax.flatten_util import ravel_pytree
 
 from unlearn.curvature import importance
+from unlearn.methods.ssd import dampen
 
 
 def squared_norm(logits, labels):
@@ -38,19 +37,4 @@ def lfssd(key, variables, problem, *, alpha=10.0, dampening=1.0, group=1):
         )
 
     on_forget, on_retain = sensitivity(problem.forget), sensitivity(problem.retain)
-    share = len(problem.forget) / (len(problem.forget) + len(problem.retain))
-
-    def factor(forget, retain):
-        everything = share * forget + (1 - share) * retain
-        shrink = jnp.minimum(dampening * everything / jnp.maximum(forget, 1e-30), 1.0)
-        return jnp.where(forget > alpha * everything, shrink, 1.0)
-
-    factors = jax.tree.map(factor, on_forget, on_retain)
-    params = jax.tree.map(jnp.multiply, variables["params"], factors)
-    flat = ravel_pytree(factors)[0]
-    selected = flat < 1
-    info = {
-        "selected": jnp.mean(selected.astype(jnp.float32)),
-        "factor": jnp.sum(flat * selected) / jnp.maximum(jnp.sum(selected), 1),
-    }
-    return {**variables, "params": params}, info
+    return dampen(variables, problem, on_forget, on_retain, alpha, dampening)

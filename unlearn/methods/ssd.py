@@ -26,6 +26,11 @@ def ssd(key, variables, problem, *, alpha=10.0, dampening=1.0, group=1):
     del key
     on_forget = fisher_diagonal(variables, problem, problem.forget, group=group)
     on_retain = fisher_diagonal(variables, problem, problem.retain, group=group)
+    return dampen(variables, problem, on_forget, on_retain, alpha, dampening)
+
+
+def dampen(variables, problem, on_forget, on_retain, alpha, dampening):
+    """Shrinks where the importance on the forget set is alpha times that on all."""
     share = len(problem.forget) / (len(problem.forget) + len(problem.retain))
 
     def factor(forget, retain):

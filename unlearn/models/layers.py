@@ -209,7 +209,7 @@ def max_pool(images):
 
 
 def _max_pool_forward(images):
-    pooled = max_pool(images)
+    pooled = nn.max_pool(images, (2, 2), strides=(2, 2))
     return pooled, (images, pooled)
 
 
