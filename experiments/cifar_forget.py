@@ -25,6 +25,7 @@ def get_config(preset: str):
     config = default_config()
     config.data.name = "cifar10"
     config.data.flip = True
+    config.run = RUN
     if preset == "full":
         config.data.crop = 4
         config.model.name = "resnet18"
@@ -33,7 +34,7 @@ def get_config(preset: str):
         return config
     config.model.name = "cnn"
     config.model.cnn.widths = (32, 64, 128)
-    config.seeds = 1
+    config.seeds = 3
     config.train.epochs = 12
     config.train.batch_size = 128
     config.attack_examples = 2000
@@ -50,19 +51,30 @@ def get_config(preset: str):
     return config
 
 
+RUN = (
+    "finetune",
+    "influence+finetune",
+    "gradient_ascent+finetune",
+    "neggrad_plus",
+    "salun",
+    "scrub",
+    "ssd",
+)
+
 # Chosen from small grids by Avg. Gap on the validation split, seed 0.
 SMALL_NET = {
-    "finetune": dict(learning_rate=0.1, epochs=3, batch_size=128),
-    "gradient_ascent": dict(learning_rate=1e-3, epochs=2, batch_size=128),
+    "finetune": dict(learning_rate=0.1, epochs=4, batch_size=128),
+    "gradient_ascent": dict(learning_rate=3e-3, epochs=1, batch_size=128),
+    "influence": dict(damping=0.01, examples=1000, iterations=10),
     "neggrad_plus": dict(
-        learning_rate=0.02, epochs=1, alpha=0.75, batch_size=128, forget_batch_size=64
+        learning_rate=0.02, epochs=2, alpha=0.8, batch_size=128, forget_batch_size=64
     ),
     "random_labels": dict(learning_rate=0.01, epochs=1, batch_size=128),
     "salun": dict(learning_rate=0.01, epochs=1, batch_size=128),
     "scrub": dict(
         learning_rate=5e-4,
-        epochs=3,
-        max_epochs=2,
+        epochs=2,
+        max_epochs=1,
         gamma=1.0,
         alpha=0.5,
         batch_size=128,

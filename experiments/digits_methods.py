@@ -34,17 +34,19 @@ def get_config(preset: str):
     return config
 
 
+NOISE = dict(examples=500, batch_size=64, noise_images=64, noise_copies=4)
+
 # Whole numbers and names: passes of a few epochs over small batches.
 FIXED = {
     "finetune": dict(epochs=5, batch_size=64),
     "l1_sparse": dict(epochs=5, no_l1_epochs=2, batch_size=64),
-    "prune_finetune": dict(epochs=5, batch_size=64),
+    "prune_finetune": dict(epochs=10, batch_size=64),
     "cf_k": dict(epochs=5, batch_size=64),
     "eu_k": dict(epochs=5, batch_size=64),
     "gradient_ascent": dict(epochs=10, batch_size=32),
     "boundary_shrink": dict(epochs=5, batch_size=32),
     "boundary_expand": dict(epochs=5, batch_size=32),
-    "lipschitz": dict(epochs=2, batch_size=32),
+    "lipschitz": dict(epochs=5, batch_size=32),
     "kl_uniform": dict(epochs=2, batch_size=32),
     "neggrad_plus": dict(epochs=5, batch_size=64, forget_batch_size=32),
     "random_labels": dict(epochs=5, batch_size=64),
@@ -60,16 +62,18 @@ FIXED = {
         rewind=False,
     ),
     "bad_teacher": dict(epochs=5, batch_size=64),
-    "unsir": dict(examples=500, batch_size=64, noise_images=64, noise_copies=4),
-    "curriculum_distill": dict(
-        examples=500, batch_size=64, noise_images=64, noise_copies=4
-    ),
+    "unsir": dict(NOISE, epochs=3),
+    "curriculum_distill": dict(NOISE, epochs=3),
     "class_swap": dict(epochs=5, fisher_examples=200, batch_size=64),
     "delete": dict(epochs=10, batch_size=32),
     "duck": dict(epochs=5, batch_size=64, forget_batch_size=32),
     "sfron": dict(epochs=3, batch_size=64, forget_batch_size=32),
     "influence": dict(examples=200),
     "ntk_scrub": dict(examples=100, forget_examples=50),
+    "gkt": dict(fresh_layers=1),
+    "masked_small_gradients": dict(epochs=10),
+    "noise_reset": dict(epochs=10),
+    "conv_transpose": dict(epochs=10),
     "kl_contrastive": dict(epochs=3, batch_size=64, forget_batch_size=32),
     "layer_noise": dict(epochs=5, tail_epochs=2),
     "sisa": dict(epochs=30, batch_size=32, shards=3, slices=3),

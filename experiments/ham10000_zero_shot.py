@@ -19,6 +19,7 @@ from unlearn.report.figures import MODELS
 from unlearn.report.progress import Progress
 
 VASC = 6
+RELEARN = dict(steps=100, batch_size=32, learning_rate=1e-3)
 
 
 def get_config(preset: str):
@@ -31,9 +32,6 @@ def get_config(preset: str):
     config.train.balance = True
     config.methods.finetune.update(balance=True, early_stopping=True)
     config.methods.sisa.vote = "probability"
-    with config.unlocked():
-        # Keyword arguments of `unlearn.metrics.relearning.relearn`.
-        config.relearn = dict(steps=100, batch_size=32, learning_rate=1e-3)
     if preset == "full":
         config.model.name = "resnet18"
         config.model.resnet18.dtype = "bfloat16"
@@ -57,7 +55,6 @@ def get_config(preset: str):
         config.methods.sisa.update(shards=2, slices=2, epochs=2, batch_size=32)
         config.methods.emmn.update(images=8, epochs=1, repair_epochs=2)
         config.methods.gkt.update(rounds=3, batch_size=16, width=16)
-        config.relearn.steps = 5
     return config
 
 
@@ -70,7 +67,7 @@ def run(config, folder, *, data_dir=None):
     results = tables.read_csv(this.folder / "results.csv")
     for seed in range(config.seeds):
         curves = {
-            name: audits.relearn(this, name, seed, **config.relearn)
+            name: audits.relearn(this, name, seed, **RELEARN)
             for name in rows
             if name not in EXACT
         }

@@ -25,7 +25,7 @@ def get_config(preset: str):
     config.attack_examples = 1000
     config.seeds = 2
     config.rotate.classes = tuple(range(10))
-    config.tune.trials = 12
+    config.tune.trials = 8
     for name, constants in FIXED.items():
         config.methods[name].update(constants | TUNED.get(name, {}))
     if preset == "full":
