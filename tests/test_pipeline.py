@@ -291,7 +291,7 @@ def test_given_indices_are_forgotten_and_never_held_out(tmp_path):
         ({"run": ("scrub",), "methods__scrub__max_epochs": -1}, "scrub.max_epochs"),
         (
             {"run": ("scrub",), "data__validation": 0.0, "train__batch_size": 16},
-            "rewinds by a validation set",
+            "needs a validation set for rewind",
         ),
         ({"model__mlp__widths": (0,)}, "widths"),
     ],

@@ -393,12 +393,13 @@ def check_sizes(problem: Problem, config, names: tuple[str, ...]) -> None:
             f"train.batch_size is {config.train.batch_size}, but only {available} "
             "examples are retained: lower --config.train.batch_size"
         )
-    for part in {part for name in names for part in links(name)}:
-        if config.methods[part].get("rewind") and problem.validation is None:
-            raise InputError(
-                f"{part} rewinds by a validation set: "
-                f"give data.validation, or --config.methods.{part}.rewind=False"
-            )
+    for part in sorted({part for name in names for part in links(name)}):
+        for option in ("rewind", "early_stopping"):
+            if config.methods[part].get(option) and problem.validation is None:
+                raise InputError(
+                    f"{part} needs a validation set for {option}: "
+                    f"give data.validation, or --config.methods.{part}.{option}=False"
+                )
 
 
 def write_manifest(folder: Path, dataset, parts: Split, problem: Problem) -> None:

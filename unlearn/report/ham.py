@@ -56,8 +56,9 @@ objective of the method. **Test loss**, **Forget loss**: mean ± standard deviat
 over examples; test data without the forgotten class. **Relearn**: steps of training \
 on the forget set until its accuracy is within 5 % of the original's; ∞: not within \
 the steps tried. **Anamnesis Index**: these steps over those of `retrain`; 1 is ideal, \
-near 0 remembers. `untrained` is a model from scratch. All published losses are near \
-0.693 = ln 2, the loss of guessing between two classes; here there are seven."""
+near 0 remembers. `untrained` is a model from scratch. All published losses but \
+the two first ones are near 0.693 = ln 2, the loss of guessing between two classes; \
+here there are seven."""
 
 SISA = """\
 What a request for so many random examples at once makes SISA train again: the mean \
