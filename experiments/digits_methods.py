@@ -82,4 +82,48 @@ FIXED = {
 }
 
 # Chosen by `python launch.py --experiment=digits_methods --tune`.
-TUNED = {}
+TUNED = {
+    "finetune": dict(learning_rate=0.01),
+    "l1_sparse": dict(learning_rate=0.121, alpha=0.00692),
+    "prune_finetune": dict(learning_rate=0.18, sparsity=0.936),
+    "cf_k": dict(learning_rate=0.01),
+    "eu_k": dict(learning_rate=0.344),
+    "gradient_ascent": dict(learning_rate=0.0257),
+    "boundary_shrink": dict(learning_rate=0.000443, bound=0.284),
+    "boundary_expand": dict(learning_rate=0.00224),
+    "lipschitz": dict(learning_rate=0.0138, sigma=0.0267),
+    "kl_uniform": dict(learning_rate=0.00249),
+    "neggrad_plus": dict(learning_rate=0.0221, alpha=0.625),
+    "random_labels": dict(learning_rate=0.0155, alpha=7.94),
+    "amnesiac_relabel": dict(learning_rate=0.00915),
+    "salun": dict(learning_rate=0.016, alpha=2.8, fraction=0.231),
+    "scrub": dict(learning_rate=0.00566, alpha=0.00955),
+    "bad_teacher": dict(learning_rate=0.00503),
+    "unsir": dict(learning_rate=0.02, repair_learning_rate=0.01),
+    "curriculum_distill": dict(learning_rate=0.0158, repair_learning_rate=0.0221),
+    "class_swap": dict(learning_rate=0.018, penalty=2.21e-05, fraction=0.218),
+    "delete": dict(learning_rate=0.000657),
+    "duck": dict(learning_rate=0.00624, target_accuracy=0.0463),
+    "sfron": dict(learning_rate=0.0125, alpha=3680.0),
+    "influence": dict(scale=91.8, damping=0.0338),
+    "fisher_forgetting": dict(alpha=1e-06),
+    "ntk_scrub": dict(scale=8920.0, weight_decay=0.0338),
+    "newton_head": dict(weight_decay=4.65e-05),
+    "ssd": dict(alpha=4.0, dampening=0.147),
+    "lfssd": dict(alpha=0.968, dampening=0.668),
+    "emmn": dict(repair_rate=0.000538, temperature=8.73),
+    "gkt": dict(learning_rate=0.00233, temperature=2.66),
+    "kl_contrastive": dict(
+        learning_rate=0.00209,
+        uniform_learning_rate=0.0068,
+        forget_learning_rate=1.03e-05,
+    ),
+    "masked_small_gradients": dict(learning_rate=0.0212, fraction=0.812),
+    "noise_reset": dict(learning_rate=0.0212, sigma=0.783),
+    "prune_reinit_entropy": dict(learning_rate=0.0757, fraction=0.912),
+    "conv_transpose": dict(learning_rate=0.107),
+    "reset_head_distill": dict(
+        learning_rate=0.00859, warmup_learning_rate=0.0397, temperature=1.21
+    ),
+    "layer_noise": dict(learning_rate=0.093, sigma=0.0735),
+}

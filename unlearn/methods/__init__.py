@@ -230,7 +230,7 @@ METHODS: dict[str, MethodInfo] = {
         "class",
         "approximate",
         "arXiv:2111.08947 with arXiv:1503.02531 and arXiv:1903.09848",
-        True,
+        "its parts; the combination is in no paper",
         {"learning_rate": (1e-4, 0.1), "repair_learning_rate": (1e-4, 0.03)},
     ),
     "class_swap": MethodInfo(
@@ -239,7 +239,7 @@ METHODS: dict[str, MethodInfo] = {
         "class",
         "approximate",
         "none; parts of arXiv:2308.07707 and arXiv:2310.12508",
-        True,
+        "its parts; the combination is in no paper",
         {"learning_rate": (1e-3, 0.3), "penalty": (1e-5, 0.1), "fraction": (0.02, 0.5)},
     ),
     "delete": MethodInfo(
