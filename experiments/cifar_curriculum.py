@@ -49,7 +49,7 @@ def get_config(preset: str):
         return config
     config.model.name = "cnn"
     config.model.cnn.widths = (16, 32, 64)
-    config.train.epochs = 8
+    config.train.epochs = 6
     config.train.batch_size = 128
     config.attack_examples = 2000
     for name in config.run:

@@ -43,9 +43,9 @@ def get_config(preset: str):
     config.data.image_size = 64
     config.model.name = "cnn"
     config.model.cnn.widths = (16, 32, 64)
-    config.train.update(epochs=12, batch_size=64, learning_rate=0.02)
+    config.train.update(epochs=10, batch_size=64, learning_rate=0.02)
     config.methods.finetune.update(epochs=5, batch_size=64)
-    config.methods.sisa.update(shards=3, slices=3, epochs=8, batch_size=64)
+    config.methods.sisa.update(shards=3, slices=3, epochs=6, batch_size=64)
     if preset == "smoke":
         config.data.name = "synthetic:32x32x3,classes=7,train=350,test=105"
         config.data.image_size = 0
