@@ -2,7 +2,7 @@
 
     python launch.py --experiment=cifar_curriculum
 
-TABLE
+The `cpu` preset is not measured yet.
 
 Choosing constants, one seed of 5 epochs, validation data (original: 69.9 % on the
 retained classes), the learning rate of impair and repair:

@@ -2,7 +2,7 @@
 
     python launch.py --experiment=digits_methods
 
-TABLE
+The `cpu` preset is not measured yet.
 """
 
 from unlearn.exact import EXACT

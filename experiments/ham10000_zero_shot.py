@@ -2,7 +2,7 @@
 
     python launch.py --experiment=ham10000_zero_shot
 
-TABLE
+The `cpu` preset is not measured yet.
 
 The data is downloaded by hand: `unlearn/data/ham10000.py` says what and where to. The
 zero-shot methods see no data and forget whole classes only, hence a class: `vasc`, 142

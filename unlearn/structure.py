@@ -5,6 +5,7 @@ Masks are trees of booleans like the parameters, as `training.descend` takes the
 
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 
 from unlearn.errors import InputError
 from unlearn.problem import Model, Problem, Variables
@@ -115,3 +116,15 @@ def fresh(key, problem: Problem) -> Variables:
 def select(mask, chosen, otherwise):
     """Leaf by leaf `chosen` where the mask is true."""
     return jax.tree.map(jnp.where, mask, chosen, otherwise)
+
+
+def largest(scores, fraction):
+    """True for that share of all entries of a tree, those with the largest scores.
+
+    By rank, not by a threshold: entries that tie would all pass or all fail one.
+    """
+    flat, unflatten = ravel_pytree(scores)
+    order = jnp.argsort(-flat)
+    ranks = jnp.zeros(flat.size, jnp.int32).at[order].set(jnp.arange(flat.size))
+    chosen = ranks < jnp.round(fraction * flat.size)
+    return jax.tree.map(lambda x: x > 0, unflatten(chosen.astype(flat.dtype)))

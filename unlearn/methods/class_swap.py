@@ -21,6 +21,7 @@ from jax.flatten_util import ravel_pytree
 
 from unlearn.curvature import fisher_diagonal
 from unlearn.errors import InputError
+from unlearn.structure import largest
 from unlearn.training import (
     batch_shape,
     classification,
@@ -91,21 +92,17 @@ def class_swap(
 
 def carriers(key, variables, problem, fraction, *, examples=1000):
     """True for the `fraction` of weights that most carry the forget set."""
-    keys = jax.random.split(key)
     of_forget, of_retain = (
-        ravel_pytree(
-            fisher_diagonal(
-                variables, problem, jax.random.permutation(k, indices)[:examples]
-            )
+        fisher_diagonal(
+            variables, problem, jax.random.permutation(k, indices)[:examples]
         )
-        for k, indices in zip(keys, (problem.forget, problem.retain), strict=True)
+        for k, indices in zip(
+            jax.random.split(key), (problem.forget, problem.retain), strict=True
+        )
     )
-    (of_forget, unflatten), (of_retain, _) = of_forget, of_retain
-    score = of_forget / (of_retain + 0.01 * jnp.mean(of_retain))
-    order = jnp.argsort(-score)  # not a threshold: scores of 0 tie
-    ranks = jnp.zeros(score.size, jnp.int32).at[order].set(jnp.arange(score.size))
-    mask = ranks < jnp.round(fraction * score.size)
-    return jax.tree.map(lambda x: x > 0, unflatten(mask.astype(score.dtype)))
+    floor = 0.01 * jnp.mean(ravel_pytree(of_retain)[0])
+    scores = jax.tree.map(lambda f, r: f / (r + floor), of_forget, of_retain)
+    return largest(scores, fraction)
 
 
 def likeliest(variables, problem):

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from unlearn.methods.random_labels import random_labels
+from unlearn.structure import largest
 from unlearn.training import classification, mean_gradient
 
 
@@ -22,11 +23,7 @@ def saliency_mask(variables, problem, fraction, *, batch_size=256):
     """True for the `fraction` of weights with the largest forget gradient."""
     objective = classification(problem.model, train=False)
     gradient = mean_gradient(objective, variables, problem, problem.forget, batch_size)
-    flat, unflatten = ravel_pytree(gradient)
-    order = jnp.argsort(-jnp.abs(flat))  # not a threshold: zero gradients tie
-    ranks = jnp.zeros(flat.size, jnp.int32).at[order].set(jnp.arange(flat.size))
-    mask = ranks < jnp.round(fraction * flat.size)
-    return jax.tree.map(lambda x: x > 0, unflatten(mask.astype(flat.dtype)))
+    return largest(jax.tree.map(jnp.abs, gradient), fraction)
 
 
 def salun(
