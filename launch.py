@@ -3,6 +3,11 @@
 Kept short: flags become a config, and `unlearn.pipeline` does the work.
 """
 
+import signal
+
+if __name__ == "__main__":  # Ctrl-C while modules load ends quietly
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 import ast
 import importlib
 import sys
@@ -77,6 +82,7 @@ def fail(error):
 
 
 def main(argv):
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if len(argv) > 1:
         fail(f"unexpected argument {argv[1]!r}: settings are --name=value")
     from unlearn import pipeline
