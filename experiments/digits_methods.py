@@ -24,8 +24,9 @@ def get_config(preset: str):
     config.rotate.classes = tuple(range(10))
     config.tune.trials = 24
     config.tune.seeds = 3
-    for name, constants in FIXED.items():
-        config.methods[name].update(constants | TUNED.get(name, {}))
+    for chosen in (FIXED, TUNED):
+        for name, constants in chosen.items():
+            config.methods[name].update(constants)
     if preset == "smoke":
         config.data.name = "synthetic:8x8x1,classes=10,train=600,test=200"
         config.seeds = 1

@@ -75,8 +75,9 @@ def get_config(preset: str):
     config.seeds = 2
     config.rotate.classes = tuple(range(10))
     config.tune.trials = 8
-    for name, constants in FIXED.items():
-        config.methods[name].update(constants | TUNED.get(name, {}))
+    for chosen in (FIXED, TUNED):
+        for name, constants in chosen.items():
+            config.methods[name].update(constants)
     if preset == "full":
         config.train.epochs = 20
         config.seeds = 5

@@ -24,3 +24,14 @@ def test_presets(name, preset):
     assert config.keys() == pipeline.default_config().keys()
     made_up = config.data.name.startswith("synthetic:")
     assert made_up == (preset == "smoke")
+
+
+@pytest.mark.parametrize("name", ["digits_methods", "mnist_methods"])
+def test_every_method_runs_with_the_constants_that_were_chosen(name):
+    experiment = importlib.import_module(f"experiments.{name}")
+    config = experiment.get_config("cpu")
+    assert set(experiment.TUNED) == set(pipeline.APPROXIMATE)
+    for method, constants in (*experiment.FIXED.items(), *experiment.TUNED.items()):
+        for key, value in constants.items():
+            chosen = experiment.TUNED.get(method, {}).get(key, value)
+            assert config.methods[method][key] == chosen
