@@ -49,9 +49,9 @@ accuracy is on the other nine digits, retraining takes 20 s on two idle cores:
     scrub                    100.0    97.9   97.3    0.0     51.04      2.7
     influence                  0.0    46.5   47.1    0.0     51.44      2.6
 
-`certified` works on pixels: its certificate covers the whole classifier. A class is far
-past its budget, so it was answered by a new fit. Every digit in turn with the best five
-(`worst_class.md`) is not measured yet.
+`emmn` ran with its defaults. `certified` works on pixels, so its certificate covers the
+whole classifier; a class is far past its budget and was answered by a new fit. Every
+digit in turn with the best five (`worst_class.md`) is not measured yet.
 """
 
 from unlearn.exact import EXACT
