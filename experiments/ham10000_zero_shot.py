@@ -6,9 +6,8 @@ The `cpu` preset is not measured yet.
 
 The data is downloaded by hand: `unlearn/data/ham10000.py` says what and where to. The
 zero-shot methods see no data and forget whole classes only, hence a class: `vasc`, 142
-images that look like no other. Each class weighs the same in training and fine-tuning
-(there are 58 nevi to a dermatofibroma), not in SISA. No lesion is on both sides of the
-test split; the validation split, by which fine-tuning stops, does not look at lesions.
+images that look like no other. Each class weighs the same in training (there are 58
+nevi to a dermatofibroma). No lesion is on two sides of the test or validation split.
 The table is `ham.md`; that of the pipeline is `summary.md`.
 """
 
@@ -31,7 +30,7 @@ def get_config(preset: str):
     config.forget.classes = (VASC,)
     config.train.balance = True
     config.methods.finetune.update(balance=True, early_stopping=True)
-    config.methods.sisa.vote = "probability"
+    config.methods.sisa.update(vote="probability", balance=True)
     if preset == "full":
         config.model.name = "resnet18"
         config.model.resnet18.dtype = "bfloat16"

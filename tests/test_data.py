@@ -38,6 +38,7 @@ def equal(first, second):
     for one, other in zip(first[1:5], second[1:5], strict=True):
         assert one.dtype == other.dtype
         np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(first.train_groups, second.train_groups)
 
 
 def random_images(count, shape=(4, 5, 3), seed=0):

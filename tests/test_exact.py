@@ -163,6 +163,20 @@ def test_sisa_retrains_the_later_slices_of_one_shard_only(problem, monkeypatch):
             assert same == ((s, r) not in [(1, 2), (1, 3)])
 
 
+def test_sisa_balances_the_classes_of_who_is_left(problem):
+    """Class weights do not remember who is gone, and add up to the same a class."""
+    settings = CASES["sisa"] | dict(balance=True)
+    state, _ = sisa.forget(KEY, sisa.fit(KEY, problem, **settings), [5, 11, 30])
+    kept = np.setdiff1d(np.arange(40), [5, 11, 30])
+    never = sisa.fit(KEY, problem, indices=kept, **settings)
+    assert_equal(state.checkpoints, never.checkpoints)
+    plain = sisa.fit(KEY, problem, indices=kept, **CASES["sisa"])
+    assert distance(plain.checkpoints, never.checkpoints) > 1e-3
+    weights, labels = sisa.class_weights(problem, kept), np.asarray(problem.labels)
+    totals = np.bincount(labels[kept], weights[kept])
+    np.testing.assert_allclose(totals, len(kept) / 3, rtol=1e-6)
+
+
 def test_sisa_compiles_one_program(problem):
     settings = CASES["sisa"] | dict(batch_size=5)
     state = sisa.fit(KEY, problem, **settings)

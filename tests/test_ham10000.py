@@ -70,6 +70,10 @@ def test_prepares_the_download_without_tensorflow(root):
     lesions = [{ROWS[n][1] for n in split} for split in (train, test)]
     assert not lesions[0] & lesions[1]
     assert len(lesions[1]) == 2 and set(loaded.test_labels) == {4, 5}
+    groups = dict(zip(numbers(loaded.train_images), loaded.train_groups, strict=True))
+    for a in train:
+        for b in train:
+            assert (groups[a] == groups[b]) == (ROWS[a][1] == ROWS[b][1])
     # What was written is read again, and found without the download.
     (root / "downloads").rename(root / "elsewhere")
     equal(loaded, load(root))

@@ -248,6 +248,21 @@ def test_given_indices_are_forgotten_and_never_held_out(tmp_path):
         assert not set(wanted) & set(parts.validation)
 
 
+def test_validation_takes_whole_groups():
+    labels = np.arange(200) % 3
+    groups = np.random.default_rng(0).integers(0, 60, 200)
+    config = small_config(
+        forget__kind="indices", forget__indices=(0, 1), data__validation=0.3
+    )
+    parts = pipeline.split(labels, 3, config, groups)
+    held_out = groups[parts.validation]
+    assert not set(held_out) & set(groups[parts.train])
+    assert not set(held_out) & set(groups[[0, 1]])
+    assert 60 - max(np.bincount(groups)) <= len(held_out) <= 60
+    apart = pipeline.split(labels, 3, config)
+    assert set(groups[apart.validation]) & set(groups[apart.train])
+
+
 @pytest.mark.parametrize(
     "changes, message",
     [

@@ -50,8 +50,8 @@ def importance(
 
     # One group after another is the fastest on a CPU (four in a turn of the loop share
     # the pass over the total), many at once on an accelerator.
-    on_cpu = jax.default_backend() == "cpu"
-    at_once, unroll = (1, 4) if on_cpu else (32, 1)
+    at_once = _at_once()
+    unroll = 4 if at_once == 1 else 1
 
     def add(total, rows):
         if at_once == 1:

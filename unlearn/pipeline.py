@@ -106,8 +106,10 @@ class Split(NamedTuple):
     classes: tuple[int, ...]  # forgotten as a whole
 
 
-def split(labels: np.ndarray, num_classes: int, config) -> Split:
+def split(labels: np.ndarray, num_classes: int, config, groups=None) -> Split:
     """Validation and forget set; a given forget set is never held out.
+
+    `groups`, int[N] or None: examples of one group are all held out, or none is.
 
     Raises:
       InputError: see `unlearn.problem`; and a share held out that is not in [0, 1).
@@ -135,6 +137,8 @@ def split(labels: np.ndarray, num_classes: int, config) -> Split:
         )
         given = problems.check_forget_indices(given, len(labels))
     free = np.setdiff1d(everything, given)
+    if groups is not None:
+        free = free[~np.isin(groups[free], groups[given])]
     count = round(held_out * len(labels))
     if count >= len(free):
         raise InputError(
@@ -142,7 +146,8 @@ def split(labels: np.ndarray, num_classes: int, config) -> Split:
             "leave nothing to retain: forget fewer, or lower data.validation"
         )
     order = np.random.default_rng([forget.seed, 1]).permutation(free)
-    validation, train = np.sort(order[:count]), np.setdiff1d(everything, order[:count])
+    validation = np.sort(hold_out(order, count, groups))
+    train = np.setdiff1d(everything, validation)
     classes = ()
     if forget.kind == "indices":
         chosen = np.searchsorted(train, given)
@@ -172,6 +177,18 @@ def split(labels: np.ndarray, num_classes: int, config) -> Split:
             f"unknown forget.kind {forget.kind!r}: random, class or indices"
         )
     return Split(train, validation, chosen.astype(np.int32), classes)
+
+
+def hold_out(order: np.ndarray, count: int, groups) -> np.ndarray:
+    """The first `count` of `order`; of groups, the first ones that fit in whole."""
+    if groups is None:
+        return order[:count]
+    _, first, group, sizes = np.unique(
+        groups[order], return_index=True, return_inverse=True, return_counts=True
+    )
+    turns = np.argsort(first)
+    fit = turns[np.cumsum(sizes[turns]) <= count]
+    return order[np.isin(group, fit)]
 
 
 def make_problem(dataset, parts: Split, model, config) -> Problem:
@@ -284,7 +301,7 @@ def prepare(config, folder, names, data_dir, progress):
         config.data.name, data_dir=data_dir, image_size=config.data.image_size or None
     )
     classes = len(dataset.class_names)
-    parts = split(dataset.train_labels, classes, config)
+    parts = split(dataset.train_labels, classes, config, dataset.train_groups)
     net = config.model.name
     model = models.create(net, classes, **config.model[net])
     problem = make_problem(dataset, parts, model, config)

@@ -124,7 +124,21 @@ def largest(scores, fraction):
     By rank, not by a threshold: entries that tie would all pass or all fail one.
     """
     flat, unflatten = ravel_pytree(scores)
-    order = jnp.argsort(-flat)
-    ranks = jnp.zeros(flat.size, jnp.int32).at[order].set(jnp.arange(flat.size))
-    chosen = ranks < jnp.round(fraction * flat.size)
-    return jax.tree.map(lambda x: x > 0, unflatten(chosen.astype(flat.dtype)))
+    return _first(jnp.argsort(-flat), fraction * flat.size, unflatten, flat.dtype)
+
+
+def smallest(scores, fraction, among):
+    """True for that share of the entries in `among`, those with the smallest scores.
+
+    `among` is a tree of booleans, one a leaf.
+    """
+    flat, unflatten = ravel_pytree(scores)
+    inside = ravel_pytree(jax.tree.map(jnp.full_like, scores, among))[0] > 0
+    order = jnp.argsort(jnp.where(inside, flat, jnp.inf))
+    return _first(order, fraction * jnp.sum(inside), unflatten, flat.dtype)
+
+
+def _first(order, count, unflatten, dtype):
+    ranks = jnp.zeros(order.size, jnp.int32).at[order].set(jnp.arange(order.size))
+    chosen = ranks < jnp.round(count)
+    return jax.tree.map(lambda x: x > 0, unflatten(chosen.astype(dtype)))

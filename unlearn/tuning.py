@@ -61,11 +61,11 @@ def run(config, folder, *, data_dir=None) -> dict[str, dict[str, float]]:
                 trial_row(config, sample, references, name, i, point, logits)
                 for i, point in enumerate(trials)
             ]
-            choose(done)["chosen"] = True
+            row = choose(done)
+            row["chosen"] = True
             rows += done
             tables.write_csv(path, rows)
             seconds = time.perf_counter() - started
-            row = choose(done)
             this.progress.say(
                 f"{number}/{len(names)}  {name:<22} gap {100 * row['avg_gap']:6.2f} of "
                 f"{100 * done[0]['avg_gap']:6.2f} before, trial {row['trial']}"
@@ -129,9 +129,7 @@ class Sample:
 
 def predict(this, sample: Sample, name: str, seed: int):
     variables, _ = pipeline.make_model(this, name, seed)
-    problem = this.problem
-    args = variables, sample.images, problem.mean, problem.std
-    return np.asarray(jax.jit(training.predict, static_argnums=0)(problem.model, *args))
+    return pipeline.predict_images(this.problem, variables, sample.images)
 
 
 def many_trials(this, sample: Sample, name: str, seed: int, trials) -> np.ndarray:

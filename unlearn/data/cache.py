@@ -11,7 +11,8 @@ import numpy as np
 
 from unlearn.data.dataset import Dataset, standardisation
 
-FIELDS = ("train_images", "train_labels", "test_images", "test_labels", "class_names")
+SPLITS = ("train_images", "train_labels", "test_images", "test_labels")
+FIELDS = (*SPLITS, "class_names", "train_groups")
 
 
 def cached(
@@ -41,9 +42,10 @@ def cached(
         dataset = make()
         _write(path, key, dataset)
         return dataset
-    *splits, class_names = arrays
+    *splits, class_names, groups = arrays
     statistics = standardisation(name, splits[0].shape[-1])
-    return Dataset(name, *splits, tuple(class_names.tolist()), *statistics)
+    groups = groups if len(groups) else None
+    return Dataset(name, *splits, tuple(class_names.tolist()), *statistics, groups)
 
 
 def _read(path, key):
@@ -63,6 +65,8 @@ def _write(path, key, dataset):
         handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".incomplete")
         with os.fdopen(handle, "wb") as file:
             arrays = {field: getattr(dataset, field) for field in FIELDS}
+            if dataset.train_groups is None:
+                arrays["train_groups"] = np.zeros(0, np.int32)
             np.savez(file, key=key, **arrays)
         os.replace(temporary, path)
         temporary = None

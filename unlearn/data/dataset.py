@@ -23,6 +23,7 @@ class Dataset(NamedTuple):
     class_names: tuple[str, ...]  # K of them
     mean: np.ndarray  # float32[C]
     std: np.ndarray  # float32[C]
+    train_groups: np.ndarray | None = None  # int32[N]; validation takes whole groups
 
 
 STATISTICS = {
@@ -45,7 +46,7 @@ def fingerprint(dataset: Dataset) -> str:
     return digest.hexdigest()
 
 
-def make_dataset(name: str, train, test=None, class_names=None) -> Dataset:
+def make_dataset(name: str, train, test=None, class_names=None, groups=None) -> Dataset:
     """A data set of `(images, labels)` pairs, checked.
 
     Args:
@@ -53,6 +54,8 @@ def make_dataset(name: str, train, test=None, class_names=None) -> Dataset:
       train: images uint8[N, H, W, C] or [N, H, W], or floats in [0, 1]; labels int[N].
       test: the same; None takes a fixed fifth of every class of `train`.
       class_names: None names the K classes 0 to K - 1, and all of them must occur.
+      groups: which images of `train` belong together, such as those of one patient;
+        N values of any kind. Goes with a test split of its own.
 
     Raises:
       InputError: wrong shapes, types or values.
@@ -92,10 +95,11 @@ def make_dataset(name: str, train, test=None, class_names=None) -> Dataset:
                 f"{name}: train images are {_shape(images)}, test images "
                 f"{_shape(test_images)}; they must agree"
             )
-    mean, std = standardisation(name, images.shape[-1])
-    return Dataset(
-        name, images, labels, test_images, test_labels, tuple(class_names), mean, std
-    )
+    statistics = standardisation(name, images.shape[-1])
+    if groups is not None:
+        groups = np.unique(groups, return_inverse=True)[1].astype(np.int32)
+    splits = images, labels, test_images, test_labels
+    return Dataset(name, *splits, tuple(class_names), *statistics, groups)
 
 
 def standardisation(name: str, channels: int) -> tuple[np.ndarray, np.ndarray]:

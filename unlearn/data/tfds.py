@@ -32,6 +32,7 @@ NAME = re.compile(
 )
 OWN_NAMES = ("digits", "synthetic", "npz:PATH", "folder:PATH")
 OWN_BUILDERS = {"ham10000": "unlearn.data.ham10000"}
+GROUPS = {"ham10000": "lesion_id"}  # the feature that says what belongs together
 CHUNK = 4096  # examples read at once
 PATIENCE = 6  # seconds a download server may take to answer
 
@@ -101,14 +102,17 @@ def read(name: str, folder: Path, image_size: tuple[int, int] | None) -> Dataset
         )
     image_key, label_key = _keys(name, tfds, builder.info)
     class_names = builder.info.features[label_key].names
-    splits = []
+    group_key = GROUPS.get(builder.name)
+    splits, groups = [], {}
     for split in _splits(name, builder.info):
         with _damage_as_input_error(name, folder):
-            images, labels = _read_split(
-                name, tfds, builder, split, image_key, label_key, image_size
+            images, labels, groups[split] = _read_split(
+                name, tfds, builder, split, image_key, label_key, group_key, image_size
             )
         splits.append((images, labels))
-    return make_dataset(name, *splits, class_names=class_names)
+    return make_dataset(
+        name, *splits, class_names=class_names, groups=groups["train"] or None
+    )
 
 
 @contextlib.contextmanager
@@ -152,13 +156,15 @@ def _splits(name, info):
     return ["train", test] if test else ["train"]
 
 
-def _read_split(name, tfds, builder, split, image_key, label_key, image_size):
-    """uint8[N, H, W, C] and int64[N]."""
+def _read_split(
+    name, tfds, builder, split, image_key, label_key, group_key, image_size
+):
+    """uint8[N, H, W, C], int64[N], and a list of groups, empty without `group_key`."""
     source = builder.as_data_source(
         split=split, decoders={image_key: tfds.decode.SkipDecoding()}
     )
     channels = builder.info.features[image_key].shape[-1]
-    images, labels = None, np.empty(len(source), np.int64)
+    images, labels, groups = None, np.empty(len(source), np.int64), []
     for start in range(0, len(source), CHUNK):
         rows = range(start, min(start + CHUNK, len(source)))
         for row, example in zip(rows, source.__getitems__(list(rows)), strict=True):
@@ -170,9 +176,11 @@ def _read_split(name, tfds, builder, split, image_key, label_key, image_size):
                     f"{name}: its images differ in size; give an image_size"
                 )
             images[row], labels[row] = image, example[label_key]
+            if group_key:
+                groups.append(example[group_key])
     if images is None:
         raise InputError(f"{name}: the {split} split is empty")
-    return images, labels
+    return images, labels, groups
 
 
 # Preparing

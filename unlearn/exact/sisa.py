@@ -54,6 +54,7 @@ class Settings(NamedTuple):
     weight_decay: float
     schedule: str
     vote: str
+    balance: bool
 
 
 @functools.partial(
@@ -86,10 +87,12 @@ def fit(
     weight_decay=5e-4,
     schedule="cosine",
     vote="majority",
+    balance=False,
 ) -> State:
     """Trains all shards, a checkpoint a slice.
 
-    `epochs` are passes over the whole data, spread over the slices.
+    `epochs` are passes over the whole data, spread over the slices. `balance` gives
+    each class the same weight among the examples that a slice is trained on.
 
     Raises:
       InputError: fewer epochs than give each slice one, more parts than examples, or an
@@ -109,7 +112,8 @@ def fit(
     slice_epochs(epochs, slices)
     batch_size = min(batch_size, size // (shards * slices))
     rates = learning_rate, momentum, weight_decay
-    settings = Settings(shards, slices, epochs, batch_size, *rates, schedule, vote)
+    sizes = shards, slices, epochs, batch_size
+    settings = Settings(*sizes, *rates, schedule, vote, balance)
     words = common.words(key)
     shard, part = assign(words, size, shards, slices)
     empty = ((None,) * slices,) * shards
@@ -258,12 +262,23 @@ def train_slice(
         return variables
     rng = common.random(words, *map(int, place))
     rows = common.passes(rng, members, int(epochs), settings.batch_size)
+    if settings.balance:
+        weights = rows.weights * class_weights(problem, members)[rows.indices]
+        rows = rows._replace(weights=weights)
     steps = len(rows.indices)
     fill = [(0, capacity - steps), (0, 0)]
     rows = Rows(*(np.pad(x, fill) for x in rows))
     rates = settings.learning_rate, settings.momentum, settings.weight_decay
     args = common.draw_key(rng), variables, problem, rows, steps, rates
     return _run(settings.schedule, *args)
+
+
+def class_weights(problem: Problem, members) -> np.ndarray:
+    """float32[N]: n / (classes * examples of the class), counted over `members`."""
+    labels = np.asarray(problem.labels)
+    counts = np.bincount(labels[members], minlength=problem.num_classes)
+    weights = len(members) / (np.sum(counts > 0) * np.maximum(counts, 1))
+    return weights.astype(np.float32)[labels]
 
 
 _fresh = jax.jit(fresh)

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from unlearn.structure import fresh, select
+from unlearn.structure import fresh, largest, select
 from unlearn.training import batch_shape, classification, fit, mean_gradient, sgd
 
 
@@ -40,9 +40,7 @@ def small_gradients(key, variables, problem, fraction, *, batch_size=64):
     def smallest(chosen, retain, forget):
         if not chosen:
             return jnp.zeros(retain.shape, bool)
-        order = jnp.argsort(jnp.abs(retain - forget).ravel())
-        ranks = jnp.zeros(order.size, jnp.int32).at[order].set(jnp.arange(order.size))
-        return (ranks < jnp.round(fraction * order.size)).reshape(retain.shape)
+        return largest(-jnp.abs(retain - forget), fraction)
 
     return jax.tree.map(smallest, filters(variables["params"]), of_retain, of_forget)
 

@@ -15,19 +15,15 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from unlearn.structure import select
+from unlearn.structure import select, smallest
 from unlearn.training import batch_shape, classification, fit, schedule, sgd
 
 
 def magnitude_mask(params, sparsity):
     """True for all but the `sparsity` share of kernel entries smallest in size."""
-    flat, unflatten = ravel_pytree(params)
-    kernels = jax.tree.map(lambda w: jnp.full(w.shape, w.ndim > 1), params)
-    kernel = ravel_pytree(kernels)[0]
-    order = jnp.argsort(jnp.where(kernel, jnp.abs(flat), jnp.inf))
-    ranks = jnp.zeros(flat.size, jnp.int32).at[order].set(jnp.arange(flat.size))
-    kept = ~kernel | (ranks >= jnp.round(sparsity * kernel.sum()))
-    return jax.tree.map(lambda x: x > 0, unflatten(kept.astype(flat.dtype)))
+    kernels = jax.tree.map(lambda w: w.ndim > 1, params)
+    pruned = smallest(jax.tree.map(jnp.abs, params), sparsity, kernels)
+    return jax.tree.map(jnp.logical_not, pruned)
 
 
 def prune_finetune(

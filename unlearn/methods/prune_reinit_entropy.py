@@ -15,21 +15,10 @@ magnitudes below 6e-5 become 0.
 
 import jax
 import jax.numpy as jnp
-from jax.flatten_util import ravel_pytree
 
 from unlearn.methods.noise_reset import class_weights
-from unlearn.structure import fresh, mask, select, weighted_layers
+from unlearn.structure import fresh, mask, select, smallest, weighted_layers
 from unlearn.training import cross_entropy, fit, sgd
-
-
-def smallest(params, prunable, fraction):
-    """True for the `fraction` of the prunable weights with the smallest magnitude."""
-    flat, unflatten = ravel_pytree(params)
-    inside = ravel_pytree(jax.tree.map(jnp.full_like, params, prunable))[0] > 0
-    order = jnp.argsort(jnp.where(inside, jnp.abs(flat), jnp.inf))
-    ranks = jnp.zeros(flat.size, jnp.int32).at[order].set(jnp.arange(flat.size))
-    chosen = ranks < jnp.round(fraction * jnp.sum(inside))
-    return jax.tree.map(lambda x: x > 0, unflatten(chosen.astype(flat.dtype)))
 
 
 def entropy(logits):
@@ -61,7 +50,7 @@ def prune_reinit_entropy(
     key_fresh, key_fit = jax.random.split(key)
     model, params, original = problem.model, variables["params"], variables
     prunable = mask(params, weighted_layers(problem, variables))
-    anew = smallest(params, prunable, fraction)
+    anew = smallest(jax.tree.map(jnp.abs, params), fraction, prunable)
     start = select(anew, fresh(key_fresh, problem)["params"], params)
     weights = class_weights(problem, 0.1)
 
