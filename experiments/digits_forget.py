@@ -12,6 +12,7 @@ from unlearn.pipeline import default_config
 
 def get_config(preset: str):
     config = default_config()
+    config.run = tuple(METHODS)
     config.data.name = "digits"
     config.model.name = "cnn"
     config.train.epochs = 30

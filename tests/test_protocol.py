@@ -126,6 +126,7 @@ def test_vmap_equals_loop(name, plain, variables):
         assert_close(pick(many, i), single(*pick(args, i)), 1e-3, 1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_jit_equals_eager(name, plain, variables):
     args = jax.random.key(KEY), variables, plain, value_of(name)
@@ -134,6 +135,7 @@ def test_jit_equals_eager(name, plain, variables):
     assert_close(eager, program(name, "plain")(*args)[0], 1e-3, 1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [name for name in CASES if methods.METHODS[name].scope != "class"]
 )
