@@ -73,8 +73,8 @@ def get_config(preset: str):
     config.train.batch_size = 128
     config.attack_examples = 1000
     config.seeds = 2
-    config.rotate.classes = tuple(range(10))
-    config.tune.trials = 8
+    config.rotate.update(classes=tuple(range(10)), best=8)
+    config.tune.update(trials=8, objective="tug_of_war")
     for chosen in (FIXED, TUNED):
         for name, constants in chosen.items():
             config.methods[name].update(constants)
@@ -108,7 +108,7 @@ FIXED = {
     "kl_uniform": dict(epochs=1),
     "neggrad_plus": dict(epochs=1, forget_batch_size=128, retain_examples=4000),
     "random_labels": dict(epochs=1, retain_examples=12000),
-    "amnesiac_relabel": dict(epochs=1, retain_examples=12000),
+    "amnesiac_relabel": dict(epochs=1, retain_examples=16000),
     "salun": dict(epochs=1, retain_examples=10000),
     "scrub": dict(
         optimizer="adam",
@@ -159,14 +159,14 @@ TUNED = {
     "kl_uniform": dict(learning_rate=0.00126),
     "neggrad_plus": dict(learning_rate=0.0906, alpha=0.945),
     "random_labels": dict(learning_rate=0.0155, alpha=7.94),
-    "amnesiac_relabel": dict(learning_rate=0.00103),
-    "salun": dict(learning_rate=0.00256, alpha=0.809, fraction=0.275),
+    "amnesiac_relabel": dict(learning_rate=0.0003),
+    "salun": dict(learning_rate=0.0155, alpha=7.94, fraction=0.5),
     "scrub": dict(learning_rate=0.000111, alpha=0.0222),
     "bad_teacher": dict(learning_rate=0.000682),
     "unsir": dict(learning_rate=0.0098, repair_learning_rate=0.00578),
     "curriculum_distill": dict(learning_rate=0.000865, repair_learning_rate=0.0101),
     "class_swap": dict(learning_rate=0.00673, fraction=0.0203, penalty=0.00277),
-    "delete": dict(learning_rate=0.001),
+    "delete": dict(learning_rate=0.0004),
     "duck": dict(learning_rate=0.000107, target_accuracy=0.448),
     "sfron": dict(learning_rate=0.00314, alpha=596.0),
     "influence": dict(scale=0.421, damping=0.00267),
@@ -174,7 +174,7 @@ TUNED = {
     "ntk_scrub": dict(scale=452.0, weight_decay=0.136),
     "newton_head": dict(weight_decay=6.18e-06),
     "ssd": dict(alpha=1.57, dampening=0.391),
-    "lfssd": dict(alpha=1.58, dampening=0.644),
+    "lfssd": dict(alpha=1.5, dampening=0.1),
     "emmn": dict(repair_rate=0.00213, temperature=13.7),
     "gkt": dict(learning_rate=0.003, temperature=8.0),
     "kl_contrastive": dict(

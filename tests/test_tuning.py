@@ -83,15 +83,32 @@ def test_a_trial_is_the_method_run_alone(tuned):
     np.testing.assert_allclose(trial["avg_gap"], np.mean(gaps), atol=1e-6)
 
 
-def row(gap, accuracy, feasible):
-    return {"avg_gap": gap, "test_accuracy": accuracy, "feasible": feasible}
+def row(gap, accuracy, feasible, score=0.5):
+    return {
+        "avg_gap": gap,
+        "tug_of_war": score,
+        "test_accuracy": accuracy,
+        "feasible": feasible,
+    }
 
 
 def test_the_utility_limit_comes_before_the_gap():
     rows = [row(0.1, 0.2, False), row(0.3, 0.9, True), row(0.4, 0.95, True)]
     assert tuning.choose(rows) is rows[1]
-    hopeless = [row(0.1, 0.2, False), row(0.3, 0.6, False), row(math.nan, 0.9, False)]
+    hopeless = [
+        row(0.1, 0.2, False),
+        row(0.3, 0.6, False),
+        row(math.nan, math.nan, False),
+    ]
     assert tuning.choose(hopeless) is hopeless[1]
+
+
+def test_either_objective_can_choose(tmp_path):
+    rows = [row(0.1, 0.9, True, score=0.2), row(0.3, 0.9, True, score=0.8)]
+    assert tuning.choose(rows, "avg_gap") is rows[0]
+    assert tuning.choose(rows, "tug_of_war") is rows[1]
+    with pytest.raises(InputError, match="unknown tune.objective 'gap'"):
+        tuning.run(config_of(tune__objective="gap"), tmp_path)
 
 
 def test_a_second_run_computes_nothing_anew(tuned, monkeypatch):

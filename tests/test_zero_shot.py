@@ -77,6 +77,39 @@ def test_the_class_is_forgotten_and_the_others_are_not(
     assert forgotten < 0.1 and retained > 0.7
 
 
+def test_gkt_is_watched_along_the_whole_run(class_problem, variables):
+    """The class does not leak back; with an open gate and no mask it does."""
+    images, labels = tiny_data(600, seed=5)
+    inputs = standardize(jnp.asarray(images), class_problem.mean, class_problem.std)
+    inputs = inputs[labels == 1]
+
+    def forget_accuracy(variables):
+        logits = class_problem.model.apply(variables, inputs)[0]
+        return jnp.mean(jnp.argmax(logits, -1) == 1)
+
+    gated, open_gate = (
+        case(
+            "gkt",
+            class_problem,
+            **TINY_GKT,
+            fresh_layers=1,
+            student_steps=10,
+            learning_rate=1e-2,
+            watch=forget_accuracy,
+            **changes,
+        )
+        for changes in (dict(threshold=0.1), dict(threshold=1.0, mask=False))
+    )
+    after, info = gated[0](jax.random.key(0), variables, gated[1])
+    assert info["watched"].shape == (30,)
+    np.testing.assert_allclose(info["watched"][-1], forget_accuracy(after))
+    watched = np.asarray(info["watched"])
+    assert watched[0] > 0.3 and watched[-1] < 0.1
+    assert (watched - np.minimum.accumulate(watched)).max() < 0.02
+    after, info = open_gate[0](jax.random.key(0), variables, open_gate[1])
+    assert info["watched"][-1] > 0.5
+
+
 def test_the_papers_impairment_alone_does_not_forget(class_problem, variables):
     """Why there is a repair: noise that is labelled c makes c more frequent."""
     constants = dict(images=32, epochs=10, repair_epochs=0, learning_rate=3e-3)

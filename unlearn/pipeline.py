@@ -73,7 +73,13 @@ def default_config():
             # Largest sample of the support vector attack; 0: no limit.
             "attack_examples": 0,
             # For --tune: see `unlearn.tuning`.
-            "tune": {"trials": 16, "seeds": 1, "examples": 2000, "utility": 0.05},
+            "tune": {
+                "trials": 16,
+                "seeds": 1,
+                "examples": 2000,
+                "utility": 0.05,
+                "objective": "avg_gap",
+            },
             # For `unlearn.rotation`: classes forgotten in turn with the best methods.
             "rotate": {"classes": (), "best": 5, "seeds": 1},
         }

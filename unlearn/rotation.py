@@ -50,17 +50,16 @@ FIGURE = "figures/worst_class.png"
 
 
 def best(summary, count: int) -> tuple[str, ...]:
-    """The approximate methods of least Avg. Gap among those that are fast enough."""
-    ranked = [
-        row["model"]
+    """The approximate methods of best Tug-of-War among those that are fast enough."""
+    candidates = [
+        row
         for row in summary
         if row["model"] in methods.METHODS
         and methods.METHODS[row["model"]].kind == "approximate"
         and row["status"] == "ok"
     ]
-    fast = {row["model"] for row in summary if row["speedup"] >= FASTER}
-    ranked.sort(key=lambda name: name not in fast)
-    return tuple(ranked[:count])
+    candidates.sort(key=lambda row: (row["speedup"] < FASTER, -row["tug_of_war"]))
+    return tuple(row["model"] for row in candidates[:count])
 
 
 def class_rows(summaries, models) -> list[dict]:

@@ -5,11 +5,13 @@ then points of one scrambled Sobol sequence over the floats that its registry ro
 in `search` (log-uniform, three significant digits). The trials of a method are one
 compiled program; whole numbers and names stay as the experiment has them.
 
-Objective: Avg. Gap to the retrained model, with the validation split in the place of
-the test split, as a mean over the tuning seeds. Utility limit: the validation accuracy
-is at most `tune.utility` below the retrained model's in the mean; trials beyond it are
-chosen only if every trial is, and then the most accurate one. Test data is not used.
-Every trial is a row of `tuning.csv`.
+Objective (`tune.objective`), a mean over the tuning seeds, with the validation split in
+the place of the test split: `avg_gap` to the retrained model, or `tug_of_war` with it.
+The latter is for whole classes, where Avg. Gap's attack hangs on the few examples that
+the model gets wrong and calls all of the forgotten class members, or none of it.
+Utility limit: the validation accuracy is at most `tune.utility` below the retrained
+model's in the mean; trials beyond it are chosen only if every trial is, and then the
+most accurate one. Test data is not used. Every trial is a row of `tuning.csv`.
 """
 
 import functools
@@ -27,6 +29,10 @@ from unlearn.metrics.membership import spread
 from unlearn.report import tables
 from unlearn.report.progress import Progress
 
+OBJECTIVES = {
+    "avg_gap": (metrics.avg_gap, min),
+    "tug_of_war": (metrics.tug_of_war, max),
+}
 TRIAL = ("forget_accuracy", "retain_accuracy", "test_accuracy", "mia_confidence")
 
 
@@ -36,10 +42,15 @@ def run(config, folder, *, data_dir=None) -> dict[str, dict[str, float]]:
     Continues where it stopped: methods with all their trials in `tuning.csv` are done.
 
     Raises:
-      InputError: as `pipeline.run`; no validation split.
+      InputError: as `pipeline.run`; no validation split or no such objective.
     """
     names = tuple(n for n in dict.fromkeys(config.run) if n in pipeline.APPROXIMATE)
     folder = Path(folder) / "tuning"
+    objective = config.tune.objective
+    if objective not in OBJECTIVES:
+        raise InputError(
+            f"unknown tune.objective {objective!r}: choose from {', '.join(OBJECTIVES)}"
+        )
     this, _ = pipeline.prepare(config, folder, names, data_dir, Progress())
     if this.problem.validation is None:
         raise InputError("tuning needs a validation split: data.validation")
@@ -53,7 +64,7 @@ def run(config, folder, *, data_dir=None) -> dict[str, dict[str, float]]:
     for number, name in enumerate(names, 1):
         trials = points(name, config.methods[name], config.tune.trials)
         done = [row for row in rows if row["method"] == name]
-        if len(done) != config.tune.trials:
+        if len(done) != config.tune.trials or objective not in done[0]:
             started = time.perf_counter()
             logits = [many_trials(this, sample, name, seed, trials) for seed in seeds]
             rows = [row for row in rows if row["method"] != name]
@@ -61,18 +72,19 @@ def run(config, folder, *, data_dir=None) -> dict[str, dict[str, float]]:
                 trial_row(config, sample, references, name, i, point, logits)
                 for i, point in enumerate(trials)
             ]
-            row = choose(done)
+            row = choose(done, objective)
             row["chosen"] = True
             rows += done
             tables.write_csv(path, rows)
             seconds = time.perf_counter() - started
             this.progress.say(
-                f"{number}/{len(names)}  {name:<22} gap {100 * row['avg_gap']:6.2f} of "
-                f"{100 * done[0]['avg_gap']:6.2f} before, trial {row['trial']}"
+                f"{number}/{len(names)}  {name:<22} {objective} "
+                f"{100 * row[objective]:6.2f}, {100 * done[0][objective]:6.2f} before, "
+                f"trial {row['trial']}"
                 f"{'' if row['feasible'] else ', NONE within the utility limit'}"
                 f"  {seconds:.1f} s"
             )
-        row = choose(done)
+        row = choose(done, objective)
         best[name] = {constant: row[constant] for constant in trials[0]}
     this.progress.say(f"Every trial is in {path}. For the experiment's file:\n")
     for name, constants in best.items():
@@ -166,21 +178,23 @@ def trial_program(name, fixed):
 
 def trial_row(config, sample, references, name, number, point, logits) -> dict:
     row = {"method": name, "trial": number, "chosen": False, "feasible": False}
-    row |= dict.fromkeys(("avg_gap", *TRIAL), math.nan)
+    row |= dict.fromkeys((*OBJECTIVES, *TRIAL), math.nan)
     if all(np.isfinite(of_seed[number]).all() for of_seed in logits):
         measured = [sample.measure(config, of_seed[number]) for of_seed in logits]
         pairs = list(zip(measured, references, strict=True))
         lost = np.mean([r["test_accuracy"] - m["test_accuracy"] for m, r in pairs])
         row["feasible"] = bool(lost <= config.tune.utility)
-        row["avg_gap"] = float(np.mean([metrics.avg_gap(m, r) for m, r in pairs]))
+        for objective, (score, _) in OBJECTIVES.items():
+            row[objective] = float(np.mean([score(m, r) for m, r in pairs]))
         row |= {key: float(np.mean([m[key] for m in measured])) for key in TRIAL}
     return row | point
 
 
-def choose(rows: list[dict]) -> dict:
-    """The feasible trial with the least Avg. Gap; if none is, the most accurate."""
+def choose(rows: list[dict], objective: str = "avg_gap") -> dict:
+    """The best of the feasible trials; if there is none, the most accurate one."""
     feasible = [row for row in rows if row["feasible"]]
     if feasible:
-        return min(feasible, key=lambda row: row["avg_gap"])
-    finite = [row for row in rows if not math.isnan(row["avg_gap"])]
+        _, best = OBJECTIVES[objective]
+        return best(feasible, key=lambda row: row[objective])
+    finite = [row for row in rows if not math.isnan(row["test_accuracy"])]
     return max(finite or rows, key=lambda row: row["test_accuracy"])

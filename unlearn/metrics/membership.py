@@ -21,6 +21,9 @@ def confidence_attack(members, non_members, forget) -> float:
     Fan et al., ICLR 2024: `SVC(C=3, gamma="auto", kernel="rbf")` on one feature.
     Meaningful only beside the value of a retrained model, which is not 1: a retrained
     model classifies most of the forget set as confidently as its own training data.
+    With a whole class forgotten it says little: the true class has no probability left,
+    where the SVM knows but the few examples that the model gets wrong, and one more or
+    less of these turns the share from 0 to 1.
 
     Returns: a share in [0, 1].
     """
