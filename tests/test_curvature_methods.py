@@ -293,6 +293,16 @@ def test_fisher_forgetting_treats_head_rows_of_forgotten_classes_only(
     assert np.linalg.norm(erased) < 0.3 * np.linalg.norm(before)
 
 
+def test_fisher_forgetting_erases_no_class_in_random_forgetting(problem, variables):
+    """Published code erased the last class when none was named."""
+    fn, seen = case("fisher_forgetting", problem, alpha=1e-9)
+    assert not len(seen.forget_classes)
+    after, _ = fn(jax.random.key(3), variables, seen)
+    old, new = (np.asarray(v["params"]["head"]["kernel"]) for v in (variables, after))
+    assert np.abs(old).max(0).min() > 0.1
+    np.testing.assert_allclose(new, old, atol=1e-2)
+
+
 # NTK scrubbing
 
 

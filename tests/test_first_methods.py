@@ -74,7 +74,7 @@ def test_neggrad_plus_descends_one_loss_and_climbs_the_other(problem, variables)
 
     up = jax.grad(loss)(variables["params"], problem.forget)
     down = jax.grad(loss)(variables["params"], problem.retain)
-    assert np.linalg.norm(flat(up)) > 1e-3
+    assert np.linalg.norm(flat(up)) > 0.1
     expected = jax.tree.map(
         lambda p, r, f: p - rate * (alpha * r - (1 - alpha) * f),
         variables["params"],
@@ -121,14 +121,13 @@ def test_salun_mask_holds_the_largest_gradients(problem, variables):
 
 
 def test_scrub_alternates_max_and_min_then_min_only(problem, variables):
-    """Three epochs, one of them with a max pass: max, min, min, min, step by step.
+    """Four epochs, two of them with a max pass, step by step; no other order gives it.
 
-    The passes are one full batch each, so plain gradient steps are the reference.
+    The passes are one full batch each, so plain gradient steps are the reference. The
+    first max pass alone would show nothing: there student and teacher agree.
     """
     rate, gamma, alpha, temperature = 0.05, 0.8, 0.4, 3.0
     teacher = jax.tree.map(lambda x: x * 1.0, variables)
-    student = variables["params"]
-    velocity = jax.tree.map(jnp.zeros_like, student)
 
     def kl(params, indices):
         inputs = problem.inputs(indices)
@@ -149,15 +148,27 @@ def test_scrub_alternates_max_and_min_then_min_only(problem, variables):
         retain = problem.retain
         return gamma * ce(params, retain) + alpha * kl(params, retain)
 
-    for loss in (maximum, minimum, minimum, minimum):
-        gradient = jax.grad(loss)(student)
-        velocity = jax.tree.map(lambda v, g: 0.9 * v + g, velocity, gradient)
-        student = jax.tree.map(lambda p, v: p - rate * v, student, velocity)
+    def both(params):
+        return maximum(params) + minimum(params)
+
+    def wrong_sign(params):
+        return -maximum(params)
+
+    def after_steps(*losses):
+        student = variables["params"]
+        velocity = jax.tree.map(jnp.zeros_like, student)
+        for loss in losses:
+            gradient = jax.jit(jax.grad(loss))(student)
+            velocity = jax.tree.map(lambda v, g: 0.9 * v + g, velocity, gradient)
+            student = jax.tree.map(lambda p, v: p - rate * v, student, velocity)
+        return student
+
+    expected = after_steps(*(maximum, minimum) * 2, minimum, minimum)
     fn, seen = case(
         "scrub",
         problem,
-        epochs=3,
-        max_epochs=1,
+        epochs=4,
+        max_epochs=2,
         learning_rate=rate,
         gamma=gamma,
         alpha=alpha,
@@ -169,7 +180,15 @@ def test_scrub_alternates_max_and_min_then_min_only(problem, variables):
         forget_batch_size=40,
     )
     after, _ = fn(jax.random.key(0), variables, seen)
-    assert_close(after["params"], student, 1e-4, 1e-5)
+    assert_close(after["params"], expected, 1e-4, 1e-5)
+    for other in (
+        (maximum, maximum, *(minimum,) * 4),
+        (minimum,) * 4,
+        (both, both, minimum, minimum),
+        (*(wrong_sign, minimum) * 2, minimum, minimum),
+    ):
+        with pytest.raises(AssertionError):
+            assert_close(after["params"], after_steps(*other), 1e-4, 1e-5)
 
 
 def test_scrub_leaves_the_teacher_and_moves_the_student(problem, variables):

@@ -27,7 +27,7 @@ def test_each_class_is_a_run_with_the_best_methods(rotated):
     rows = tables.read_csv(folder / "classes.csv")
     assert {row["class"] for row in rows} == {0, 1}
     assert len(rows) == 4 and len(worst) == 2
-    for number in (0,):
+    for number in (0, 1):
         models = {r["model"] for r in rows if r["class"] == number}
         assert len(models) == 2 and "retrain" in models
     assert (folder / "worst_class.md").read_text().count("\n| ") >= 4
@@ -54,6 +54,23 @@ def test_the_worst_class_is_the_largest_value(rotated):
         assert row["avg_gap"] == max(own.values()) == own[row["avg_gap_class"]]
 
 
+def test_the_worst_class_by_hand():
+    def row(model, accuracy, gap):
+        zeros = dict.fromkeys(("forget_accuracy", "test_forget_accuracy"), 0.0)
+        row = dict(model=model, seeds=1, test_accuracy=accuracy, avg_gap=gap, seconds=1)
+        return row | zeros
+
+    summaries = {
+        number: [row("retrain", 0.9, 0.0), row("ssd", accuracy, gap)]
+        for number, accuracy, gap in ((0, 0.88, 0.3), (1, 0.15, 0.1), (2, 0.91, 0.2))
+    }
+    rows = rotation.class_rows(summaries, ("ssd",))
+    (worst,) = rotation.worst_class(rows)
+    assert worst["test_accuracy_lost_class"] == 1 and worst["avg_gap_class"] == 0
+    assert worst["test_accuracy_lost"] == pytest.approx(0.75)
+    assert worst["cost"] == 1
+
+
 def summary_row(model, score, speedup, status="ok"):
     return {"model": model, "tug_of_war": score, "speedup": speedup, "status": status}
 
@@ -67,5 +84,6 @@ def test_the_best_are_fast_first_then_close():
         summary_row("ssd", 0.98, 30.0),
         summary_row("emmn", 0.99, 99.0),
     ]
-    assert rotation.best(summary, 2) == ("ssd", "scrub")
-    assert rotation.best(summary, 3) == ("ssd", "scrub", "finetune")
+    assert rotation.best(summary, 2, 10) == ("ssd", "scrub")
+    assert rotation.best(summary, 3, 10) == ("ssd", "scrub", "finetune")
+    assert rotation.best(summary, 2, 1) == ("finetune", "ssd")

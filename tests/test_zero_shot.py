@@ -1,6 +1,7 @@
 """What is particular to the methods that see no data."""
 
 import functools
+import importlib
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ from cases import CASES, case
 from conftest import class_of_tiny_problem, tiny_data, trained
 from trees import assert_equal
 
+from unlearn.methods import METHODS
 from unlearn.methods.emmn import mixed, without
 from unlearn.methods.gkt import (
     attention,
@@ -42,7 +44,9 @@ def accuracies(problem, variables):
     return right[labels != 1].mean(), right[labels == 1].mean()
 
 
-@pytest.mark.parametrize("name", ["emmn", "gkt"])
+@pytest.mark.parametrize(
+    "name", [name for name, info in METHODS.items() if info.kind == "zero-shot"]
+)
 def test_the_data_is_withheld(name, class_problem):
     _, seen = case(name, class_problem)
     assert seen.images is seen.labels is seen.forget is seen.retain is None
@@ -159,6 +163,34 @@ def test_impairment_labels_maximising_noise_with_the_forgotten_class(
     other = seen.replace(forget_classes=jnp.array([0], jnp.int32))
     control, _ = fn(jax.random.key(0), variables, other)
     assert loss(after) < 0.5 * min(loss(variables), loss(control))
+
+
+def test_emmn_impairs_with_noise_on_which_the_model_errs(
+    class_problem, variables, monkeypatch
+):
+    module, noises = importlib.import_module("unlearn.methods.emmn"), []
+
+    def fit(key, variables, noise, *args, **options):
+        noises.append(noise)
+        return module_fit(key, variables, noise, *args, **options)
+
+    module_fit = module.fit
+    monkeypatch.setattr(module, "fit", fit)
+    module.emmn(
+        jax.random.key(0),
+        variables,
+        withhold(class_problem, METHODS["emmn"].needs),
+        images=6,
+        max_steps=40,
+        min_steps=30,
+        epochs=1,
+        repair_epochs=1,
+    )
+    noise = noises[0]
+    logits = class_problem.model.apply(variables, noise.noise)[0]
+    losses, of_forgotten = cross_entropy(logits, noise.labels), noise.labels == 1
+    assert of_forgotten.sum() == 6 and losses[of_forgotten].min() > 1.5 * np.log(3)
+    assert losses[~of_forgotten].max() < 0.5
 
 
 def test_mixtures_lie_between_two_images():

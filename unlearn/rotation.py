@@ -10,8 +10,6 @@ from unlearn.report import classes as report
 from unlearn.report import figures, tables
 from unlearn.report.progress import Progress
 
-FASTER = 10  # the best are chosen among methods so many times as fast as retraining
-
 
 def run(config, folder, *, data_dir=None) -> list[dict]:
     """Runs `config` as it is, then its best methods on each class of `rotate.classes`.
@@ -24,7 +22,7 @@ def run(config, folder, *, data_dir=None) -> list[dict]:
     (first,) = config.forget.classes
     home = folder / f"forget_{first}"
     summaries = {first: pipeline.run(config, home, data_dir=data_dir)}
-    chosen = best(summaries[first], config.rotate.best)
+    chosen = best(summaries[first], config.rotate.best, config.rotate.speedup)
     progress.say(f"Each class in turn with the best: {', '.join(chosen)}")
     for number in config.rotate.classes:
         if number == first:
@@ -49,8 +47,11 @@ def run(config, folder, *, data_dir=None) -> list[dict]:
 FIGURE = "figures/worst_class.png"
 
 
-def best(summary, count: int) -> tuple[str, ...]:
-    """The approximate methods of best Tug-of-War among those that are fast enough."""
+def best(summary, count: int, speedup: float) -> tuple[str, ...]:
+    """The approximate methods of best Tug-of-War, those fast enough before others.
+
+    `speedup`: how many times as fast as retraining that is.
+    """
     candidates = [
         row
         for row in summary
@@ -58,7 +59,7 @@ def best(summary, count: int) -> tuple[str, ...]:
         and methods.METHODS[row["model"]].kind == "approximate"
         and row["status"] == "ok"
     ]
-    candidates.sort(key=lambda row: (row["speedup"] < FASTER, -row["tug_of_war"]))
+    candidates.sort(key=lambda row: (row["speedup"] < speedup, -row["tug_of_war"]))
     return tuple(row["model"] for row in candidates[:count])
 
 

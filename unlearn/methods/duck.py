@@ -10,8 +10,9 @@ Training ends with the first epoch after which the accuracy on f is at most
 `target_accuracy`: 0.01 for a class; for random forgetting give the original's accuracy
 on unseen data. Cotogni et al., "DUCK: Distance-based Unlearning via Centroid
 Kinematics", https://arxiv.org/abs/2312.02052: l_f 1, l_r 1.4, T 2, Adam 4e-4 to 1e-3,
-5 retain batches. Simplified: a constant learning rate. Released code looks the targets
-up by the position in the batch, which a shuffled loader changes every epoch.
+5 retain batches. Simplified: a constant learning rate; centroids of all of r, where
+released code takes its first 50 batches. That code also looks the targets up by the
+position in the batch, which a shuffled loader changes every epoch.
 """
 
 import jax

@@ -15,9 +15,9 @@ below the others, so that it stays there on real images.
 Chundawat et al., "Zero-Shot Machine Unlearning", IEEE TIFS 2023,
 https://arxiv.org/abs/2201.05629: 80 noise images a class, Adam 0.1 for 25 steps to
 maximise and 30 to minimise; 2 epochs of Adam 1e-4 at batch 4. `repair_epochs=0`,
-`batch_size=4` and those steps give the paper's method. Fewer steps to minimise leave
-the images more varied and forget better on real ones. The constants of the repair were
-chosen on MNIST and the scikit-learn digits.
+`images=80`, `batch_size=4` and those steps give the paper's method. Fewer steps to
+minimise leave the images more varied and forget better on real ones. The constants of
+the repair were chosen on MNIST and the scikit-learn digits.
 """
 
 import jax

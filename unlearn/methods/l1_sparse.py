@@ -7,8 +7,8 @@ What only the forget set needs is pulled to zero; what the retain set needs come
 The penalty is on all parameters, biases and normalisations too, and by subgradient, so
 weights end near zero, not at it. Jia et al., "Model Sparsity Can Simplify Machine
 Unlearning", NeurIPS 2023, https://arxiv.org/abs/2304.04934: 10 epochs of SGD 0.01 at
-batch 256 (E = 10), E_0 = `no_l1_epochs` = 0. Their code leaves alpha open; 5e-4 is
-common in later code. The sum grows with the net: smaller nets want a larger alpha.
+batch 256 (E = 10), E_0 = `no_l1_epochs` = 0. Their scripts use alpha 1e-5 and 3e-4;
+5e-4 is ours. The sum grows with the net: smaller nets want a larger alpha.
 """
 
 import jax

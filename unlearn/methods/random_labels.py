@@ -6,8 +6,9 @@ Golatkar et al., CVPR 2020 (https://arxiv.org/abs/1911.04933). One joint loss, a
 paper of SalUn (Fan et al., ICLR 2024, https://arxiv.org/abs/2310.12508), but a mean
 over examples: its E_f + a E_r is alpha = a F / R here. Batches are drawn from the
 union, so every example is seen once an epoch; labels are redrawn each epoch.
-SalUn's released code instead runs all forget batches and then all retain batches, and
-may draw the true label. Constants: 10 epochs of SGD 0.01 at batch 256.
+SalUn's released code instead runs all forget batches and then all retain batches (on
+the larger data sets it shuffles the union), and may draw the true label. Constants: 10
+epochs of SGD 0.01 at batch 256.
 """
 
 import jax

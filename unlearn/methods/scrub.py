@@ -9,7 +9,8 @@ the checkpoint of the epoch is chosen whose error on the forget set is closest t
 final model's error on validation examples of the forget set's classes. Kurmanji et al.,
 "Towards Unbounded Machine Unlearning", NeurIPS 2023, https://arxiv.org/abs/2302.09880.
 Constants: gamma 0.99, alpha 0.001, T 4, max_epochs 2, 3 epochs of SGD 5e-4 (large
-scale); gamma 1, alpha 0.5, T 2-4, max_epochs 3, 10 epochs of Adam 5e-4 (small scale).
+scale); gamma 1, alpha 0.5, T 2-4, max_epochs 3, 10 epochs of Adam 5e-4 with weight
+decay 0.1 (small scale). Simplified: the rate is constant, theirs falls in steps.
 The student starts where its KL to the teacher has no gradient: SGD leaves that point in
 the first min pass, Adam in the first step, in a direction that is rounding noise.
 """
