@@ -10,6 +10,7 @@ if __name__ == "__main__":  # Ctrl-C while modules load ends quietly
 
 import ast
 import importlib
+import os
 import sys
 from pathlib import Path
 
@@ -81,8 +82,14 @@ def fail(error):
     sys.exit(f"launch.py: {first}")
 
 
+def stop(signum, frame):
+    """Ends at once: Python drops an exception raised inside a callback of jax."""
+    os.write(2, b"launch.py: stopped; the same command continues where it was\n")
+    os._exit(130)
+
+
 def main(argv):
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGINT, stop)
     if len(argv) > 1:
         fail(f"unexpected argument {argv[1]!r}: settings are --name=value")
     from unlearn import pipeline
@@ -113,7 +120,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    try:
-        app.run(main, flags_parser=parse_flags)
-    except KeyboardInterrupt:
-        sys.exit("launch.py: stopped; the same command continues where it was")
+    app.run(main, flags_parser=parse_flags)
