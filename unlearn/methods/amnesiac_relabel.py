@@ -14,7 +14,7 @@ teaching and of SSD.
 import jax
 import jax.numpy as jnp
 
-from unlearn.training import adam, classification, fit
+from unlearn.training import adam, batch_shape, classification, fit, schedule
 
 
 def relabel(key, problem):
@@ -35,17 +35,24 @@ def amnesiac_relabel(
     epochs=3,
     batch_size=128,
     weight_decay=0.0,
+    decay="constant",
 ):
-    """Trains on relabelled data; `info["loss"]` is float32[epochs, steps]."""
+    """Trains on relabelled data; `info["loss"]` is float32[epochs, steps].
+
+    `decay` is the schedule of the learning rate: constant, cosine or step.
+    """
+    union = jnp.concatenate([problem.forget, problem.retain])
+    steps, _ = batch_shape(len(union), batch_size)
+    rate = schedule(decay, learning_rate, epochs * steps)
     key_labels, key_fit = jax.random.split(key)
     wrong = relabel(key_labels, problem)
     variables, losses = fit(
         key_fit,
         variables,
         problem.replace(labels=problem.labels.at[problem.forget].set(wrong)),
-        jnp.concatenate([problem.forget, problem.retain]),
+        union,
         classification(problem.model),
-        adam(learning_rate, weight_decay=weight_decay),
+        adam(rate, weight_decay=weight_decay),
         epochs=epochs,
         batch_size=batch_size,
     )

@@ -8,13 +8,23 @@ over examples: its E_f + a E_r is alpha = a F / R here. Batches are drawn from t
 union, so every example is seen once an epoch; labels are redrawn each epoch.
 SalUn's released code instead runs all forget batches and then all retain batches (on
 the larger data sets it shuffles the union), and may draw the true label. Constants: 10
-epochs of SGD 0.01 at batch 256.
+epochs of SGD 0.01 at batch 256. With one epoch over part of the retain set the rate
+should `decay`: its last steps, wrong labels among them, are what is left of it.
 """
 
 import jax
 import jax.numpy as jnp
 
-from unlearn.training import classification, epoch, epoch_keys, sgd, shuffle, start
+from unlearn.training import (
+    batch_shape,
+    classification,
+    epoch,
+    epoch_keys,
+    schedule,
+    sgd,
+    shuffle,
+    start,
+)
 
 
 def wrong_labels(key, labels, num_classes):
@@ -34,14 +44,18 @@ def random_labels(
     batch_size=256,
     momentum=0.9,
     weight_decay=5e-4,
+    decay="constant",
     trainable=None,
 ):
     """Trains on relabelled data; `info["loss"]` is float32[epochs, steps].
 
+    `decay` is the schedule of the learning rate: constant, cosine or step.
     `trainable`: a tree of booleans like the parameters; false keeps a weight's bits.
     """
-    optimizer = sgd(learning_rate, momentum=momentum, weight_decay=weight_decay)
     union = jnp.concatenate([problem.forget, problem.retain])
+    steps, _ = batch_shape(len(union), batch_size)
+    rate = schedule(decay, learning_rate, epochs * steps)
+    optimizer = sgd(rate, momentum=momentum, weight_decay=weight_decay)
     weigh = jnp.full(problem.labels.shape, alpha).at[problem.forget].set(1.0)
 
     def one(state, key):

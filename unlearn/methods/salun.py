@@ -38,6 +38,7 @@ def salun(
     batch_size=256,
     momentum=0.9,
     weight_decay=5e-4,
+    decay="constant",
 ):
     """Masked random labels; `info` has `loss` and the `trained` share of weights."""
     mask = saliency_mask(variables, problem, fraction, batch_size=batch_size)
@@ -51,6 +52,7 @@ def salun(
         batch_size=batch_size,
         momentum=momentum,
         weight_decay=weight_decay,
+        decay=decay,
         trainable=mask,
     )
     trained = jnp.mean(ravel_pytree(mask)[0].astype(jnp.float32))
