@@ -74,7 +74,7 @@ def get_config(preset: str):
     config.attack_examples = 1000
     config.seeds = 2
     config.rotate.update(classes=tuple(range(10)), best=8)
-    config.tune.update(trials=8, objective="tug_of_war")
+    config.tune.update(trials=8, objective="tug_of_war", classes=(2, 7))
     for chosen in (FIXED, TUNED):
         for name, constants in chosen.items():
             config.methods[name].update(constants)
@@ -107,9 +107,9 @@ FIXED = {
     "lipschitz": dict(epochs=1, copies=5),
     "kl_uniform": dict(epochs=1),
     "neggrad_plus": dict(epochs=1, forget_batch_size=128, retain_examples=4000),
-    "random_labels": dict(epochs=1, retain_examples=12000),
-    "amnesiac_relabel": dict(epochs=1, retain_examples=16000),
-    "salun": dict(epochs=1, retain_examples=10000),
+    "random_labels": dict(epochs=1, decay="cosine", retain_examples=14000),
+    "amnesiac_relabel": dict(epochs=1, decay="cosine", retain_examples=14000),
+    "salun": dict(epochs=1, decay="cosine", retain_examples=10000),
     "scrub": dict(
         optimizer="adam",
         epochs=1,
@@ -159,7 +159,7 @@ TUNED = {
     "kl_uniform": dict(learning_rate=0.00126),
     "neggrad_plus": dict(learning_rate=0.0906, alpha=0.945),
     "random_labels": dict(learning_rate=0.0155, alpha=7.94),
-    "amnesiac_relabel": dict(learning_rate=0.000457),
+    "amnesiac_relabel": dict(learning_rate=0.0005),
     "salun": dict(learning_rate=0.0155, alpha=7.94, fraction=0.5),
     "scrub": dict(learning_rate=0.000111, alpha=0.0222),
     "bad_teacher": dict(learning_rate=0.000682),
@@ -172,9 +172,9 @@ TUNED = {
     "influence": dict(scale=0.421, damping=0.00267),
     "fisher_forgetting": dict(alpha=1.21e-07),
     "ntk_scrub": dict(scale=452.0, weight_decay=0.136),
-    "newton_head": dict(weight_decay=4.65e-05),
+    "newton_head": dict(weight_decay=0.001),
     "ssd": dict(alpha=1.57, dampening=0.391),
-    "lfssd": dict(alpha=1.5, dampening=0.1),
+    "lfssd": dict(alpha=1.6, dampening=0.1),
     "emmn": dict(repair_rate=0.00147, temperature=4.84),
     "gkt": dict(learning_rate=0.003, temperature=8.0),
     "kl_contrastive": dict(

@@ -12,9 +12,8 @@ from unlearn.report import tables
 
 
 def config_of(**changes):
-    return small_config(
-        run=("gradient_ascent", "finetune"), tune__trials=5, tune__seeds=2, **changes
-    )
+    few = dict(run=("gradient_ascent", "finetune"), tune__trials=5, tune__seeds=2)
+    return small_config(**few | changes)
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +80,37 @@ def test_a_trial_is_the_method_run_alone(tuned):
             np.mean([abs(mine[k] - other[k]) for k in (*names, "mia_confidence")])
         )
     np.testing.assert_allclose(trial["avg_gap"], np.mean(gaps), atol=1e-6)
+
+
+def test_classes_in_turn_are_a_mean_over_them(tuned):
+    """Two classes tuned together: the mean of what each gives alone; one original."""
+    folder, _, _ = tuned
+    both, alone = folder / "both", []
+    run = dict(run=("gradient_ascent",), tune__seeds=1, forget__kind="class")
+    tuning.run(config_of(**run, tune__classes=(0, 2)), both)
+    for number in (0, 2):
+        config = config_of(**run, forget__classes=(number,))
+        tuning.run(config, folder / str(number))
+        alone.append(tables.read_csv(folder / str(number) / "tuning" / "tuning.csv"))
+    rows = tables.read_csv(both / "tuning" / "tuning.csv")
+    assert {row["classes"] for row in rows} == {"0 2"}
+    for mine, first, second in zip(rows, *alone, strict=True):
+        assert mine["learning_rate"] == first["learning_rate"]
+        for key in ("tug_of_war", "test_accuracy"):
+            mean = (first[key] + second[key]) / 2
+            np.testing.assert_allclose(mine[key], mean, atol=1e-6)
+    hashes = {
+        (
+            place / "checkpoints" / "original" / "0" / "final" / "checksum.json"
+        ).read_text()
+        for place in (both / "tuning" / "forget_0", both / "tuning" / "forget_2")
+    }
+    assert len(hashes) == 1
+
+
+def test_classes_are_for_class_forgetting(tmp_path):
+    with pytest.raises(InputError, match="tune.classes is for forget.kind=class"):
+        tuning.run(config_of(tune__classes=(0, 2)), tmp_path)
 
 
 def row(gap, accuracy, feasible, score=0.5):

@@ -79,6 +79,7 @@ def default_config():
                 "examples": 2000,
                 "utility": 0.05,
                 "objective": "avg_gap",
+                "classes": (),
             },
             # For `unlearn.rotation`: classes forgotten in turn with the best methods,
             # those first that have this speed-up over retraining.
@@ -269,9 +270,8 @@ def run(config, folder, *, data_dir=None, progress=None, originals=None) -> list
     names = tuple(n for n in dict.fromkeys(config.run) if n != "retrain")
     this, context = prepare(config, folder, names, data_dir, progress or Progress())
     folder = this.folder
-    for seed in range(config.seeds if originals else 0):
-        final = Path("checkpoints", "original", str(seed), "final")
-        store.copy_checkpoint(Path(originals) / final, folder / final)
+    if originals:
+        copy_originals(originals, folder, config.seeds)
     rows, stopped = make_rows(this, context, names)
     if any(row["model"] == "retrain" for row in rows):
         summary = tables.summarize(rows)
@@ -290,6 +290,13 @@ def run(config, folder, *, data_dir=None, progress=None, originals=None) -> list
             "everything else is reported"
         )
     return summary
+
+
+def copy_originals(source, target, seeds: int) -> None:
+    """Copies the original models of one run folder to another."""
+    for seed in range(seeds):
+        final = Path("checkpoints", "original", str(seed), "final")
+        store.copy_checkpoint(Path(source) / final, Path(target) / final)
 
 
 def prepare(config, folder, names, data_dir, progress):

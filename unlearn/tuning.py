@@ -5,10 +5,11 @@ then points of one scrambled Sobol sequence over the floats that its registry ro
 in `search` (log-uniform, three significant digits). The trials of a method are one
 compiled program; whole numbers and names stay as the experiment has them.
 
-Objective (`tune.objective`), a mean over the tuning seeds, with the validation split in
-the place of the test split: `avg_gap` to the retrained model, or `tug_of_war` with it.
-The latter is for whole classes, where Avg. Gap's attack hangs on the few examples that
-the model gets wrong and calls all of the forgotten class members, or none of it.
+Objective (`tune.objective`), a mean over the tuning seeds and the classes to forget in
+turn (`tune.classes`; default: the experiment's forget set), with the validation split
+in the place of the test split: `avg_gap` to the retrained model, or `tug_of_war`. The
+latter is for whole classes, where Avg. Gap's attack hangs on the few examples that the
+model gets wrong and calls all of the forgotten class members, or none of it.
 Utility limit: the validation accuracy is at most `tune.utility` below the retrained
 model's in the mean; trials beyond it are chosen only if every trial is, and then the
 most accurate one. Test data is not used. Every trial is a row of `tuning.csv`.
@@ -51,33 +52,43 @@ def run(config, folder, *, data_dir=None) -> dict[str, dict[str, float]]:
         raise InputError(
             f"unknown tune.objective {objective!r}: choose from {', '.join(OBJECTIVES)}"
         )
-    this, _ = pipeline.prepare(config, folder, names, data_dir, Progress())
-    if this.problem.validation is None:
-        raise InputError("tuning needs a validation split: data.validation")
     seeds, path = range(config.tune.seeds), folder / "tuning.csv"
+    requests = prepare(config, folder, names, data_dir)
+    progress = requests[0].progress
+    classes = " ".join(map(str, config.tune.classes)) or "-"
     rows = tables.read_csv(path) if path.exists() else []
-    sample = Sample(this.problem, config.tune.examples)
+    samples = [Sample(this.problem, config.tune.examples) for this in requests]
+    pairs = [
+        (this, sample, seed)
+        for this, sample in zip(requests, samples, strict=True)
+        for seed in seeds
+    ]
     references = [
-        sample.measure(config, predict(this, sample, "retrain", seed)) for seed in seeds
+        sample.measure(config, predict(this, sample, "retrain", seed))
+        for this, sample, seed in pairs
     ]
     best = {}
     for number, name in enumerate(names, 1):
         trials = points(name, config.methods[name], config.tune.trials)
         done = [row for row in rows if row["method"] == name]
-        if len(done) != config.tune.trials or objective not in done[0]:
+        if len(done) != config.tune.trials or str(done[0]["classes"]) != classes:
             started = time.perf_counter()
-            logits = [many_trials(this, sample, name, seed, trials) for seed in seeds]
+            logits = [many_trials(*pair, name, trials) for pair in pairs]
             rows = [row for row in rows if row["method"] != name]
-            done = [
-                trial_row(config, sample, references, name, i, point, logits)
-                for i, point in enumerate(trials)
-            ]
+            done = []
+            for i, point in enumerate(trials):
+                row = {"method": name, "trial": i, "classes": classes}
+                measured = [
+                    sample.measure(config, of_pair[i])
+                    for (_, sample, _), of_pair in zip(pairs, logits, strict=True)
+                ]
+                done.append(row | score(config, measured, references) | point)
             row = choose(done, objective)
             row["chosen"] = True
             rows += done
             tables.write_csv(path, rows)
             seconds = time.perf_counter() - started
-            this.progress.say(
+            progress.say(
                 f"{number}/{len(names)}  {name:<22} {objective} "
                 f"{100 * row[objective]:6.2f}, {100 * done[0][objective]:6.2f} before, "
                 f"trial {row['trial']}"
@@ -86,11 +97,35 @@ def run(config, folder, *, data_dir=None) -> dict[str, dict[str, float]]:
             )
         row = choose(done, objective)
         best[name] = {constant: row[constant] for constant in trials[0]}
-    this.progress.say(f"Every trial is in {path}. For the experiment's file:\n")
+    progress.say(f"Every trial is in {path}. For the experiment's file:\n")
     for name, constants in best.items():
         settings = ", ".join(f"{key}={value!r}" for key, value in constants.items())
-        this.progress.say(f'    "{name}": dict({settings}),')
+        progress.say(f'    "{name}": dict({settings}),')
     return best
+
+
+def prepare(config, folder, names, data_dir) -> list[pipeline.Run]:
+    """A run for each request: `tune.classes` in turn, or the config's forget set.
+
+    The original model does not depend on the request and is trained once.
+    """
+    if config.tune.classes and config.forget.kind != "class":
+        raise InputError("tune.classes is for forget.kind=class")
+    if not config.data.validation:
+        raise InputError("tuning needs a validation split: data.validation")
+    requests = []
+    for number in config.tune.classes or (None,):
+        turn = config.copy_and_resolve_references()
+        if number is not None:
+            turn.forget.classes = (number,)
+        place = folder if number is None else folder / f"forget_{number}"
+        this, _ = pipeline.prepare(turn, place, names, data_dir, Progress())
+        for seed in range(config.tune.seeds):
+            pipeline.original(requests[0] if requests else this, seed)
+        if requests:
+            pipeline.copy_originals(requests[0].folder, place, config.tune.seeds)
+        requests.append(this)
+    return requests
 
 
 def points(name: str, constants, count: int) -> list[dict[str, float]]:
@@ -126,7 +161,9 @@ class Sample:
         self.held_out_labels = np.asarray(held_out.labels)
         self.classes = np.asarray(problem.forget_classes)
 
-    def measure(self, config, logits) -> dict[str, float]:
+    def measure(self, config, logits) -> dict[str, float] | None:
+        if not np.isfinite(logits).all():
+            return None
         return metrics.measure(
             logits[: self.size],
             self.labels,
@@ -144,7 +181,7 @@ def predict(this, sample: Sample, name: str, seed: int):
     return pipeline.predict_images(this.problem, variables, sample.images)
 
 
-def many_trials(this, sample: Sample, name: str, seed: int, trials) -> np.ndarray:
+def many_trials(this, sample: Sample, seed: int, name: str, trials) -> np.ndarray:
     """Logits float32[trials, examples, K]: one program for all of them."""
     settings = this.config.methods[name]
     fixed = {key: value for key, value in settings.items() if key not in trials[0]}
@@ -176,18 +213,18 @@ def trial_program(name, fixed):
     return program
 
 
-def trial_row(config, sample, references, name, number, point, logits) -> dict:
-    row = {"method": name, "trial": number, "chosen": False, "feasible": False}
+def score(config, measured, references) -> dict:
+    """A trial's columns from its metrics on each pair; `None` in the list: diverged."""
+    row = {"chosen": False, "feasible": False}
     row |= dict.fromkeys((*OBJECTIVES, *TRIAL), math.nan)
-    if all(np.isfinite(of_seed[number]).all() for of_seed in logits):
-        measured = [sample.measure(config, of_seed[number]) for of_seed in logits]
-        pairs = list(zip(measured, references, strict=True))
-        lost = np.mean([r["test_accuracy"] - m["test_accuracy"] for m, r in pairs])
-        row["feasible"] = bool(lost <= config.tune.utility)
-        for objective, (score, _) in OBJECTIVES.items():
-            row[objective] = float(np.mean([score(m, r) for m, r in pairs]))
-        row |= {key: float(np.mean([m[key] for m in measured])) for key in TRIAL}
-    return row | point
+    if None in measured:
+        return row
+    pairs = list(zip(measured, references, strict=True))
+    lost = np.mean([r["test_accuracy"] - m["test_accuracy"] for m, r in pairs])
+    row["feasible"] = bool(lost <= config.tune.utility)
+    for objective, (of_pair, _) in OBJECTIVES.items():
+        row[objective] = float(np.mean([of_pair(m, r) for m, r in pairs]))
+    return row | {key: float(np.mean([m[key] for m in measured])) for key in TRIAL}
 
 
 def choose(rows: list[dict], objective: str = "avg_gap") -> dict:
