@@ -14,8 +14,16 @@ def get_config(preset: str):
 
     config = ConfigDict(
         {
-            # Any of train, resnet, evaluation, fisher, startup.
-            "parts": ("train", "resnet", "evaluation", "fisher", "startup"),
+            # Any of these.
+            "parts": (
+                "train",
+                "resnet",
+                "evaluation",
+                "fisher",
+                "models",
+                "audit",
+                "startup",
+            ),
             "rounds": 5,
             "train": {"examples": 5120, "batch_sizes": (128, 256), "widths": (32, 64)},
             "resnet": {"steps": 1, "batch_size": 128, "width": 64},
@@ -26,15 +34,25 @@ def get_config(preset: str):
                 "widths": (32, 64),
                 "pool": "last",
             },
+            "models": {
+                "count": 64,
+                "examples": 1280,
+                "batch_size": 128,
+                "epochs": 1,
+                "widths": (16, 32),
+            },
+            "audit": {"examples": 1000, "models": 512},
         }
     )
     if preset == "smoke":
-        config.parts = ("train", "resnet", "evaluation", "fisher")
+        config.parts = ("train", "resnet", "evaluation", "fisher", "models", "audit")
         config.rounds = 1
         config.train.update(examples=64, batch_sizes=(32,), widths=(4, 4))
         config.resnet.update(batch_size=4, width=4)
         config.evaluation.update(examples=100, batch_size=50)
         config.fisher.update(examples=16, torch_examples=8, widths=(4, 4))
+        config.audit.update(examples=5, models=8)
+        config.models.update(count=3, examples=32, batch_size=16, widths=(4, 4))
     return config
 
 

@@ -14,10 +14,12 @@ from unlearn import Model, make_problem
 # Programs here run for milliseconds: compile them fast rather than well. XLA's former
 # emitters take a quarter of the time; a jaxlib without them would stop at the flag.
 jax.config.update("jax_disable_most_optimizations", True)
+jax.config.update("jax_num_cpu_devices", 2)
 if jaxlib.version.__version_info__ < (0, 11):
     os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in the same hook
 def pytest_collection_modifyitems(items):
     """Processes share the tests a file at a time, the protocol's a method at a time."""
     for item in items:

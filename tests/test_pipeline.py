@@ -248,6 +248,24 @@ def test_given_indices_are_forgotten_and_never_held_out(tmp_path):
         assert not set(wanted) & set(parts.validation)
 
 
+def test_part_of_the_training_split():
+    """`data.examples`: the forget set is always among them, validation never."""
+    labels = np.arange(200) % 3
+    config = small_config(forget__kind="indices", forget__indices=(5, 9, 100))
+    whole = pipeline.split(labels, 3, config)
+    config.data.examples = 50
+    parts = pipeline.split(labels, 3, config)
+    assert len(np.unique(parts.train)) == 50
+    assert {5, 9, 100} <= set(parts.train)
+    assert parts.train[parts.forget].tolist() == [5, 9, 100]
+    np.testing.assert_array_equal(parts.validation, whole.validation)
+    assert not np.intersect1d(parts.train, parts.validation).size
+    for count in (3, 1000):
+        config.data.examples = count
+        with pytest.raises(InputError, match="data.examples must lie in 4.."):
+            pipeline.split(labels, 3, config)
+
+
 def test_validation_takes_whole_groups():
     labels = np.arange(200) % 3
     groups = np.random.default_rng(0).integers(0, 60, 200)

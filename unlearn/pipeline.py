@@ -36,9 +36,11 @@ def default_config():
             # training split that is held out for choosing hyper-parameters.
             # flip, crop (pixels), rotate (degrees) and jitter augment the training.
             # image_size: 0, or the side that images of differing sizes are resized to.
+            # examples: 0, or how many random training examples are used.
             "data": {
                 "name": "digits",
                 "validation": 0.1,
+                "examples": 0,
                 "flip": False,
                 "crop": 0,
                 "rotate": 0.0,
@@ -156,6 +158,8 @@ def split(labels: np.ndarray, num_classes: int, config, groups=None) -> Split:
     order = np.random.default_rng([forget.seed, 1]).permutation(free)
     validation = np.sort(hold_out(order, count, groups))
     train = np.setdiff1d(everything, validation)
+    if config.data.examples:
+        train = some(train, given, config.data.examples, config.forget.seed)
     classes = ()
     if forget.kind == "indices":
         chosen = np.searchsorted(train, given)
@@ -185,6 +189,18 @@ def split(labels: np.ndarray, num_classes: int, config, groups=None) -> Split:
             f"unknown forget.kind {forget.kind!r}: random, class or indices"
         )
     return Split(train, validation, chosen.astype(np.int32), classes)
+
+
+def some(train: np.ndarray, given, count: int, seed: int) -> np.ndarray:
+    """A random `count` of the training examples, all that are to be forgotten in it."""
+    if not len(given) < count <= len(train):
+        raise InputError(
+            f"data.examples must lie in {len(given) + 1}..{len(train)}, more than the "
+            f"examples to forget; it is {count}"
+        )
+    others = np.setdiff1d(train, given)
+    draw = np.random.default_rng([seed, 2])
+    return np.union1d(given, draw.choice(others, count - len(given), replace=False))
 
 
 def hold_out(order: np.ndarray, count: int, groups) -> np.ndarray:
@@ -543,21 +559,6 @@ def key_of(seed: int, name: str):
     return jax.random.fold_in(jax.random.key(seed), zlib.crc32(name.encode()))
 
 
-_executables = {}
-
-
-def compiled(fn, *args):
-    """`(executable, seconds spent compiling)`: 0 if done before for such arguments."""
-    started = time.perf_counter()
-    leaves, structure = jax.tree.flatten(args)
-    signature = fn, structure, tuple(jax.typeof(leaf) for leaf in leaves)
-    if signature in _executables:
-        return _executables[signature], 0.0
-    executable = jax.jit(fn).lower(*args).compile()
-    _executables[signature] = executable
-    return executable, time.perf_counter() - started
-
-
 def make_model(this: Run, name: str, seed: int):
     """`(variables, info)`, from the checkpoint if there is one."""
     final = this.checkpoints(name, seed) / "final"
@@ -611,9 +612,11 @@ def train(this: Run, name: str, seed: int):
     key_init, key_fit = jax.random.split(key_of(seed, name))
     keys = training.epoch_keys(key_fit, recipe.epochs)
 
-    begin, compile_begin = compiled(begin, key_init, problem)
+    begin, compile_begin = devices.compiled(begin, key_init, problem)
     state = begin(key_init, problem)
-    advance, compile_advance = compiled(advance, keys[0], state, problem, indices)
+    advance, compile_advance = devices.compiled(
+        advance, keys[0], state, problem, indices
+    )
     folder, seconds, done = this.checkpoints(name, seed), 0.0, 0
     saved = store.epoch_checkpoints(folder)
     if saved:
@@ -709,7 +712,7 @@ def unlearn(this: Run, name: str, seed: int):
     for part, key in zip(parts, keys, strict=True):
         problem = withheld(this, methods.METHODS[part].needs)
         fn = method_function(part, tuple(this.config.methods[part].items()))
-        execute, compile_seconds = compiled(fn, key, variables, problem)
+        execute, compile_seconds = devices.compiled(fn, key, variables, problem)
         this.progress.tick(f"{place(this, seed)}  {name}")
         started = time.perf_counter()
         variables, info = jax.block_until_ready(execute(key, variables, problem))
@@ -785,7 +788,7 @@ def run_method(name, key, variables, problem, *, retain_examples=0, **constants)
 def predict_images(problem: Problem, variables, images) -> np.ndarray:
     """Logits of uint8 images."""
     args = variables, images, problem.mean, problem.std
-    execute, _ = compiled(predictor(problem.model), *args)
+    execute, _ = devices.compiled(predictor(problem.model), *args)
     return np.asarray(execute(*args))
 
 

@@ -441,6 +441,79 @@ def fisher_rows(config):
     yield from alternate(name, candidates, config.rounds)
 
 
+def models_rows(config):
+    """Many small nets trained by `devices.map_models`, beside one net alone.
+
+    A model is one example here: the values are models a second.
+    """
+    options = {"widths": config.models.widths, "pool": "each"}
+    model = models.create("cnn", CLASSES, **options)
+    size, batch_size = config.models.examples, config.models.batch_size
+    problem = random_problem(model, size, (28, 28, 1))
+    recipe = training.Recipe(config.models.epochs, batch_size, warmup_epochs=0)
+    keys = jax.random.split(jax.random.key(0), config.models.count)
+
+    def one(key, problem):
+        return training.train(key, problem, jnp.arange(size), recipe)[0]
+
+    def many(way):
+        return devices.map_models(one, keys, problem, way=way)
+
+    candidates = []
+    ways = dict.fromkeys((devices.choose_way(), *devices.WAYS))
+    for way in ways:
+        how = many(way)[1]
+        name = f"unlearn, {way} on {how.devices} devices, {how.chunk} a program"
+        run_many = functools.partial(many, way)
+        candidates.append(Candidate(name, run_many, len(keys), how.compile_seconds))
+    alone, seconds = compiled(one, keys[0], problem)
+    candidates.append(
+        Candidate(
+            "unlearn, one net alone",
+            lambda: jax.block_until_ready(alone(keys[0], problem)),
+            1,
+            seconds,
+            target=1.0,
+        )
+    )
+    if has_torch():
+        import torch
+
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        images, labels = (part.to(device) for part in torch_data(problem))
+
+        def one_in_torch():
+            net = torch_cnn(**options, image_size=28).to(device)
+            epoch = torch_epoch(net, lambda: torch_batches(images, labels, batch_size))
+            for _ in range(config.models.epochs):
+                epoch()
+            return next(net.parameters()).cpu()
+
+        target = 10.0 if device == "cuda" else None
+        name = f"PyTorch eager, one after another, {device}"
+        candidates.append(Candidate(name, one_in_torch, 1, target=target))
+    name = f"{len(keys)} nets of {size} images 28x28, {recipe.epochs} epochs"
+    for row in alternate(name, candidates, config.rounds):
+        yield row._replace(unit="models/s")
+
+
+def audit_rows(config):
+    """Epsilons of the NeurIPS 2023 forgetting score, by both rules."""
+    from unlearn.metrics.forgetting_score import epsilons
+
+    examples, models = config.audit.examples, config.audit.models
+    draw = np.random.default_rng(0)
+    unlearned, retrained = (draw.normal(5, 3, (models, examples)) for _ in range(2))
+    seconds = []
+    for _ in range(config.rounds):
+        started = time.perf_counter()
+        epsilons(unlearned, retrained)
+        seconds.append(time.perf_counter() - started)
+    name = f"epsilons of {examples} examples, {models} + {models} models"
+    value = statistics.median(seconds)
+    yield Row("forgetting score", name, value, "s", target="<= 10")
+
+
 def startup_rows(config):
     """`import unlearn`, and from the start to the first epoch of `digits_forget`."""
     code = "import time; t = time.time(); import unlearn; print(time.time() - t)"
@@ -493,6 +566,8 @@ PARTS = {
     "resnet": resnet_rows,
     "evaluation": evaluation_rows,
     "fisher": fisher_rows,
+    "models": models_rows,
+    "audit": audit_rows,
     "startup": startup_rows,
 }
 

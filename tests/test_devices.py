@@ -1,0 +1,134 @@
+"""Many models in one program: the same numbers as one after another, in any way."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import tiny_problem, trained
+
+from unlearn import devices, methods
+from unlearn.training import Recipe, predict, train
+
+
+def logits_of(model, problem):
+    """Trains on some of the problem's examples and predicts all of them."""
+    key, indices, rate = model
+    recipe = Recipe(epochs=2, batch_size=16, learning_rate=rate)
+    variables, _ = train(key, problem, indices, recipe)
+    return predict(
+        problem.model, variables, problem.images, problem.mean, problem.std
+    ), variables
+
+
+def many(count=5, examples=20):
+    keys = jax.random.split(jax.random.key(0), count)
+    draw = np.random.default_rng(0)
+    rows = [draw.choice(40, examples, replace=False) for _ in range(count)]
+    return keys, jnp.array(rows, jnp.int32), jnp.linspace(0.02, 0.1, count)
+
+
+@pytest.mark.parametrize("way", devices.WAYS)
+@pytest.mark.parametrize("chunk", [None, 2])
+def test_it_equals_one_after_another(problem, way, chunk):
+    models, done = many(), []
+    results, how = devices.map_models(
+        logits_of, models, problem, way=way, chunk=chunk, progress=done.append
+    )
+    logits, variables = results
+    assert how.way == way and how.devices == len(jax.devices()) == 2
+    assert done[-1] == 5 and len(done) == (1 if chunk is None else 3)
+    for i in range(5):
+        one = jax.tree.map(lambda x, i=i: x[i], models)
+        alone, alone_variables = logits_of(one, problem)
+        np.testing.assert_allclose(logits[i], alone, rtol=1e-4, atol=1e-5)
+        jax.tree.map(
+            lambda many, one, i=i: np.testing.assert_allclose(
+                many[i], one, rtol=1e-4, atol=1e-5
+            ),
+            variables,
+            alone_variables,
+        )
+
+
+def test_the_results_do_not_depend_on_the_chunks(problem):
+    (whole, _), _ = devices.map_models(logits_of, many(), problem, way="map")
+    (parts, _), _ = devices.map_models(logits_of, many(), problem, way="map", chunk=2)
+    np.testing.assert_array_equal(whole, parts)
+
+
+def test_a_method_maps_over_forget_sets(problem):
+    """Other forget sets and other learning rates, in one program."""
+
+    def unlearn(model, variables, problem):
+        key, forget, retain, rate = model
+        problem = problem.replace(forget=forget, retain=retain)
+        fn = methods.METHODS["neggrad_plus"].fn
+        return fn(key, variables, problem, learning_rate=rate, epochs=1)[0]
+
+    draw, variables = np.random.default_rng(0), trained(problem)
+    orders = np.array([draw.permutation(40) for _ in range(4)], np.int32)
+    keys, rates = jax.random.split(jax.random.key(1), 4), jnp.full(4, 0.05)
+    models = keys, orders[:, :7], orders[:, 7:], rates
+    results, _ = devices.map_models(unlearn, models, variables, problem)
+    for i in range(4):
+        one = unlearn(jax.tree.map(lambda x, i=i: x[i], models), variables, problem)
+        for many_leaf, leaf in zip(
+            jax.tree.leaves(results), jax.tree.leaves(one), strict=True
+        ):
+            np.testing.assert_allclose(many_leaf[i], leaf, rtol=1e-4, atol=1e-5)
+
+
+def test_a_stopped_run_goes_on_with_the_next_chunk(problem):
+    kept, computed = {}, []
+
+    def keep(first, count, compute):
+        if first not in kept:
+            if len(computed) == 2:
+                raise KeyboardInterrupt
+            computed.append(first)
+            kept[first], seconds = compute()
+            assert seconds > 0
+        assert len(kept[first][0]) == count
+        return kept[first]
+
+    options = dict(way="map", chunk=2)
+    with pytest.raises(KeyboardInterrupt):
+        devices.map_models(logits_of, many(), problem, keep=keep, **options)
+    assert computed == [0, 2]
+    computed.clear()
+    (resumed, _), _ = devices.map_models(
+        logits_of, many(), problem, keep=keep, **options
+    )
+    assert computed == [4]
+    (whole, _), _ = devices.map_models(logits_of, many(), problem, **options)
+    np.testing.assert_array_equal(resumed, whole)
+
+
+def test_the_second_call_compiles_nothing(problem):
+    devices.map_models(logits_of, many(), problem, way="map")
+    _, how = devices.map_models(logits_of, many(), problem, way="map")
+    assert how.compile_seconds < 0.05
+
+
+def test_on_the_cpu_one_after_another():
+    assert devices.choose_way() == "map"
+
+
+def test_bad_arguments(problem):
+    with pytest.raises(ValueError, match="one leading axis"):
+        devices.map_models(logits_of, (jnp.zeros(3), jnp.zeros(2)), problem)
+    with pytest.raises(ValueError, match="unknown way 'pmap'"):
+        devices.map_models(logits_of, many(), problem, way="pmap")
+
+
+def test_the_chunk_is_halved_until_it_fits(problem, monkeypatch):
+    asked = []
+
+    def fits(executable, device):
+        asked.append(executable)
+        return len(asked) == 3
+
+    monkeypatch.setattr(devices, "_fits", fits)
+    (logits, _), how = devices.map_models(logits_of, many(10), problem, way="vmap")
+    assert how.chunk == 4 and len(logits) == 10
+    assert tiny_problem().num_classes == logits.shape[-1]
