@@ -82,8 +82,9 @@ def test_the_best_are_fast_first_then_close():
         summary_row("scrub", 0.97, 12.0),
         summary_row("finetune", 0.99, 2.0),
         summary_row("ssd", 0.98, 30.0),
-        summary_row("emmn", 0.99, 99.0),
+        summary_row("emmn", 0.97, 99.0),
+        summary_row("sisa", 1.0, 99.0),
     ]
     assert rotation.best(summary, 2, 10) == ("ssd", "scrub")
-    assert rotation.best(summary, 3, 10) == ("ssd", "scrub", "finetune")
+    assert rotation.best(summary, 4, 10) == ("ssd", "scrub", "emmn", "finetune")
     assert rotation.best(summary, 2, 1) == ("finetune", "ssd")

@@ -133,6 +133,15 @@ def test_the_utility_limit_comes_before_the_gap():
     assert tuning.choose(hopeless) is hopeless[1]
 
 
+def test_what_is_there_stays_unless_it_is_beaten_by_the_margin():
+    rows = [row(0.3, 0.9, True), row(0.2997, 0.9, True), row(0.4, 0.9, True)]
+    assert tuning.choose(rows) is rows[0]
+    rows[1]["avg_gap"] = 0.2993
+    assert tuning.choose(rows) is rows[1]
+    rows[0]["feasible"], rows[1]["avg_gap"] = False, 0.2997
+    assert tuning.choose(rows) is rows[1]
+
+
 def test_either_objective_can_choose(tmp_path):
     rows = [row(0.1, 0.9, True, score=0.2), row(0.3, 0.9, True, score=0.8)]
     assert tuning.choose(rows, "avg_gap") is rows[0]
