@@ -112,3 +112,25 @@ def test_measure_in_class_forgetting_keeps_the_class_out_of_test_accuracy():
     assert row["mia_auc"] == pytest.approx(u.statistic / count)
     assert set(metrics.COLUMNS) <= row.keys()
     assert all(0 <= row[name] <= 1 for name in metrics.COLUMNS)
+
+
+def test_modified_entropy_by_its_formula_and_not_by_the_published_slips():
+    """1,000 random cases against a loop; the reversed log and all labels' columns."""
+    draw = np.random.default_rng(0)
+    logits, labels = draw.normal(0, 3, (1000, 5)), draw.integers(0, 5, 1000)
+    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    expected, reversed_log = [], []
+    for row, y in zip(p, labels, strict=True):
+        others = [q for i, q in enumerate(row) if i != y]
+        first = -(1 - row[y]) * np.log(row[y])
+        expected.append(first - sum(q * np.log(1 - q) for q in others))
+        reversed_log.append(first - sum(q * np.log(q) for q in others))
+    ours = metrics.modified_entropy(logits, labels)
+    np.testing.assert_allclose(ours, expected, rtol=1e-9, atol=1e-12)
+    assert np.abs(ours - reversed_log).max() > 0.1
+    every = p.copy()
+    every[:, labels] = 0  # all columns that are some example's label: none is left
+    assert not every.any() and ours.min() < ours.max()
+    sure = np.array([[900.0, 0, 0], [0, 900.0, 0]])
+    right, wrong = metrics.modified_entropy(sure, np.array([0, 0]))
+    assert right == 0 and 900 < wrong < 1000

@@ -14,6 +14,7 @@ from unlearn.metrics.accuracy import (
 from unlearn.metrics.gaps import avg_gap, tug_of_war
 from unlearn.metrics.membership import (
     confidence_attack,
+    modified_entropy,
     regression_attack,
     spread,
     threshold_attack,
@@ -26,6 +27,7 @@ __all__ = [
     "confusion_matrix",
     "losses",
     "measure",
+    "modified_entropy",
     "per_class_accuracy",
     "regression_attack",
     "threshold_attack",

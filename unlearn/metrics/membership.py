@@ -93,6 +93,30 @@ def threshold_attack(forget, non_members) -> Threshold:
     )
 
 
+def modified_entropy(logits, labels) -> np.ndarray:
+    """float64[N], in nats: 0 for a sure and right answer, large for a sure wrong one.
+
+        Mentr = -(1 - p_y) log p_y - sum over i != y of p_i log(1 - p_i)
+
+    Args:
+      logits: float[N, K].
+      labels: int[N].
+
+    Song & Mittal, "Systematic Evaluation of Privacy Risks of Machine Learning Models",
+    USENIX Security 2021; give it to `threshold_attack` for its loss. Code that
+    unlearning papers share takes log p_i in the place of log(1 - p_i), and the columns
+    of all labels for every example.
+    """
+    from scipy.special import log_softmax, softmax
+
+    logits = np.asarray(logits, np.float64)
+    log_p, p = log_softmax(logits, axis=1), softmax(logits, axis=1)
+    own = np.arange(p.shape[1]) == np.asarray(labels)[:, None]
+    log_rest = np.log1p(-np.where(own, 0, np.minimum(p, 1 - 1e-16)))
+    right = -np.sum(np.where(own, (1 - p) * log_p, 0), axis=1)
+    return right - np.sum(np.where(own, 0, p * log_rest), axis=1)
+
+
 def spread(size: int, count: int) -> np.ndarray:
     """`count` evenly spaced indices below `size`."""
     return np.linspace(0, size, count, endpoint=False).astype(int)

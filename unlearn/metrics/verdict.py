@@ -1,0 +1,63 @@
+"""Within, outside or inconclusive: what an interval says about an equivalence.
+
+To fail to find a difference is not to show that there is none. A value is *within* if
+its whole interval lies within a tolerance of what retraining gives (an equivalence
+test; Schuirmann 1987), *outside* if none of it does, and otherwise *inconclusive*: then
+`models_needed` is how many models would decide it, were the value the true one.
+"""
+
+import math
+from typing import NamedTuple
+
+WITHIN, OUTSIDE, INCONCLUSIVE = "within", "outside", "inconclusive"
+
+
+class Judged(NamedTuple):
+    verdict: str
+    models_needed: int | None  # None: decided, or no number of models would
+
+
+def judge(value, low, high, *, null, tolerance, models: int) -> Judged:
+    """The verdict on a value with the 95 % interval `[low, high]`.
+
+    Args:
+      null: what a perfect method gives.
+      tolerance: how far from `null` is as good as equal.
+      models: how many the interval comes from; its width shrinks with their root.
+    """
+    if not all(map(math.isfinite, (value, low, high))):
+        return Judged(INCONCLUSIVE, None)
+    if null - tolerance <= low and high <= null + tolerance:
+        return Judged(WITHIN, None)
+    if low > null + tolerance or high < null - tolerance:
+        return Judged(OUTSIDE, None)
+    room = abs(tolerance - abs(value - null))
+    if room == 0:
+        return Judged(INCONCLUSIVE, None)
+    half = max(high - value, value - low)
+    return Judged(INCONCLUSIVE, math.ceil(models * (half / room) ** 2))
+
+
+def together(judged) -> Judged:
+    """Outside if any is, within if all are."""
+    judged = list(judged)
+    verdicts = {one.verdict for one in judged}
+    if OUTSIDE in verdicts:
+        return Judged(OUTSIDE, None)
+    if INCONCLUSIVE not in verdicts and judged:
+        return Judged(WITHIN, None)
+    needed = [one.models_needed for one in judged if one.verdict == INCONCLUSIVE]
+    return Judged(INCONCLUSIVE, None if None in needed else max(needed, default=None))
+
+
+def conclusive(original: Judged, retrained: Judged) -> tuple[bool, str]:
+    """Whether a study can judge at all, by its two controls, and why, in a sentence.
+
+    The original model must be outside and the retrained one within: an audit that
+    passes the first is blind, one that does not pass the second is wrong.
+    """
+    if original.verdict != OUTSIDE:
+        return False, f"the audit cannot see the original model: {original.verdict}"
+    if retrained.verdict != WITHIN:
+        return False, f"retraining does not pass its own audit: {retrained.verdict}"
+    return True, "the original model fails the audit and retraining passes it"
