@@ -2,7 +2,25 @@
 
     python launch.py --experiment=ham10000_zero_shot
 
-The `cpu` preset is not measured yet.
+`--preset=cpu` (64x64, one seed), 15 min on one busy core; test data is that of the six
+classes that stay, retraining takes 93 s:
+
+    model      attack first, last loss    test loss    forget loss  forget test  AIN
+    original     0.69   1.806, 1.029   1.099+-1.060   0.15+-0.32    97.8  56.1  0.00
+    retrain      0.59   1.706, 1.087   1.056+-1.005  10.38+-2.56     0.0  57.8  1.00
+    finetune     0.54   1.275, 1.086   1.056+-1.033   3.49+-1.76     9.0  56.4  0.53
+    emmn         0.42     zero-shot    0.995+-0.904   7.85+-4.06     3.4  61.6  0.71
+    gkt          0.70     zero-shot    1.750+-0.710   9.20+-2.85     0.0  14.5   inf
+    sisa         0.45                  1.384+-0.600   5.35+-1.33     0.0  47.0
+    published:
+      retrained  0.50   0.935, 0.706   0.735+-0.230  0.712+-0.150
+      unlearned  0.50   0.779, 0.693   0.738+-0.275  0.719+-0.180
+
+`emmn` forgets in 22 s and keeps the other classes; gated knowledge transfer learns
+nothing from so unsure a teacher and loses them. SISA trains again 26 % of one model's
+examples for one request, 91 % for ten at once and all for the 89 of this class. Test
+accuracy is low because each class weighs the same and two of three images are nevi.
+The published losses are near ln 2, as of a guess between two classes.
 
 The data is downloaded by hand: `unlearn/data/ham10000.py` says what and where to. The
 zero-shot methods see no data and forget whole classes only, hence a class: `vasc`, 142
@@ -66,7 +84,7 @@ def run(config, folder, *, data_dir=None):
     results = tables.read_csv(this.folder / "results.csv")
     for seed in range(config.seeds):
         curves = {
-            name: audits.relearn(this, name, seed, **RELEARN)
+            name: audits.relearn(this, name, seed, **RELEARN).accuracy
             for name in rows
             if name not in EXACT
         }

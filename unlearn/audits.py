@@ -1,6 +1,6 @@
-"""Audits of a finished run, for experiments that add them to the pipeline's report.
+"""Audits of the models of a finished run: relearning, layers, outputs.
 
-What they compute is kept in the run folder; the same command reads it again.
+Relearning curves are kept in the run folder; the same command reads them again.
 """
 
 import functools
@@ -9,34 +9,98 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from unlearn import pipeline, store
-from unlearn.metrics import relearning
+from unlearn import controls, pipeline, store, structure
+from unlearn.metrics import divergence, idi, relearning
+from unlearn.metrics.membership import spread
 
-UNTRAINED = "untrained"
+UNTRAINED, HEAD = "untrained", "head_distill"
 
 
-def relearn(this: pipeline.Run, name: str, seed: int, **constants) -> np.ndarray:
-    """float32[steps + 1]: forget accuracy of a model while it learns it again.
+def variables_of(this: pipeline.Run, name: str, seed: int):
+    """Of a model of the run, of one from scratch, or of one with a distilled head."""
+    key = pipeline.key_of(seed, name)
+    if name == UNTRAINED:
+        return structure.fresh(key, this.problem)
+    if name == HEAD:
+        teacher, _ = pipeline.make_model(this, "retrain", seed)
+        distill = jax.jit(controls.head_distill)
+        return distill(key, pipeline.original(this, seed), this.problem, teacher)
+    return pipeline.make_model(this, name, seed)[0]
 
-    All models of a seed see the same batches. `untrained` is a model from scratch.
+
+def relearn(this: pipeline.Run, name: str, seed: int, **constants):
+    """`relearning.Curves` of a model while it learns the forget set again.
+
+    All models of a seed see the same batches.
     """
     path = this.folder / "relearning" / name / f"{seed}.npz"
-    if path.exists():
-        return store.load_arrays(path)["accuracy"]
-    seen = pipeline.withheld(this, ("forget",))
-    if name == UNTRAINED:
-        variables = this.problem.model.init(
-            pipeline.key_of(seed, name), seen.inputs(jnp.zeros(1, jnp.int32))
-        )
-    else:
-        variables, _ = pipeline.make_model(this, name, seed)
-    this.progress.tick(f"{pipeline.place(this, seed)}  {name}  relearning")
-    fn = _relearn(tuple(sorted(constants.items())))
-    curves = fn(pipeline.key_of(seed, "relearn"), variables, seen)
-    store.save_arrays(path, jax.tree.map(np.asarray, curves)._asdict())
-    return np.asarray(curves.accuracy)
+    if not path.exists():
+        seen = pipeline.withheld(this, ("forget",))
+        variables = variables_of(this, name, seed)
+        this.progress.tick(f"{pipeline.place(this, seed)}  {name}  relearning")
+        fn = _relearn(tuple(sorted(constants.items())))
+        curves = fn(pipeline.key_of(seed, "relearn"), variables, seen)
+        store.save_arrays(path, jax.tree.map(np.asarray, curves)._asdict())
+    return relearning.Curves(**store.load_arrays(path))
 
 
 @functools.cache
 def _relearn(constants: tuple):
     return jax.jit(functools.partial(relearning.relearn, **dict(constants)))
+
+
+class Layers:
+    """Features of the forget set and of as many retained examples, at most `examples`.
+
+    Convolutional maps are averaged over space.
+    """
+
+    def __init__(self, this: pipeline.Run, examples: int):
+        forget, retain = (
+            np.asarray(s) for s in (this.problem.forget, this.problem.retain)
+        )
+        count = min(examples, len(forget), len(retain))
+        self.run = this
+        chosen = [s[spread(len(s), count)] for s in (forget, retain)]
+        self.indices = jnp.asarray(np.concatenate(chosen))
+        self.forgotten = np.arange(2 * count) < count
+        self.labels = np.asarray(this.problem.labels)[np.concatenate(chosen)]
+
+    def of(self, variables) -> list[np.ndarray]:
+        found = _features(self.run.problem, variables, self.indices)
+        return [np.asarray(values) for values in found]
+
+    def probe(self, features) -> float:
+        """A linear classifier of the last layer's input, tested on half of the forget
+        set and trained on everything else."""
+        test = self.forgotten & (np.arange(len(self.forgotten)) % 2 == 0)
+        last = features[-1]
+        return idi.linear_probe(
+            last[~test], self.labels[~test], last[test], self.labels[test]
+        )
+
+    def information(self, unlearned, original, retrained) -> float:
+        found = idi.information_difference(
+            unlearned, original, retrained, self.forgotten
+        )
+        return found.index
+
+
+@jax.jit
+def _features(problem, variables, indices):
+    inputs, *_ = structure.activations(problem.model)(
+        variables, problem.inputs(indices)
+    )
+    values = list(inputs.values())[1:]  # the first is the image
+    return [v.mean(tuple(range(1, v.ndim - 1))) if v.ndim > 2 else v for v in values]
+
+
+def output_distances(logits, retrained, untrained) -> dict[str, float]:
+    """Between two models on the same examples: logits float[N, K] each."""
+    return {
+        "js": float(divergence.jensen_shannon(logits, retrained).mean()),
+        "activation": divergence.activation_distance(logits, retrained),
+        "agreement": divergence.agreement(logits, retrained),
+        "completeness": divergence.completeness(logits, retrained),
+        "zrf": divergence.zrf(logits, untrained),
+    }

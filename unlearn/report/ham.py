@@ -113,9 +113,9 @@ def markdown(rows: Sequence[Mapping]) -> str:
         cells = [
             row["model"],
             _number(row["mia_regression"]),
-            f"{_number(row['initial_loss'], 3)} → {_number(row['final_loss'], 3)}",
-            f"{_number(row['test_loss'], 3)} ± {_number(row['test_loss_std'], 3)}",
-            f"{_number(row['forget_loss'], 3)} ± {_number(row['forget_loss_std'], 3)}",
+            _pair(row["initial_loss"], "→", row["final_loss"]),
+            _pair(row["test_loss"], "±", row["test_loss_std"]),
+            _pair(row["forget_loss"], "±", row["forget_loss_std"]),
             _number(100 * row["forget_accuracy"], 1),
             _number(100 * row["test_accuracy"], 1),
             _number(row["relearn_steps"], 0),
@@ -160,3 +160,9 @@ def _number(value, digits=2) -> str:
     if math.isnan(value):
         return "–"
     return "∞" if math.isinf(value) else f"{value:.{digits}f}"
+
+
+def _pair(first, sign, second) -> str:
+    if math.isnan(first) and math.isnan(second):
+        return "–"
+    return f"{_number(first, 3)} {sign} {_number(second, 3)}"

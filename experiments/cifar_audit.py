@@ -1,0 +1,68 @@
+"""Random forgetting on CIFAR-10, audited with shadow models.
+
+    python launch.py --experiment=cifar_audit
+
+`full`: ResNet-18, 256 shadow models of 25,000 images each (Hayes et al.). `cpu`: a
+small net, 64 shadow models, 5,000 images.
+"""
+
+from unlearn.auditing import run
+from unlearn.pipeline import default_config
+from unlearn.studies import default_audit
+
+__all__ = ["get_config", "run"]
+
+
+def get_config(preset: str):
+    config = default_config()
+    config.run = ("finetune", "neggrad_plus", "salun", "scrub")
+    config.data.name = "cifar10"
+    config.data.flip = True
+    config.attack_examples = 2000
+    with config.unlocked():
+        config.audit = default_audit(preset)
+    if preset == "full":
+        config.data.crop = 4
+        config.data.examples = 25_000
+        config.model.name = "resnet18"
+        config.model.resnet18.dtype = "bfloat16"
+        config.train.epochs = 30
+        config.train.batch_size = 256
+        config.audit.update(models=256, targets=1200, canaries=300, chunk=16)
+        config.audit.harder.models = 0
+        return config
+    config.model.name = "cnn"
+    config.model.cnn.widths = (16, 32, 64)
+    config.data.examples = 5000
+    config.train.epochs = 8
+    config.train.batch_size = 64
+    config.seeds = 3
+    config.audit.update(models=64, targets=600, canaries=150, chunk=16)
+    config.audit.harder.models = 0
+    for name, constants in METHODS.items():
+        config.methods[name].update(constants)
+    if preset == "smoke":
+        config.data.name = "synthetic:32x32x3,classes=10,train=300,test=100"
+        config.data.examples = 0
+        config.model.cnn.widths = (4, 8)
+        config.run = ("finetune",)
+        config.seeds = 2
+        config.train.epochs = 1
+        config.audit.update(models=12, chunk=12, targets=60, canaries=15, examples=50)
+        config.audit.layers.relearning.steps = 10
+    return config
+
+
+METHODS = {
+    "finetune": dict(learning_rate=0.05, epochs=3, batch_size=64),
+    "neggrad_plus": dict(learning_rate=0.02, epochs=2, alpha=0.95, batch_size=64),
+    "salun": dict(learning_rate=0.01, epochs=2, alpha=8.0, batch_size=64),
+    "scrub": dict(
+        optimizer="adam",
+        learning_rate=5e-4,
+        epochs=3,
+        max_epochs=2,
+        batch_size=64,
+        forget_batch_size=64,
+    ),
+}

@@ -1,0 +1,208 @@
+"""Studies: who is trained on what, the same as one model alone, resumable."""
+
+import jax
+import numpy as np
+import pytest
+from test_pipeline import small_config
+
+from unlearn import methods, pipeline, studies, training
+from unlearn.errors import InputError
+from unlearn.metrics.lira import FORGET, OUT, RETAIN
+from unlearn.problem import withhold
+from unlearn.report.progress import Progress
+
+TINY = dict(models=12, chunk=6, targets=30, canaries=9, examples=40)
+
+
+def audit_config(**changes):
+    config = small_config(run=("finetune", "gradient_ascent"))
+    with config.unlocked():
+        config.audit = studies.default_audit("test")
+    config.audit.update(TINY | changes)
+    config.audit.harder.update(models=12, count=8, requests=2, fraction=0.05)
+    config.audit.layers.update(seeds=1, examples=20)
+    config.audit.layers.relearning.update(steps=4, batch_size=8)
+    return config
+
+
+def prepared(folder, **changes):
+    config = audit_config(**changes)
+    return pipeline.prepare(config, folder, tuple(config.run), None, Progress())
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return prepared(tmp_path_factory.mktemp("studies"))
+
+
+@pytest.fixture(scope="module")
+def shadow(run):
+    this, context = run
+    return studies.shadow_study(this, context.test_labels)
+
+
+def test_states_are_balanced_in_models_and_in_targets():
+    states = studies.balanced_states(np.random.default_rng(0), 12, 30)
+    for state in (OUT, RETAIN, FORGET):
+        assert np.all((states == state).sum(0) == 4)
+        assert np.all((states == state).sum(1) == 10)
+
+
+def test_states_and_sets_say_the_same(run, shadow):
+    for row, forget, retain in zip(
+        shadow.states, shadow.forget, shadow.retain, strict=True
+    ):
+        assert set(forget) == set(shadow.targets[row == FORGET])
+        assert set(shadow.targets[row == RETAIN]) <= set(retain)
+        assert not set(shadow.targets[row != RETAIN]) & set(retain)
+    assert shadow.retain.shape[1] == len(run[0].problem.labels) - 20
+
+
+def test_only_canaries_are_mislabelled(run, shadow):
+    changed = np.flatnonzero(
+        np.asarray(shadow.problem.labels) != np.asarray(run[0].problem.labels)
+    )
+    assert set(changed) == set(shadow.targets[shadow.canary])
+    assert shadow.canary.sum() == 9
+
+
+def test_part_of_the_background(tmp_path):
+    this, context = prepared(tmp_path, background=0.5)
+    study = studies.shadow_study(this, context.test_labels)
+    others = np.setdiff1d(study.retain[0], study.targets)
+    assert len(others) == round((len(this.problem.labels) - 30) / 2)
+    assert set(others) != set(np.setdiff1d(study.retain[1], study.targets))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (dict(targets=31), "multiple of 3"),
+        (dict(targets=3000), "multiple of 3"),
+        (dict(canaries=31), "canaries must lie in 0..30"),
+        (dict(models=3), "at least 12"),
+    ],
+)
+def test_bad_studies_are_refused(tmp_path, changes, words):
+    this, context = prepared(tmp_path, **changes)
+    with pytest.raises(InputError, match=words):
+        studies.shadow_study(this, context.test_labels)
+
+
+def alone(study, variables, problem):
+    found = studies.measure(problem, variables, study.images, study.labels)
+    return np.asarray(found["margins"])
+
+
+def test_a_model_of_the_study_is_that_model_alone(shadow):
+    """Original, retrained and unlearned models, trained by hand from the same keys."""
+    recipe, number = training.Recipe(**shadow.run.config.train), 7
+    forget, retain = shadow.forget[number], shadow.retain[number]
+    problem = shadow.problem.replace(forget=forget, retain=retain)
+    both = np.concatenate([forget, retain])
+    made = {}
+    for name, indices in (("original", both), ("retrain", retain)):
+        key = studies._keys(shadow, name)[number]
+        made[name], _ = training.train(key, problem, indices, recipe)
+    name = "gradient_ascent"
+    key = jax.random.split(studies._keys(shadow, name)[number], 1)[0]
+    made[name], _ = methods.METHODS[name].fn(
+        key,
+        made["original"],
+        withhold(problem, ("forget",)),
+        **shadow.run.config.methods[name],
+    )
+    for name, variables in made.items():
+        np.testing.assert_allclose(
+            studies.measured(shadow, name).margins[number],
+            alone(shadow, variables, problem),
+            rtol=1e-3,
+            atol=1e-4,
+        )
+
+
+def test_controls_do_what_they_say(shadow):
+    names = ("original", "retrain", *studies.CONTROLS)
+    models = {name: studies.measured(shadow, name) for name in names}
+    original = models["original"]
+    np.testing.assert_array_equal(models["no_op"].margins, original.margins)
+    constant = models["constant_margin"]
+    assert set(np.unique(np.abs(constant.margins))) == {5.0}
+    np.testing.assert_array_equal(constant.predictions, original.predictions)
+    right = original.predictions == np.asarray(shadow.labels)
+    np.testing.assert_array_equal(constant.margins > 0, right)
+    assert len(np.unique(models["collapsed"].margins)) == 1
+    distance = {
+        name: np.mean((models[name].margins - models["retrain"].margins) ** 2)
+        for name in ("original", "head_distill")
+    }
+    assert distance["head_distill"] < distance["original"]
+
+
+def test_head_distill_changes_the_head_only(shadow):
+    from unlearn import controls, structure
+
+    original = studies._trained(shadow, "original")["variables"]
+    teacher = studies._trained(shadow, "retrain")["variables"]
+    first, other = (jax.tree.map(lambda x: x[0], t) for t in (original, teacher))
+    problem = shadow.problem.replace(forget=shadow.forget[0], retain=shadow.retain[0])
+    after = controls.head_distill(jax.random.key(0), first, problem, other, epochs=1)
+    head = structure.head(problem, first)
+    for path in structure.weighted_layers(problem, first):
+        before, now = (structure.at(v["params"], path) for v in (first, after))
+        same = all(
+            np.array_equal(a, b)
+            for a, b in zip(jax.tree.leaves(before), jax.tree.leaves(now), strict=True)
+        )
+        assert same == (path != head)
+
+
+def test_it_goes_on_with_the_chunk_that_is_missing(shadow, monkeypatch):
+    before = studies.measured(shadow, "oracle")
+    files = sorted((shadow.folder / "oracle").glob("*.npz"))
+    assert [path.name for path in files] == ["00000_6.npz", "00006_6.npz"]
+    stamp = files[0].stat().st_mtime_ns
+    files[1].unlink()
+    again = studies.measured(shadow, "oracle")
+    np.testing.assert_array_equal(before.margins, again.margins)
+    assert files[0].stat().st_mtime_ns == stamp and files[1].exists()
+    monkeypatch.setattr(studies.devices, "compiled", None)
+    studies.measured(shadow, "oracle")  # all is there: nothing is compiled
+
+
+def test_requests_in_turn_are_the_method_twice(run):
+    this, context = run
+    forget = np.arange(10)
+    study = studies.fixed_study(
+        "turns", this, context.test_labels, forget, 12, requests=2
+    )
+    name = "gradient_ascent"
+    found = studies.measured(study, name).margins[3]
+    original = studies._trained(study, "original")["variables"]
+    variables = jax.tree.map(lambda x: x[3], original)
+    keys = jax.random.split(studies._keys(study, name)[3], 2)
+    for key, part in zip(keys, (forget[:5], forget[5:]), strict=True):
+        problem = this.problem.replace(forget=part, retain=study.retain[3])
+        variables, _ = methods.METHODS[name].fn(
+            key,
+            variables,
+            withhold(problem, ("forget",)),
+            **this.config.methods[name],
+        )
+    expected = alone(study, variables, this.problem)
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_harder_sets_have_one_size_and_fit_their_names(run, shadow):
+    this, _ = run
+    sets = studies.harder_sets(this, shadow)
+    labels = np.asarray(this.problem.labels)
+    clean = set(shadow.targets[~shadow.canary])
+    assert {len(forget) for forget, _ in sets.values()} == {8}
+    for name in ("memorised", "not memorised", "worst case", "influence"):
+        assert set(sets[name][0]) <= clean and sets[name][1] is None
+    assert not set(sets["memorised"][0]) & set(sets["not memorised"][0])
+    for name in ("confused pair", "mislabelled"):
+        forget, changed = sets[name]
+        assert np.all(changed[forget] != labels[forget])
+    assert np.sum(sets["confused pair"][1] != labels) == 8

@@ -1,0 +1,267 @@
+"""A run whose methods are audited: the pipeline, two studies, and the page.
+
+`run(config, folder)` is what the audit experiments give to `launch.py`. Everything the
+studies make is kept a chunk at a time; the same command goes on where it stopped.
+"""
+
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from unlearn import evidence, methods, pipeline, store, studies
+from unlearn.errors import InputError
+from unlearn.report import audit, figures, page, tables
+from unlearn.report.progress import Progress
+
+NOT_GUARANTEED = (
+    "This is not a certificate: no method here is a randomised mechanism with a proof, "
+    "and passing an audit shows that these attacks fail, not that every attack does.",
+    "The verdict is about the training algorithm with these constants on this data, as "
+    "the shadow models see it; one particular checkpoint may be luckier or unluckier.",
+    "The audit covers the model's weights and outputs. Copies of the data, caches, "
+    "logs, backups, and models derived from the original before the request are not "
+    "touched by it: delete or retrain them as well.",
+    "The examples that stay were audited, too: where forgetting makes them easier to "
+    "attack, the table shows it, but the verdict does not weigh it.",
+    "Whether this answers a legal duty of erasure is for a lawyer to say.",
+)
+TERMS = {
+    "forget set": "the training examples that are to go",
+    "retain set": "the training examples that stay",
+    "retrain": "a model trained anew without the forget set: the reference",
+    "shadow model": "a model trained like the audited one, to calibrate an attack",
+    "AUC": "how often an attack ranks a forgotten example above one never seen; "
+    "0.5 is guessing, 1 is certainty",
+    "TPR at 1 % FPR": "the share of forgotten examples found when at most 1 % of "
+    "never-seen examples are called forgotten",
+    "margin": "how much the score of the true class exceeds all others, in logits",
+    "mislabelled examples": "training examples given a wrong label on purpose: only "
+    "a model that saw them answers with it, so they show what is remembered",
+    "KLoM": "how far the distribution of margins over many models is from that of "
+    "retrained models",
+    "floor": "what two groups of retrained models differ by: nothing below it is seen",
+}
+
+
+def run(config, folder, *, data_dir=None) -> dict:
+    """The pipeline, the studies, `report.html` and `report.json`; returns the facts."""
+    started = time.perf_counter()
+    folder = Path(folder)
+    names = tuple(n for n in dict.fromkeys(config.run) if n != "retrain")
+    check(config, names)
+    summary = pipeline.run(config, folder, data_dir=data_dir)
+    this, context = pipeline.prepare(config, folder, names, data_dir, Progress())
+    shadow = studies.shadow_study(this, context.test_labels)
+    models = evidence.study_models(shadow, names)
+    this.progress.tick("shadow study  attacks")
+    attacks, curves = evidence.per_example(shadow, models)
+    findings = evidence.decide(shadow, models, attacks, config.audit)
+    controls = evidence.controls_of(findings)
+    request = studies.request_study(this, context.test_labels)
+    answers = evidence.study_models(request, names)
+    this.progress.tick("request study  distances of distributions")
+    distances = evidence.distributional(request, answers)
+    save_figures(folder, names, curves, request, answers, context.title)
+    outputs = evidence.outputs(this, context, names)
+    layers = evidence.layers(this, names, **config.audit.layers)
+    every = [summary_table(summary), attacks, distances, outputs, layers]
+    if config.audit.harder.models:
+        every += evidence.harder(this, context.test_labels, shadow, names)
+    for one in every[1:]:
+        write_csv(folder, one)
+    facts = {
+        "schema": page.SCHEMA,
+        "title": f"Unlearning audit: {context.title}",
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        **asked_and_done(this, context, config, summary, findings),
+        "controls": controls,
+        "tables": every,
+        "figures": figure_list(folder),
+        "not_guaranteed": list(NOT_GUARANTEED),
+        "terms": TERMS,
+    }
+    facts["conclusive"], why = evidence.can_judge(findings)
+    facts["conclusion"] = conclude(facts, why)
+    facts["run"]["seconds"] = time.perf_counter() - started
+    page.write(folder, facts)
+    print_findings(findings, facts)
+    this.progress.say(f"The report is {folder / 'report.html'}")
+    return facts
+
+
+def check(config, names) -> None:
+    for name in names:
+        info = methods.METHODS.get(name)
+        if info is None or info.scope == "class":
+            raise InputError(
+                f"{name} cannot be audited: the shadow models forget random examples, "
+                f"with one approximate method each; leave it out of --methods"
+            )
+
+
+def conclude(facts, why: str) -> str:
+    if not facts["conclusive"]:
+        return f"Nothing can be concluded: {why}."
+    by_verdict = {}
+    for method in facts["methods"]:
+        by_verdict.setdefault(method["verdict"], []).append(method["name"])
+    words = {
+        "within": "cannot be told from retraining, within the stated tolerances",
+        "outside": "can be told from retraining",
+        "inconclusive": "need more models to be judged",
+    }
+    parts = [
+        f"{', '.join(by_verdict[key])} {text}"
+        for key, text in words.items()
+        if key in by_verdict
+    ]
+    return f"The controls came out as they must ({why}); {'; '.join(parts)}."
+
+
+def asked_and_done(this, context, config, summary, findings) -> dict:
+    """What was asked, what was done and with what, for the page."""
+    manifest = store.read_json(this.folder / "manifest.json")
+    by_model = {row["model"]: row for row in summary}
+    forget = config.forget
+    conclusive, _ = evidence.can_judge(findings)
+    audited = []
+    for name in findings:
+        if name in evidence.EXPECTED:
+            continue
+        info, judged = methods.METHODS[name], findings[name].judged
+        audited.append(
+            {
+                "name": name,
+                "paper": info.paper,
+                "faithful": "yes" if info.faithful is True else info.faithful,
+                "constants": dict(config.methods[name]),
+                "seconds": by_model[name]["seconds"],
+                "speedup": by_model[name]["speedup"],
+                "verdict": judged.verdict if conclusive else "inconclusive",
+                "because": findings[name].because,
+                "models_needed": judged.models_needed,
+            }
+        )
+    return {
+        "request": {
+            "reason": config.audit.reason,
+            "kind": forget.kind,
+            "examples": manifest["forget"]["examples"],
+            "classes": [context.class_names[c] for c in manifest["forget"]["classes"]],
+            "sha256": manifest["forget"]["sha256"],
+        },
+        "data": manifest["data"],
+        "run": {
+            "experiment": this.folder.name,
+            "preset": config.audit.preset,
+            "command": command(),
+            "seeds": config.seeds,
+            "shadow_models": config.audit.models,
+            "versions": manifest["versions"],
+            "device": f"{manifest['devices']} x {manifest['device']}",
+            "backend": manifest["backend"],
+            "git_revision": manifest["git_revision"],
+        },
+        "checkpoints": [
+            {"model": name, "seed": seed, "sha256": checkpoint_hash(this, name, seed)}
+            for name in ("original", "retrain", *(m["name"] for m in audited))
+            for seed in range(config.seeds)
+        ],
+        "methods": audited,
+    }
+
+
+def command() -> str:
+    return " ".join(["python", "launch.py", *sys.argv[1:]])
+
+
+def checkpoint_hash(this, name: str, seed: int) -> str:
+    path = this.checkpoints(name, seed) / "final" / "checksum.json"
+    return store.read_json(path)["sha256"]
+
+
+# Tables and figures
+
+SUMMARY = (
+    ("forget_accuracy", "Forget", "%", "of the forget set; close to retrain is good"),
+    ("retain_accuracy", "Retain", "%", "of the retain set"),
+    ("test_accuracy", "Test", "%", "of test data"),
+    ("mia_confidence", "MIA", "%", "share of the forget set called non-members"),
+    ("avg_gap", "Avg. Gap", "", "mean difference to retrain of the four, in points"),
+)
+
+
+def summary_table(summary) -> dict:
+    """The pipeline's table: what the literature reports."""
+    columns = [(key, label, unit, 1, text) for key, label, unit, text in SUMMARY]
+    columns[-1] = (*columns[-1][:3], 2, columns[-1][4])
+    columns.append(("seconds", "Seconds", "s", 2, "the method alone"))
+    rows = {}
+    for row in summary:
+        cells = {"seconds": evidence.cell(row["seconds"])}
+        for key, *_ in SUMMARY:
+            value = 100 * row.get(key, float("nan"))
+            half = 100 * row.get(f"{key}_interval", float("nan"))
+            cells[key] = evidence.cell(value, value - half, value + half)
+        rows[row["model"]] = cells
+    title = "The usual table: accuracy, a population attack, time"
+    note = (
+        f"Mean over {summary[0]['seeds']} training seeds with 95 % t intervals. The "
+        "attack looks at one model and one number: it is blind to what the next table "
+        "shows."
+    )
+    return evidence.table("usual", title, note, columns, rows)
+
+
+def write_csv(folder: Path, table) -> None:
+    rows = []
+    for row in table["rows"]:
+        flat = {"model": row["model"]}
+        for key, cell in row["cells"].items():
+            flat[key] = cell["value"]
+            flat |= {f"{key}_{end}": cell[end] for end in ("low", "high")}
+        rows.append(flat)
+    tables.write_csv(folder / f"{table['id']}.csv", rows)
+
+
+CAPTIONS = {
+    "roc": "ROC of U-LiRA on logarithmic axes: the further a line lies above the "
+    "diagonal at the left, the more forgotten examples are found with few false alarms",
+    "margins": "Margins of forgotten, kept and unseen examples over all models that "
+    "answered the request: after unlearning they should look like those of retrain",
+    "gap_against_time": "Avg. Gap to retraining against seconds; good is low and left",
+    "per_class": "Test accuracy of each class before and after",
+}
+TITLES = {
+    "roc": "Per-example attack",
+    "margins": "Margin distributions",
+    "gap_against_time": "Gap against time",
+    "per_class": "Accuracy by class",
+}
+
+
+def save_figures(folder, names, curves, request, answers, title) -> None:
+    shown = {name: curves[name] for name in ("original", "retrain", *names)}
+    figures.save(audit.roc(shown, title), folder / "figures" / "roc.png")
+    models = {
+        name: {
+            key: answers[name].margins[:, part] for key, part in request.sets.items()
+        }
+        for name in ("original", "retrain", *names)
+    }
+    figures.save(audit.margins(models, title), folder / "figures" / "margins.png")
+
+
+def figure_list(folder) -> list[dict]:
+    return [
+        {"file": f"figures/{name}.png", "title": TITLES[name], "caption": caption}
+        for name, caption in CAPTIONS.items()
+        if (folder / "figures" / f"{name}.png").exists()
+    ]
+
+
+def print_findings(findings, facts) -> None:
+    for name, finding in findings.items():
+        print(f"{name:<16} {finding.judged.verdict:<13} {finding.because[0]}")
+    print(facts["conclusion"])

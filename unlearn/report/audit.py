@@ -1,0 +1,66 @@
+"""Figures of the audits: ROC of the per-example attack, distributions of margins."""
+
+import numpy as np
+
+from unlearn.report import figures
+
+LEAST = 1e-3
+SHOWN = {"targets": "forget", "rest": "retain", "test": "test"}
+
+
+def roc(curves, title: str = ""):
+    """A panel a group of examples, a line a model, both axes logarithmic.
+
+    `curves` maps a model to `{group: (false positive rates, true positive rates)}`.
+    """
+    groups = list(next(iter(curves.values())))
+    figure = figures._figure(5.2 * len(groups), 4.9)
+    panels = figure.subplots(1, len(groups), squeeze=False, sharey=True)[0]
+    colours, styles = figures._colours(curves), ("-", "--", "-.", ":")
+    for panel, group in zip(panels, groups, strict=True):
+        for number, (model, of_model) in enumerate(curves.items()):
+            fpr, tpr = (np.maximum(rates, LEAST / 10) for rates in of_model[group])
+            reference = model in figures.MODELS
+            panel.plot(
+                fpr,
+                tpr,
+                color=colours[model],
+                linestyle="-" if reference else styles[number % len(styles)],
+                linewidth=2.2 if reference else 1.4,
+                label=model,
+                drawstyle="steps-post",
+            )
+        diagonal = np.geomspace(LEAST / 10, 1, 50)
+        panel.plot(diagonal, diagonal, color="0.7", linewidth=1, label="guessing")
+        panel.set(xscale="log", yscale="log", xlim=(LEAST, 1), ylim=(LEAST, 1.05))
+        figures._style(panel, f"{group} targets", "false positive rate", grid="both")
+    panels[0].set_ylabel("true positive rate", fontsize=9)
+    figures._legend(figure, 4, panels[0])
+    figures._title(figure, "U-LiRA: who is told from never-seen examples", title)
+    return figure
+
+
+def margins(models, title: str = ""):
+    """A panel a model: margins of forgotten, kept and unseen examples of all models.
+
+    `models` maps a name to `{targets, rest, test: float[S, M]}`.
+    """
+    figure = figures._figure(3.6 * len(models), 3.4)
+    panels = figure.subplots(1, len(models), squeeze=False, sharex=True, sharey=True)
+    every = np.concatenate([x.ravel() for one in models.values() for x in one.values()])
+    low, high = np.quantile(every, [0.002, 0.998])
+    bins = np.linspace(low, high, 61)
+    for panel, (model, one) in zip(panels[0], models.items(), strict=True):
+        for key, name in SHOWN.items():
+            values = np.clip(one[key].ravel(), low, high)
+            counts, _ = np.histogram(values, bins)
+            share, colour = 100 * counts / max(len(values), 1), figures.SETS[name]
+            panel.stairs(share, bins, fill=True, color=colour, alpha=0.18)
+            panel.stairs(share, bins, color=colour, linewidth=1.4, label=name)
+            panel.axvline(np.median(values), color=colour, linestyle="--", linewidth=1)
+        figures._style(panel, model, "margin of the true class (logits)", grid="y")
+    panels[0, 0].set_ylabel("examples (% of the set)", fontsize=9)
+    panels[0, 0].set_ylim(bottom=0)
+    figures._legend(figure, len(SHOWN), panels[0, 0])
+    figures._title(figure, "Margins over all models (dashed: median)", title)
+    return figure
