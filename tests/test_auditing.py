@@ -29,14 +29,26 @@ def test_the_page_and_the_facts(audited):
         "distributional",
         "outputs",
         "layers",
-        "harder",
-        "requests",
     ]
     assert {m["name"] for m in saved["methods"]} == {"finetune", "gradient_ascent"}
     assert len(saved["figures"]) == 4
     assert (folder / "summary.csv").read_text().startswith("model,status")
     for name in ("per_example", "distributional", "outputs", "layers"):
         assert (folder / f"{name}.csv").exists()
+
+
+@pytest.mark.slow
+def test_harder_forget_sets(tmp_path):
+    config = audit_config()
+    config.audit.harder.models = 12
+    facts = auditing.run(config, tmp_path / "small")
+    tables = {table["id"]: table for table in facts["tables"]}
+    columns = {c["key"] for c in tables["harder"]["columns"]}
+    assert {"memorised_forget", "mislabelled_forget", "confusion"} <= columns
+    for row in (*tables["harder"]["rows"], *tables["requests"]["rows"]):
+        assert all(0 <= cell["value"] <= 100 for cell in row["cells"].values())
+    (original,) = [r for r in tables["requests"]["rows"] if r["model"] == "original"]
+    assert original["cells"]["once_test"] == original["cells"]["turn_test"]
 
 
 def test_every_control_is_in_the_tables(audited):

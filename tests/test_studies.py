@@ -19,7 +19,7 @@ def audit_config(**changes):
     with config.unlocked():
         config.audit = studies.default_audit("test")
     config.audit.update(TINY | changes)
-    config.audit.harder.update(models=12, count=8, requests=2, fraction=0.05)
+    config.audit.harder.update(models=0, count=8, requests=2, fraction=0.05)
     config.audit.layers.update(seeds=1, examples=20)
     config.audit.layers.relearning.update(steps=4, batch_size=8)
     return config

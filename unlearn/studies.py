@@ -352,8 +352,12 @@ def measure(problem: Problem, variables, images, labels) -> dict:
 
 
 def _keys(study: Study, name: str):
-    """A key for each model, other than those of the run's own models."""
-    study_key = jax.random.key(zlib.crc32(study.name.encode()))
+    """A key for each model, other than those of the run's own models.
+
+    Studies of one family, such as `harder/...`, are paired: they have the same keys.
+    """
+    family = study.name.split("/")[0]
+    study_key = jax.random.key(zlib.crc32(family.encode()))
     key = jax.random.fold_in(study_key, zlib.crc32(name.encode()))
     return jax.random.split(key, study.models)
 
