@@ -69,7 +69,7 @@ def get_config(preset: str):
     config.forget.classes = (7,)
     config.run = (*APPROXIMATE, *EXACT)
     config.model.name = "cnn"
-    config.train.epochs = 5
+    config.train.epochs = 10
     config.train.batch_size = 128
     config.attack_examples = 1000
     config.seeds = 2
@@ -107,9 +107,9 @@ FIXED = {
     "lipschitz": dict(epochs=1, copies=5),
     "kl_uniform": dict(epochs=1),
     "neggrad_plus": dict(epochs=1, forget_batch_size=128, retain_examples=4000),
-    "random_labels": dict(epochs=1, decay="cosine", retain_examples=10000),
-    "amnesiac_relabel": dict(epochs=1, decay="cosine", retain_examples=11000),
-    "salun": dict(epochs=1, decay="cosine", retain_examples=7000),
+    "random_labels": dict(epochs=1, decay="cosine", retain_examples=24000),
+    "amnesiac_relabel": dict(epochs=1, decay="cosine", retain_examples=24000),
+    "salun": dict(epochs=1, decay="cosine", retain_examples=20000),
     "scrub": dict(
         optimizer="adam",
         epochs=1,
@@ -124,12 +124,12 @@ FIXED = {
     "curriculum_distill": dict(examples=2500, noise_images=128, noise_copies=8),
     "class_swap": dict(epochs=1, fisher_examples=500, retain_examples=3000),
     "delete": dict(epochs=2),
-    "duck": dict(epochs=1, retain_steps=1, retain_examples=5000),
+    "duck": dict(epochs=1, retain_steps=2, retain_examples=10000),
     "sfron": dict(epochs=1, group=16, retain_examples=5000),
     "influence": dict(examples=200, retain_examples=2000),
     "fisher_forgetting": dict(examples=200),
     "ntk_scrub": dict(examples=30, forget_examples=20),
-    "newton_head": dict(retain_examples=5000),
+    "newton_head": dict(retain_examples=10000),
     "ssd": dict(group=16, retain_examples=6000),
     "lfssd": dict(group=16, retain_examples=6000),
     "gkt": dict(fresh_layers=1),
@@ -158,21 +158,21 @@ TUNED = {
     "lipschitz": dict(learning_rate=0.0107, sigma=0.0789),
     "kl_uniform": dict(learning_rate=0.00126),
     "neggrad_plus": dict(learning_rate=0.0906, alpha=0.945),
-    "random_labels": dict(learning_rate=0.008, alpha=7.94),
+    "random_labels": dict(learning_rate=0.0155, alpha=7.94),
     "amnesiac_relabel": dict(learning_rate=0.00103),
-    "salun": dict(learning_rate=0.008, alpha=7.94, fraction=0.5),
+    "salun": dict(learning_rate=0.0155, alpha=7.94, fraction=0.5),
     "scrub": dict(learning_rate=0.000111, alpha=0.0222),
     "bad_teacher": dict(learning_rate=0.000457),
     "unsir": dict(learning_rate=0.00566, repair_learning_rate=0.000645),
     "curriculum_distill": dict(learning_rate=0.000865, repair_learning_rate=0.0101),
     "class_swap": dict(learning_rate=0.128, penalty=0.0531, fraction=0.0643),
-    "delete": dict(learning_rate=0.00176),
+    "delete": dict(learning_rate=0.0005),
     "duck": dict(learning_rate=0.00147, target_accuracy=0.327),
     "sfron": dict(learning_rate=0.00421, alpha=2670.0),
     "influence": dict(scale=0.421, damping=0.00267),
     "fisher_forgetting": dict(alpha=5.53e-06),
     "ntk_scrub": dict(scale=452.0, weight_decay=0.136),
-    "newton_head": dict(weight_decay=0.00253),
+    "newton_head": dict(weight_decay=0.001),
     "ssd": dict(alpha=1.57, dampening=0.391),
     "lfssd": dict(alpha=1.6, dampening=0.1),
     "emmn": dict(repair_rate=0.00147, temperature=4.84),
