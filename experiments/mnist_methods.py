@@ -1,57 +1,75 @@
-"""A digit of MNIST forgotten by every method, then each digit by the best five.
+"""A digit of MNIST forgotten by every method, then each digit by the best eight.
 
     python launch.py --experiment=mnist_methods
 
-The 7 forgotten, one seed (`--seeds=1`) of `--preset=cpu` on one busy core; test
-accuracy is on the other nine digits, retraining takes 20 s on two idle cores:
+The 7 forgotten, two seeds of `--preset=cpu` in 22 min on two cores; test accuracy is on
+the other nine digits, ToW is Tug-of-War (two retrained models: 99.9), cost the share of
+the seconds of retraining:
 
-    model                   forget  retain   test    MIA  Avg. Gap  seconds
-    original                  99.9    99.9   99.1    0.4     49.96     58.2
-    retrain                    0.0    99.9   99.4  100.0               47.1
-    fisher_forgetting          0.0    99.9   99.2  100.0      0.07      0.7
-    delete                     0.0    99.7   99.1  100.0      0.14      1.6
-    boundary_shrink            0.3    99.8   99.1  100.0      0.17      2.7
-    random_labels              0.0    99.5   99.1  100.0      0.19      3.5
-    amnesiac_relabel           0.0    99.4   98.8  100.0      0.28      3.3
-    emmn                       0.0    99.1   98.5  100.0      0.44      4.7
-    sisa                       0.0    98.8   98.6  100.0      0.49     59.1
-    salun                      0.5    99.2   98.6  100.0      0.50      4.4
-    boundary_expand            0.0    99.0   98.4  100.0      0.51      1.1
-    layer_noise                0.0    98.5   98.5  100.0      0.58      1.1
-    bad_teacher                0.0    98.7   98.2  100.0      0.62      3.0
-    curriculum_distill         0.0    98.4   98.2  100.0      0.69      2.5
-    eu_k                       0.0    97.9   98.1  100.0      0.85      2.3
-    amnesiac                   0.0    97.8   97.8  100.0      0.94     18.7
-    class_swap                 0.0    97.9   97.2  100.0      1.06      2.5
-    kl_uniform                 1.1    97.9   97.4  100.0      1.27      1.1
-    duck                       3.6    99.5   99.1   97.5      1.70     13.2
-    gkt                        0.0    95.4   95.2  100.0      2.19      7.9
-    reset_head_distill         0.0    94.7   95.0  100.0      2.41      1.6
-    lfssd                     13.3    99.7   99.0   99.9      3.50      2.3
-    kl_contrastive            16.4    99.1   98.6  100.0      4.51      3.6
-    newton_head               21.7    99.7   99.0   88.7      8.41      0.7
-    prune_reinit_entropy      18.9    97.2   97.4   89.7      8.48      2.2
-    certified                  0.0    79.5   80.9  100.0      9.73    149.5
-    conv_transpose            29.6    96.4   96.6   83.0     13.22      1.4
-    unsir                      0.2    98.3   98.2    1.1     25.50      2.4
-    sfron                      0.0    98.4   98.0    0.0     25.74      8.6
-    lipschitz                  1.3    96.1   95.7    0.3     27.13      3.7
-    noise_reset               18.1    98.2   98.0    8.9     28.09      1.5
-    ssd                       94.7    96.2   95.1   84.8     29.51      2.3
-    masked_small_gradients    45.0    95.5   95.8   29.8     30.79      2.8
-    ntk_scrub                 70.6    98.4   97.9   34.4     34.80      1.7
-    cf_k                      98.6    99.8   99.2    3.2     48.92      2.0
-    prune_finetune            98.8    99.4   98.7    3.9     49.03      1.3
-    l1_sparse                 99.1    99.8   99.1    2.4     49.29      1.2
-    neggrad_plus              99.5    99.9   99.1    1.7     49.53      1.3
-    gradient_ascent           99.7    99.9   99.1    0.9     49.79      1.2
-    finetune                  99.8    99.9   99.1    0.7     49.88      1.3
-    scrub                    100.0    97.9   97.3    0.0     51.04      2.7
-    influence                  0.0    46.5   47.1    0.0     51.44      2.6
+    model                   forget  retain   test    ToW  Avg. Gap  seconds  cost
+    original                 100.0   100.0   99.3   0.01    50.01     44.8
+    retrain                    0.0   100.0   99.3                     40.2
+    newton_head                0.0   100.0   99.3  99.90     0.02      0.7     2 %
+    random_labels              0.0    99.9   99.2  99.78     0.06      2.5     6 %
+    boundary_shrink            0.0    99.9   99.1  99.69     0.08      1.1     3 %
+    salun                      0.0    99.8   99.1  99.60     0.10      2.7     7 %
+    delete                     0.4   100.0   99.2  99.50     0.13      1.4     3 %
+    amnesiac_relabel           0.0    99.8   98.9  99.39     0.15      2.3     6 %
+    duck                       0.0    99.5   99.0  99.20     0.20      2.8     7 %
+    lfssd                      0.0    99.7   98.8  99.19     0.20      1.1     3 %
+    emmn                       1.3    99.7   99.1  98.20     0.61      2.4     6 %
+    sisa                       0.0    98.8   98.7  98.18    12.96     36.4    90 %
+    layer_noise                0.0    98.8   98.4  97.84     0.54      0.6     1 %
+    curriculum_distill         0.0    98.4   98.1  97.28     0.68      1.0     2 %
+    class_swap                 0.0    98.5   97.8  96.99     0.76      1.1     3 %
+    eu_k                       0.0    98.1   98.1  96.87    25.79      1.0     3 %
+    sfron                      0.0    98.2   97.9  96.81     0.80      4.4    11 %
+    fisher_forgetting          0.0    98.2   97.7  96.57     0.87      0.5     1 %
+    amnesiac                   0.0    97.9   97.9  96.48    13.39      8.2    20 %
+    unsir                      0.7    98.4   98.0  96.42     0.95      1.0     2 %
+    gkt                        0.0    97.7   97.6  96.02    13.50      4.4    11 %
+    bad_teacher                0.1    97.3   96.7  94.67     1.39      1.2     3 %
+    conv_transpose             0.0    96.8   96.9  94.44    26.31      0.7     2 %
+    kl_uniform                 1.4    97.3   96.6  93.36    26.70      0.4     1 %
+    boundary_expand            6.0    99.7   98.9  93.25     2.49      0.4     1 %
+    reset_head_distill         0.0    95.9   96.1  92.83    14.33      0.8     2 %
+    prune_reinit_entropy       4.7    97.7   97.6  91.47    26.15      1.1     3 %
+    scrub                      7.5    99.3   98.7  91.30     3.88      1.1     3 %
+    influence                  0.3    93.2   93.1  87.41     3.37      1.4     3 %
+    kl_contrastive            15.6    99.2   98.5  83.06     4.32      1.9     5 %
+    certified                  0.0    79.5   80.9  64.86     9.73     55.5   138 %
+    masked_small_gradients    31.1    96.2   96.3  64.04    14.67      1.5     4 %
+    noise_reset               34.3    97.9   97.8  63.35    26.39      0.8     2 %
+    ssd                       47.9    97.2   96.5  48.67    38.09      1.2     3 %
+    lipschitz                  0.0    48.0   47.8  36.65    50.86      1.4     4 %
+    prune_finetune            98.5    99.7   99.1   1.50    49.11      0.6     2 %
+    cf_k                      99.9   100.0   99.3   0.11    49.91      0.8     2 %
+    l1_sparse                 99.9   100.0   99.2   0.05    49.91      0.5     1 %
+    neggrad_plus             100.0   100.0   99.3   0.01    49.99      0.5     1 %
+    finetune                 100.0   100.0   99.3   0.01    50.00      0.5     1 %
+    ntk_scrub                100.0   100.0   99.3   0.01    50.00      0.8     2 %
+    gradient_ascent          100.0   100.0   99.3   0.01    50.00      0.5     1 %
 
-`emmn` ran with its defaults. `certified` works on pixels, so its certificate covers the
-whole classifier; a class is far past its budget and was answered by a new fit. Every
-digit in turn with the best five (`worst_class.md`) is not measured yet.
+The two zero-shot methods, `emmn` and `gkt`, see no data. `certified` works on pixels,
+so its certificate covers the whole classifier; a class is far past its budget and was
+answered by a new fit. Where Avg. Gap is near 13 or 26 and the accuracies are right, the
+attack flipped in one seed or both (README, Limits).
+
+Other digits in turn with six methods, one seed, test accuracy lost against retraining,
+in points (in parentheses the forget accuracy where it is above 0.1 %):
+
+    forgotten          7     0     1            2     3     4     cost
+    newton_head      0.09  0.18  0.19         0.21  0.08  0.22     2 %
+    random_labels    0.19  0.37  0.26 (0.2)   0.26  0.29  0.27     6 %
+    salun            0.27  0.49  0.44         0.26  0.35  0.32     8 %
+    boundary_shrink  0.14  0.56  0.32 (0.3)   0.40  0.26  0.36     4 %
+    emmn             0.24  0.28  0.15 (1.8)   0.44  0.18  0.17     5 %
+    lfssd            0.47  0.38  0.17 (0.4)   0.43  0.58           3 %
+
+The three first stay within half a point and 1 % on every digit tried, the others miss
+it on one of them; all ten (`worst_class.md`) are still to be measured. Constants: eight
+trials a method on digits 2 and 7. Those of the nine best were searched with originals
+of ten epochs, the others' with five.
 """
 
 from unlearn.exact import EXACT

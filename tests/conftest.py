@@ -19,16 +19,6 @@ if jaxlib.version.__version_info__ < (0, 11):
     os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in the same hook
-def pytest_collection_modifyitems(items):
-    """Processes share the tests a file at a time, the protocol's a method at a time."""
-    for item in items:
-        group = item.path.stem
-        if group == "test_protocol" and hasattr(item, "callspec"):
-            group = item.callspec.params["name"]
-        item.add_marker(pytest.mark.xdist_group(group))
-
-
 def plain_model(hidden=8, classes=3):
     """A two-layer perceptron in plain jax.numpy."""
 
