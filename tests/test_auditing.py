@@ -16,6 +16,7 @@ def audited(tmp_path_factory):
     return folder, auditing.run(audit_config(), folder)
 
 
+@pytest.mark.slow
 def test_the_page_and_the_facts(audited):
     folder, facts = audited
     saved = json.loads((folder / "report.json").read_text())
@@ -51,6 +52,7 @@ def test_harder_forget_sets(tmp_path):
     assert original["cells"]["once_test"] == original["cells"]["turn_test"]
 
 
+@pytest.mark.slow
 def test_every_control_is_in_the_tables(audited):
     _, facts = audited
     tables = {t["id"]: {row["model"] for row in t["rows"]} for t in facts["tables"]}
@@ -59,6 +61,7 @@ def test_every_control_is_in_the_tables(audited):
     assert {"original", "retrain", "head_distill", "untrained"} <= tables["layers"]
 
 
+@pytest.mark.slow
 def test_the_anchors_of_relearning(audited):
     _, facts = audited
     (layers,) = [t for t in facts["tables"] if t["id"] == "layers"]
@@ -67,6 +70,7 @@ def test_the_anchors_of_relearning(audited):
     assert cells["untrained"]["relearn"]["value"] > 0
 
 
+@pytest.mark.slow
 def test_a_study_that_decides_nothing_calls_no_method_forgotten(audited):
     _, facts = audited
     if not facts["conclusive"]:
@@ -74,6 +78,7 @@ def test_a_study_that_decides_nothing_calls_no_method_forgotten(audited):
         assert facts["conclusion"].startswith("Nothing can be concluded")
 
 
+@pytest.mark.slow
 def test_again_it_is_the_same_but_for_time(audited):
     folder, facts = audited
     again = auditing.run(audit_config(), folder)

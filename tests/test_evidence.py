@@ -56,7 +56,7 @@ def audited():
         "leaky": model(2.0),
         "clean": model(0.0),
     }
-    table, curves = evidence.per_example(study, models, rounds=100)
+    table, curves = evidence.per_example(study, models, rounds=40)
     return study, models, table, curves
 
 
@@ -101,7 +101,7 @@ def test_verdicts(audited):
 def test_a_study_that_cannot_see_the_original_says_so(audited):
     study, models, _, _ = audited
     blind = models | {"original": models["clean"]}
-    table, _ = evidence.per_example(study, blind, rounds=50)
+    table, _ = evidence.per_example(study, blind, rounds=30)
     findings = evidence.decide(study, blind, table, Config)
     able, why = evidence.can_judge(findings)
     assert not able and "cannot see the original" in why
@@ -110,7 +110,7 @@ def test_a_study_that_cannot_see_the_original_says_so(audited):
 def test_an_original_that_is_only_less_accurate_is_not_seen(audited):
     study, models, _, _ = audited
     blind = models | {"original": models["collapsed"]}
-    table, _ = evidence.per_example(study, blind, rounds=50)
+    table, _ = evidence.per_example(study, blind, rounds=30)
     findings = evidence.decide(study, blind, table, Config)
     assert findings["original"].judged.verdict == "outside"
     assert not evidence.can_judge(findings)[0]
