@@ -5,7 +5,7 @@ python launch.py --experiment=digits_audit
 
 from unlearn.auditing import run
 from unlearn.pipeline import default_config
-from unlearn.studies import default_audit
+from unlearn.studies import SMALLEST, default_audit
 
 __all__ = ["get_config", "run"]
 
@@ -27,7 +27,7 @@ def get_config(preset: str):
         config.seeds = 2
         config.train.epochs = 2
         config.methods.finetune.epochs = 1
-        config.audit.update(models=12, chunk=12, targets=60, canaries=15, examples=100)
+        config.audit.update(SMALLEST, examples=100)
         return config
     for name in config.run:
         config.methods[name].update(METHODS[name])

@@ -8,7 +8,7 @@ mislabelled. To be quick, 6,000 training images and a small net.
 
 from unlearn.auditing import run
 from unlearn.pipeline import default_config
-from unlearn.studies import default_audit
+from unlearn.studies import SMALLEST, default_audit
 
 __all__ = ["get_config", "run"]
 
@@ -44,7 +44,7 @@ def get_config(preset: str):
         config.run = ("finetune",)
         config.seeds = 2
         config.train.epochs = 1
-        config.audit.update(models=12, chunk=12, targets=60, canaries=15, examples=50)
+        config.audit.update(SMALLEST, examples=50)
         config.audit.layers.relearning.steps = 10
     return config
 

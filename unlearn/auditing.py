@@ -53,13 +53,13 @@ def run(config, folder, *, data_dir=None) -> dict:
     summary = pipeline.run(config, folder, data_dir=data_dir)
     this, context = pipeline.prepare(config, folder, names, data_dir, Progress())
     shadow = studies.shadow_study(this, context.test_labels)
-    models = evidence.study_models(shadow, names)
+    models = evidence.answered(shadow, (*studies.CONTROLS, *names))
     this.progress.tick("shadow study  attacks")
     attacks, curves = evidence.per_example(shadow, models)
     findings = evidence.decide(shadow, models, attacks, config.audit)
     controls = evidence.controls_of(findings)
     request = studies.request_study(this, context.test_labels)
-    answers = evidence.study_models(request, names)
+    answers = evidence.answered(request, (*studies.CONTROLS, *names))
     this.progress.tick("request study  distances of distributions")
     distances = evidence.distributional(request, answers)
     save_figures(folder, names, curves, request, answers, context.title)
@@ -67,21 +67,23 @@ def run(config, folder, *, data_dir=None) -> dict:
     layers = evidence.layers(this, names, **config.audit.layers)
     every = [summary_table(summary), attacks, distances, outputs, layers]
     if config.audit.harder.models:
-        every += evidence.harder(this, context.test_labels, shadow, names)
+        every.append(evidence.harder(this, context.test_labels, shadow, names))
+        every.append(evidence.in_turn(this, context.test_labels, names))
     for one in every[1:]:
         write_csv(folder, one)
+    conclusive, why = evidence.can_judge(findings)
     facts = {
         "schema": page.SCHEMA,
         "title": f"Unlearning audit: {context.title}",
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        **asked_and_done(this, context, config, summary, findings),
+        **asked_and_done(this, context, config, summary, findings, conclusive),
+        "conclusive": conclusive,
         "controls": controls,
         "tables": every,
         "figures": figure_list(folder),
         "not_guaranteed": list(NOT_GUARANTEED),
         "terms": TERMS,
     }
-    facts["conclusive"], why = evidence.can_judge(findings)
     facts["conclusion"] = conclude(facts, why)
     facts["run"]["seconds"] = time.perf_counter() - started
     page.write(folder, facts)
@@ -119,12 +121,11 @@ def conclude(facts, why: str) -> str:
     return f"The controls came out as they must ({why}); {'; '.join(parts)}."
 
 
-def asked_and_done(this, context, config, summary, findings) -> dict:
+def asked_and_done(this, context, config, summary, findings, conclusive) -> dict:
     """What was asked, what was done and with what, for the page."""
     manifest = store.read_json(this.folder / "manifest.json")
     by_model = {row["model"]: row for row in summary}
     forget = config.forget
-    conclusive, _ = evidence.can_judge(findings)
     audited = []
     for name in findings:
         if name in evidence.EXPECTED:
@@ -184,19 +185,23 @@ def checkpoint_hash(this, name: str, seed: int) -> str:
 # Tables and figures
 
 SUMMARY = (
-    ("forget_accuracy", "Forget", "%", "of the forget set; close to retrain is good"),
-    ("retain_accuracy", "Retain", "%", "of the retain set"),
-    ("test_accuracy", "Test", "%", "of test data"),
-    ("mia_confidence", "MIA", "%", "share of the forget set called non-members"),
-    ("avg_gap", "Avg. Gap", "", "mean difference to retrain of the four, in points"),
+    (
+        "forget_accuracy",
+        "Forget",
+        "%",
+        1,
+        "of the forget set; close to retrain is good",
+    ),
+    ("retain_accuracy", "Retain", "%", 1, "of the retain set"),
+    ("test_accuracy", "Test", "%", 1, "of test data"),
+    ("mia_confidence", "MIA", "%", 1, "share of the forget set called non-members"),
+    ("avg_gap", "Avg. Gap", "", 2, "mean difference to retrain of the four, in points"),
 )
 
 
 def summary_table(summary) -> dict:
     """The pipeline's table: what the literature reports."""
-    columns = [(key, label, unit, 1, text) for key, label, unit, text in SUMMARY]
-    columns[-1] = (*columns[-1][:3], 2, columns[-1][4])
-    columns.append(("seconds", "Seconds", "s", 2, "the method alone"))
+    columns = (*SUMMARY, ("seconds", "Seconds", "s", 2, "the method alone"))
     rows = {}
     for row in summary:
         cells = {"seconds": evidence.cell(row["seconds"])}

@@ -16,6 +16,7 @@ from unlearn.metrics.membership import spread
 UNTRAINED, HEAD = "untrained", "head_distill"
 
 
+@functools.lru_cache(maxsize=1)
 def variables_of(this: pipeline.Run, name: str, seed: int):
     """Of a model of the run, of one from scratch, or of one with a distilled head."""
     key = pipeline.key_of(seed, name)
@@ -91,8 +92,7 @@ def _features(problem, variables, indices):
     inputs, *_ = structure.activations(problem.model)(
         variables, problem.inputs(indices)
     )
-    values = list(inputs.values())[1:]  # the first is the image
-    return [v.mean(tuple(range(1, v.ndim - 1))) if v.ndim > 2 else v for v in values]
+    return [structure.pooled(v) for v in list(inputs.values())[1:]]  # without the image
 
 
 def output_distances(logits, retrained, untrained) -> dict[str, float]:

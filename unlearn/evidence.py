@@ -30,7 +30,7 @@ from unlearn.metrics.verdict import (
     judge,
     together,
 )
-from unlearn.report.tables import interval
+from unlearn.report import tables
 
 OUTCOMES = {WITHIN: "pass", OUTSIDE: "fail", INCONCLUSIVE: "inconclusive"}
 EXPECTED = {
@@ -52,13 +52,18 @@ class Finding(NamedTuple):
     because: list[str]
 
 
+def reference(name: str) -> str:
+    """The retrained models that a model is compared with: others than itself."""
+    return "oracle" if name == "retrain" else "retrain"
+
+
 def cell(value, low=math.nan, high=math.nan) -> dict:
     return {"value": value, "low": low, "high": high}
 
 
 def mean_cell(values) -> dict:
     values = np.asarray(values, float)
-    mean, half = float(np.mean(values)), interval(values)
+    mean, half = float(np.mean(values)), tables.interval(values)
     return cell(mean, mean - half, mean + half)
 
 
@@ -160,10 +165,8 @@ def per_example(study, models: dict, *, rounds: int = 300):
     everything = np.ones(states.shape, bool)
     rows, curves = {}, {}
 
-    def audit(scores, mask, one=positive, zero=negative, **options):
-        return roc.evaluate(
-            scores, one & mask, zero & mask, balanced=True, rounds=rounds, **options
-        )
+    def audit(scores, mask, one=positive):
+        return roc.evaluate(scores, one & mask, negative & mask, rounds=rounds)
 
     for name, measured in models.items():
         if name == "oracle":
@@ -194,7 +197,7 @@ def per_example(study, models: dict, *, rounds: int = 300):
             ("ruli", ruli.ruli_privacy(margins, states)),
         ):
             cells[key] = auc_cell(audit(scores, everything))
-        other = models["oracle" if name == "retrain" else "retrain"].margins[:, targets]
+        other = models[reference(name)].margins[:, targets]
         two = ruli.ruli_efficacy(margins, other, states)
         none, twice = np.zeros_like(positive), np.tile(np.arange(study.models), 2)
         cells["efficacy"] = auc_cell(
@@ -343,25 +346,27 @@ def outputs(this, context, names) -> dict:
         )
         for seed in seeds
     ]
-    before = [measures(this, context, "original", seed) for seed in seeds]
+    results = {
+        (row["model"], row["seed"]): row
+        for row in tables.read_csv(this.folder / "results.csv")
+    }
     for name in ("original", "retrain", *names):
         found = []
         for seed in seeds:
             own = this.evaluation(name, seed)["train_logits"][forget]
             other = (seed + 1) % len(seeds) if name == "retrain" else seed
-            reference = this.evaluation("retrain", other)["train_logits"][forget]
-            row = audits.output_distances(own, reference, untrained[seed])
-            one = measures(this, context, name, seed)
+            retrained = this.evaluation("retrain", other)["train_logits"][forget]
+            row = audits.output_distances(own, retrained, untrained[seed])
+            one = results[name, seed]
             row["aus"] = adaptive_unlearning_score(
                 one["test_accuracy"],
                 one["forget_accuracy"],
-                before[seed]["test_accuracy"],
+                results["original", seed]["test_accuracy"],
                 class_removal=bool(len(context.forget_classes)),
             )
             attack = one["mia_regression"]
-            row["nomus"] = (
-                nomus(one["test_accuracy"], attack) if attack == attack else math.nan
-            )
+            known = not math.isnan(attack)
+            row["nomus"] = nomus(one["test_accuracy"], attack) if known else math.nan
             found.append(row)
         shares = {key for key, _, unit, *_ in OUTPUTS if unit == "%"}
         rows[name] = {
@@ -373,20 +378,6 @@ def outputs(this, context, names) -> dict:
         "against that of the next seed, which is the floor."
     )
     return table("outputs", "Distances of outputs", note, OUTPUTS, rows)
-
-
-def measures(this, context, name, seed) -> dict:
-    logits = this.evaluation(name, seed)
-    return metrics.measure(
-        logits["train_logits"],
-        context.train_labels,
-        context.forget,
-        context.retain,
-        logits["test_logits"],
-        context.test_labels,
-        forget_classes=context.forget_classes,
-        attack_examples=200,
-    )
 
 
 LAYERS = (
@@ -412,14 +403,15 @@ def layers(this, names, *, seeds: int, examples: int, relearning: dict) -> dict:
     models = "original", "retrain", audits.HEAD, audits.UNTRAINED, *names
     found = {name: [] for name in models}
     for seed in range(min(seeds, this.config.seeds)):
-        curves = {n: audits.relearn(this, n, seed, **relearning) for n in models}
-        features = {n: looked.of(audits.variables_of(this, n, seed)) for n in models}
+        curves, features = {}, {}
+        for name in models:
+            curves[name] = audits.relearn(this, name, seed, **relearning)
+            features[name] = looked.of(audits.variables_of(this, name, seed))
         original = curves["original"]
         for name in models:
             row = {"probe": 100 * looked.probe(features[name])}
-            reference = features["retrain"]
             row["idi"] = looked.information(
-                features[name], features["original"], reference
+                features[name], features["original"], features["retrain"]
             )
             if len(this.problem.forget_classes):
                 row["relearn"] = relearn_time(
@@ -460,104 +452,92 @@ def few_cell(values) -> dict:
 # Harder forget sets
 
 
-def harder(this, test_labels, shadow, names) -> list[dict]:
-    """Two tables: forget sets harder than a random one, and requests in turn."""
-    config = this.config.audit.harder
-    every = (*studies.REFERENCES, *names)
-    columns, rows = [], {}
-
-    def add(key, study):
-        models = {name: studies.measured(study, name) for name in every}
-        hits = {
-            name: 100 * (measured.predictions == np.asarray(study.labels))
-            for name, measured in models.items()
-        }
-        for part, what in (("targets", "forget"), ("test", "test")):
-            known = {n: h[:, study.sets[part]].mean(1) for n, h in hits.items()}
-            for name in every:
-                other = "oracle" if name == "retrain" else "retrain"
-                if name == "oracle":
-                    continue
-                gap = mean_cell(np.abs(known[name] - known[other]))
-                rows.setdefault(name, {})[f"{key}_{what}"] = gap
-        return models
-
+def harder(this, test_labels, shadow, names) -> dict:
+    """Forget sets harder than a random one: gaps to retraining."""
+    models, columns, rows = this.config.audit.harder.models, [], {}
     sets = studies.harder_sets(this, shadow)
     for label, (forget, labels) in sets.items():
         key = label.replace(" ", "_")
         study = studies.fixed_study(
-            f"harder/{key}", this, test_labels, forget, config.models, labels=labels
+            f"harder/{key}", this, test_labels, forget, models, labels=labels
         )
-        models = add(key, study)
-        help_text = f"accuracy on the forget set {label}"
-        columns.append((f"{key}_forget", label, "points", 1, help_text))
+        answers = answered(study, names)
+        text = f"accuracy on the forget set {label}"
+        columns.append((f"{key}_forget", label, "points", 1, text))
+        add(rows, f"{key}_forget", gaps(study, answers, "targets"))
         if key == "confused_pair":
             pair = np.unique(labels[forget])
-            for name in rows:
-                rows[name]["confusion"] = confusion(study, models[name], pair)
-            help_text = "share of unseen examples of the two classes taken for another"
-            columns.append(("confusion", "interclass error", "%", 1, help_text))
+            text = "share of unseen examples of the two classes taken for another"
+            columns.append(("confusion", "interclass error", "%", 1, text))
+            errors = {name: confusion(study, answers[name], pair) for name in rows}
+            add(rows, "confusion", errors)
     size = len(next(iter(sets.values()))[0])
     note = (
         f"Mean difference to retraining of the accuracy on {size} forgotten examples "
-        f"over {config.models} models; retrain's row is the floor. *worst case*: what "
+        f"over {models} models; retrain's row is the floor. *worst case*: what "
         "retrained models are surest of; *influence*: the main direction in which "
         "examples move the others; *confused pair*: labels of two classes exchanged."
     )
-    title = "Harder forget sets"
-    kept = {key for key, *_ in columns}
-    first = table(
-        "harder",
-        title,
-        note,
-        columns,
-        {
-            name: {key: value for key, value in cells.items() if key in kept}
-            for name, cells in rows.items()
-        },
-    )
-    rows.clear()
-    size = len(this.problem.labels)
+    return table("harder", "Harder forget sets", note, columns, rows)
+
+
+def in_turn(this, test_labels, names) -> dict:
+    """Requests answered at once, or one after another: gaps to retraining."""
+    config, columns, rows = this.config.audit.harder, [], {}
     parts = forget_sets.in_turn(
-        size, requests=config.requests, fraction=config.fraction
+        len(this.problem.labels), requests=config.requests, fraction=config.fraction
     )
-    columns = []
-    for key, requests, label in (
-        ("once", 1, "at once"),
-        ("turn", config.requests, "in turn"),
-    ):
-        add(
-            key,
-            studies.fixed_study(
-                f"requests/{key}",
-                this,
-                test_labels,
-                parts.ravel(),
-                config.models,
-                requests=requests,
-            ),
+    ways = ("once", 1, "at once"), ("turn", config.requests, "in turn")
+    for way, requests, label in ways:
+        study = studies.fixed_study(
+            f"requests/{way}",
+            this,
+            test_labels,
+            parts.ravel(),
+            config.models,
+            requests=requests,
         )
+        answers = answered(study, names)
         for what in ("forget", "test"):
-            text = f"difference of {what} accuracy to retraining"
-            columns.append((f"{key}_{what}", f"{what}, {label}", "points", 2, text))
+            key, text = f"{way}_{what}", f"difference of {what} accuracy to retraining"
+            columns.append((key, f"{what}, {label}", "points", 2, text))
+            add(rows, key, gaps(study, answers, SETS[what]))
     note = (
         f"{config.requests} requests of {parts.shape[1]} examples each, answered at "
         "once or one after another, against retraining without all of them."
     )
-    second = table("requests", "Requests in turn", note, columns, rows)
-    return [first, second]
+    return table("requests", "Requests in turn", note, columns, rows)
+
+
+def gaps(study, models: dict, part: str) -> dict[str, dict]:
+    """Mean difference of accuracy to retraining on a part of what is measured."""
+    labels, part = np.asarray(study.labels), study.sets[part]
+    accuracy = {
+        name: 100 * (m.predictions == labels)[:, part].mean(1)
+        for name, m in models.items()
+    }
+    return {
+        name: mean_cell(np.abs(own - accuracy[reference(name)]))
+        for name, own in accuracy.items()
+        if name != "oracle"
+    }
+
+
+def add(rows: dict, key: str, cells: dict) -> None:
+    """A column of cells, one a model."""
+    for model, one in cells.items():
+        rows.setdefault(model, {})[key] = one
 
 
 def confusion(study, measured, pair) -> dict:
     """The interclass error on test examples, a mean over models."""
     test = study.sets["test"]
     labels, classes = np.asarray(study.labels)[test], study.problem.num_classes
-    errors = []
-    for predictions in measured.predictions[:, test]:
-        counts = np.zeros((classes, classes), int)
-        np.add.at(counts, (labels, predictions), 1)
-        errors.append(100 * interclass_confusion(counts, [tuple(pair)]).error)
-    return mean_cell(errors)
+    answers = np.eye(classes, dtype=int)[measured.predictions[:, test]]
+    counts = [metrics.confusion_matrix(one, labels) for one in answers]
+    return mean_cell(
+        [100 * interclass_confusion(c, [tuple(pair)]).error for c in counts]
+    )
 
 
 # Verdicts
@@ -597,8 +577,7 @@ def decide(study, models: dict, per_example_table: dict, config) -> dict[str, Fi
                 f"{judged[-1].verdict}."
             )
         attacked = together(judged)
-        other = hits["oracle" if name == "retrain" else "retrain"]
-        lost = mean_cell(hits[name] - other)
+        lost = mean_cell(hits[name] - hits[reference(name)])
         worse = [min(lost[key], 0.0) for key in ("value", "low", "high")]
         tolerance = config.utility_tolerance
         judged.append(judge(*worse, null=0, tolerance=tolerance, models=study.models))
@@ -635,7 +614,6 @@ def can_judge(findings: dict[str, Finding]) -> tuple[bool, str]:
     return conclusive(findings["original"].attacked, findings["retrain"].judged)
 
 
-def study_models(study, names) -> dict[str, studies.Measured]:
-    """The references, the controls and the methods, each measured."""
-    every = (*studies.REFERENCES, *studies.CONTROLS, *names)
-    return {name: studies.measured(study, name) for name in every}
+def answered(study, names) -> dict[str, studies.Measured]:
+    """The references and the methods (or controls) in `names`, each measured."""
+    return {n: studies.measured(study, n) for n in (*studies.REFERENCES, *names)}

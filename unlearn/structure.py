@@ -99,8 +99,12 @@ def features(
     inputs, logits, variables = activations(model)(
         variables, inputs, train=train, key=key
     )
-    values = list(inputs.values())[-1]
-    return values.mean(tuple(range(1, values.ndim - 1))), logits, variables
+    return pooled(list(inputs.values())[-1]), logits, variables
+
+
+def pooled(values: jax.Array) -> jax.Array:
+    """float32[B, D]: maps [B, H, W, D] averaged over space, features as they are."""
+    return values.mean(tuple(range(1, values.ndim - 1)))
 
 
 def head(problem: Problem, variables: Variables) -> Path:

@@ -70,6 +70,10 @@ class Study(NamedTuple):
         return len(self.forget)
 
 
+SMALLEST = {"models": 12, "chunk": 12, "targets": 60, "canaries": 15}
+"""Of the section `audit`, for smoke presets: seconds, and nothing is decided."""
+
+
 def default_audit(preset: str):
     """The section `audit` of an experiment's config."""
     from ml_collections import ConfigDict

@@ -121,10 +121,11 @@ def prepare(config, folder, names, data_dir) -> list[pipeline.Run]:
             turn.forget.classes = (number,)
         place = folder if number is None else folder / f"forget_{number}"
         this, _ = pipeline.prepare(turn, place, names, data_dir, Progress())
-        for seed in range(config.tune.seeds):
-            pipeline.original(requests[0] if requests else this, seed)
         if requests:
             pipeline.copy_originals(requests[0].folder, place, config.tune.seeds)
+        else:
+            for seed in range(config.tune.seeds):
+                pipeline.original(this, seed)
         requests.append(this)
     return requests
 
