@@ -97,3 +97,13 @@ def test_what_shadow_models_cannot_answer_is_refused(tmp_path, name):
     config.run = (name,)
     with pytest.raises(InputError, match="cannot be audited"):
         auditing.run(config, tmp_path)
+
+
+@pytest.mark.parametrize("models", [4, 13])
+def test_how_many_models_harder_sets_may_ask_for(tmp_path, models):
+    config = audit_config(models=12)
+    config.audit.harder.models = models
+    with pytest.raises(
+        InputError, match=f"from 12 to audit.models, 12; it is {models}"
+    ):
+        auditing.run(config, tmp_path)

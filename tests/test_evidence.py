@@ -154,3 +154,19 @@ def test_states_that_the_attacks_use(audited):
     assert (study.states == OUT).sum() == (study.states == FORGET).sum()
     with pytest.raises(InputError):
         evidence.lira.u_lira(np.zeros((2, 2)), np.ones((2, 2), int))
+
+
+def test_gaps_pair_each_retrained_model_once():
+    study, _ = simulated()
+    labels = np.asarray(study.labels)
+    wrong = {"retrain": (0, 1, 2, 5), "other": (3, 3, 0, 0)}
+    models = {}
+    for name, counts in wrong.items():
+        predictions = np.tile(labels, (4, 1))
+        for row, count in zip(predictions, counts, strict=True):
+            row[:count] += 1
+        models[name] = studies.Measured(None, predictions, 0.0)
+    found = evidence.gaps(study, models, "targets")
+    share = 100 / TARGETS
+    assert found["other"]["value"] == pytest.approx(share * np.mean([3, 2, 2, 5]))
+    assert found["retrain"]["value"] == pytest.approx(share * np.mean([1, 3]))

@@ -193,6 +193,24 @@ def test_requests_in_turn_are_the_method_twice(run):
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
 
 
+def test_another_study_may_ask_the_same_originals(run):
+    this, context = run
+    request = studies.request_study(this, context.test_labels)
+    forget, labels = np.arange(5, 10), context.test_labels
+    study = studies.fixed_study("others", this, labels, forget, 12, asked=request)
+    own = studies.fixed_study("alone", this, labels, forget, 12)
+    for name in ("original", "gradient_ascent"):
+        shared, trained = (studies.measured(one, name) for one in (study, own))
+        assert shared.margins.shape == trained.margins.shape
+        assert not np.allclose(shared.margins, trained.margins, atol=1e-3)
+    first = studies._trained(request, "original")["variables"]
+    found = studies.measured(study, "original").margins[3]
+    variables = jax.tree.map(lambda x: x[3], first)
+    expected = alone(study, variables, this.problem)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    assert not (study.folder / "original").exists()
+
+
 def test_harder_sets_have_one_size_and_fit_their_names(run, shadow):
     this, _ = run
     sets = studies.harder_sets(this, shadow)

@@ -53,23 +53,25 @@ def run(config, folder, *, data_dir=None) -> dict:
     summary = pipeline.run(config, folder, data_dir=data_dir)
     this, context = pipeline.prepare(config, folder, names, data_dir, Progress())
     shadow = studies.shadow_study(this, context.test_labels)
-    models = evidence.answered(shadow, (*studies.CONTROLS, *names))
+    every = *studies.REFERENCES, *studies.CONTROLS, *names
+    models = evidence.answered(shadow, every)
     this.progress.tick("shadow study  attacks")
     attacks, curves = evidence.per_example(shadow, models)
     findings = evidence.decide(shadow, models, attacks, config.audit)
     controls = evidence.controls_of(findings)
     request = studies.request_study(this, context.test_labels)
-    answers = evidence.answered(request, (*studies.CONTROLS, *names))
+    answers = evidence.answered(request, every)
     this.progress.tick("request study  distances of distributions")
     distances = evidence.distributional(request, answers)
     save_figures(folder, names, curves, request, answers, context.title)
     outputs = evidence.outputs(this, context, names)
     layers = evidence.layers(this, names, **config.audit.layers)
-    every = [summary_table(summary), attacks, distances, outputs, layers]
+    shown = [summary_table(summary), attacks, distances, outputs, layers]
     if config.audit.harder.models:
-        every.append(evidence.harder(this, context.test_labels, shadow, names))
-        every.append(evidence.in_turn(this, context.test_labels, names))
-    for one in every[1:]:
+        labels = context.test_labels
+        shown.append(evidence.harder(this, labels, shadow, request, names))
+        shown.append(evidence.in_turn(this, labels, request, names))
+    for one in shown[1:]:
         write_csv(folder, one)
     conclusive, why = evidence.can_judge(findings)
     facts = {
@@ -79,7 +81,7 @@ def run(config, folder, *, data_dir=None) -> dict:
         **asked_and_done(this, context, config, summary, findings, conclusive),
         "conclusive": conclusive,
         "controls": controls,
-        "tables": every,
+        "tables": shown,
         "figures": figure_list(folder),
         "not_guaranteed": list(NOT_GUARANTEED),
         "terms": TERMS,
@@ -100,6 +102,12 @@ def check(config, names) -> None:
                 f"{name} cannot be audited: the shadow models forget random examples, "
                 f"with one approximate method each; leave it out of --methods"
             )
+    most, models = config.audit.models, config.audit.harder.models
+    if models and not 12 <= models <= most:
+        raise InputError(
+            f"audit.harder.models must be 0, to leave harder forget sets out, or from "
+            f"12 to audit.models, {most}; it is {models}"
+        )
 
 
 def conclude(facts, why: str) -> str:

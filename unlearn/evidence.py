@@ -452,16 +452,22 @@ def few_cell(values) -> dict:
 # Harder forget sets
 
 
-def harder(this, test_labels, shadow, names) -> dict:
+def harder(this, test_labels, shadow, request, names) -> dict:
     """Forget sets harder than a random one: gaps to retraining."""
     models, columns, rows = this.config.audit.harder.models, [], {}
     sets = studies.harder_sets(this, shadow)
     for label, (forget, labels) in sets.items():
         key = label.replace(" ", "_")
         study = studies.fixed_study(
-            f"harder/{key}", this, test_labels, forget, models, labels=labels
+            f"harder/{key}",
+            this,
+            test_labels,
+            forget,
+            models,
+            labels=labels,
+            asked=request if labels is None else None,
         )
-        answers = answered(study, names)
+        answers = answered(study, ("original", "retrain", *names))
         text = f"accuracy on the forget set {label}"
         columns.append((f"{key}_forget", label, "points", 1, text))
         add(rows, f"{key}_forget", gaps(study, answers, "targets"))
@@ -474,16 +480,17 @@ def harder(this, test_labels, shadow, names) -> dict:
     size = len(next(iter(sets.values()))[0])
     note = (
         f"Mean difference to retraining of the accuracy on {size} forgotten examples "
-        f"over {models} models; retrain's row is the floor. *worst case*: what "
+        f"over {models} models; retrain's row is the floor, the difference between two "
+        "of them. *worst case*: what "
         "retrained models are surest of; *influence*: the main direction in which "
         "examples move the others; *confused pair*: labels of two classes exchanged."
     )
     return table("harder", "Harder forget sets", note, columns, rows)
 
 
-def in_turn(this, test_labels, names) -> dict:
+def in_turn(this, test_labels, request, names) -> dict:
     """Requests answered at once, or one after another: gaps to retraining."""
-    config, columns, rows = this.config.audit.harder, [], {}
+    config, columns, rows, references = this.config.audit.harder, [], {}, {}
     parts = forget_sets.in_turn(
         len(this.problem.labels), requests=config.requests, fraction=config.fraction
     )
@@ -496,8 +503,10 @@ def in_turn(this, test_labels, names) -> dict:
             parts.ravel(),
             config.models,
             requests=requests,
+            asked=request,
         )
-        answers = answered(study, names)
+        references = references or answered(study, ("original", "retrain"))
+        answers = references | answered(study, names)
         for what in ("forget", "test"):
             key, text = f"{way}_{what}", f"difference of {what} accuracy to retraining"
             columns.append((key, f"{what}, {label}", "points", 2, text))
@@ -510,17 +519,19 @@ def in_turn(this, test_labels, names) -> dict:
 
 
 def gaps(study, models: dict, part: str) -> dict[str, dict]:
-    """Mean difference of accuracy to retraining on a part of what is measured."""
+    """Mean difference of accuracy to retraining on a part of what is measured.
+
+    Retrained models are compared in pairs, no model in two of them.
+    """
     labels, part = np.asarray(study.labels), study.sets[part]
     accuracy = {
         name: 100 * (m.predictions == labels)[:, part].mean(1)
         for name, m in models.items()
     }
-    return {
-        name: mean_cell(np.abs(own - accuracy[reference(name)]))
-        for name, own in accuracy.items()
-        if name != "oracle"
-    }
+    retrained = accuracy["retrain"]
+    found = {name: own - retrained for name, own in accuracy.items()}
+    found["retrain"] = retrained[:-1:2] - retrained[1::2]
+    return {name: mean_cell(np.abs(gap)) for name, gap in found.items()}
 
 
 def add(rows: dict, key: str, cells: dict) -> None:
@@ -615,5 +626,5 @@ def can_judge(findings: dict[str, Finding]) -> tuple[bool, str]:
 
 
 def answered(study, names) -> dict[str, studies.Measured]:
-    """The references and the methods (or controls) in `names`, each measured."""
-    return {n: studies.measured(study, n) for n in (*studies.REFERENCES, *names)}
+    """References, controls and methods, each measured."""
+    return {name: studies.measured(study, name) for name in names}

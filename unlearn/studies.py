@@ -60,6 +60,7 @@ class Study(NamedTuple):
     requests: int = 1  # one after another: equal parts of the forget set, in order
     states: np.ndarray | None = None  # int[S, T]: OUT, RETAIN or FORGET
     canary: np.ndarray | None = None  # bool[T]
+    asked: "Study | None" = None  # whose originals are asked, if not its own
 
     @property
     def folder(self) -> Path:
@@ -93,7 +94,7 @@ def default_audit(preset: str):
             "examples": 1000,
             # Harder forget sets: models each (0: leave this out), size, and the
             # requests in turn with the share of the training set that one asks for.
-            "harder": {"models": 24, "count": 60, "requests": 10, "fraction": 0.01},
+            "harder": {"models": 16, "count": 60, "requests": 10, "fraction": 0.01},
             # What counts as equal to retraining: an AUC so near to 0.5, a test
             # accuracy so little lower.
             "auc_tolerance": 0.05,
@@ -182,9 +183,13 @@ def request_study(this: pipeline.Run, test_labels) -> Study:
 
 
 def fixed_study(
-    name, this, test_labels, forget, models, *, labels=None, requests=1
+    name, this, test_labels, forget, models, *, labels=None, requests=1, asked=None
 ) -> Study:
-    """One forget set, indices int[F], for all models; `labels` replace the run's."""
+    """One forget set, indices int[F], for all models; `labels` replace the run's.
+
+    `asked`: a study of as many models or more, trained on the same labels: its first
+    originals are asked.
+    """
     problem, count = this.problem, this.config.audit.examples
     if labels is not None:
         problem = problem.replace(labels=jnp.asarray(labels, jnp.int32))
@@ -199,6 +204,7 @@ def fixed_study(
         forget[spread(len(forget), min(len(forget), count))],
         test_labels,
         requests=requests,
+        asked=asked,
     )
 
 
@@ -289,7 +295,12 @@ def measured(study: Study, name: str) -> Measured:
         return controls.collapsed(
             measured(study, "original"), study.problem.num_classes
         )
-    results = _trained(study, name) if name in REFERENCES else _answered(study, name)
+    if name == "original" and study.asked is not None:
+        results = _answered(study, "no_op")
+    elif name in REFERENCES:
+        results = _trained(study, name)
+    else:
+        results = _answered(study, name)
     return Measured(results["margins"], results["predictions"], results["seconds"])
 
 
@@ -314,7 +325,8 @@ def _trainer(recipe):
 
 def _answered(study: Study, name: str) -> dict:
     """The originals after a method or a control."""
-    variables = _trained(study, "original")["variables"]
+    variables = _trained(study.asked or study, "original")["variables"]
+    variables = jax.tree.map(lambda leaf: leaf[: study.models], variables)
     models = _keys(study, name), variables, study.forget, study.retain
     if name == "head_distill":
         models = *models, _trained(study, "retrain")["variables"]
