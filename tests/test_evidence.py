@@ -73,7 +73,7 @@ def test_attacks_find_the_leak_where_it_is(audited):
             one = cells[name][key]
             assert one["low"] < 0.5 < one["high"], (name, key)
     for name in ("original", "leaky", "clean"):
-        for key in ("u_lira_low", "u_lira_high"):
+        for key in ("u_lira_not_memorised", "u_lira_memorised"):
             assert cells[name][key]["low"] < 0.5 < cells[name][key]["high"]
         assert cells[name]["retain"]["value"] > 0.9
     assert cells["clean"]["efficacy"]["low"] < 0.5 < cells["clean"]["efficacy"]["high"]
@@ -127,7 +127,9 @@ def test_memorised_examples_are_found_by_the_other_half():
     for key in masks:
         np.testing.assert_array_equal(masks[key][::2], other[key][::2])
         assert not masks[key][:, study.canary].any()
-    assert not np.array_equal(masks["u_lira_high"][1::2], other["u_lira_high"][1::2])
+    assert not np.array_equal(
+        masks["u_lira_memorised"][1::2], other["u_lira_memorised"][1::2]
+    )
 
 
 def test_distributions(audited):
@@ -170,3 +172,10 @@ def test_gaps_pair_each_retrained_model_once():
     share = 100 / TARGETS
     assert found["other"]["value"] == pytest.approx(share * np.mean([3, 2, 2, 5]))
     assert found["retrain"]["value"] == pytest.approx(share * np.mean([1, 3]))
+
+
+def test_names_of_columns_leave_room_for_those_of_intervals():
+    for columns in (evidence.PER_EXAMPLE, evidence.OUTPUTS, evidence.LAYERS):
+        keys = [key for key, *_ in columns]
+        ends = {f"{key}_{end}" for key in keys for end in ("low", "high")}
+        assert not ends & set(keys) and len(set(keys)) == len(keys)

@@ -98,14 +98,14 @@ PER_EXAMPLE = (
         "the same, of mislabelled examples only",
     ),
     (
-        "u_lira_high",
+        "u_lira_memorised",
         "U-LiRA, memorised",
         "",
         3,
         "the third memorised most of the others",
     ),
     (
-        "u_lira_low",
+        "u_lira_not_memorised",
         "U-LiRA, not memorised",
         "",
         3,
@@ -233,13 +233,16 @@ def per_example(study, models: dict, *, rounds: int = 300):
 def memorized(before, states, canary) -> dict[str, np.ndarray]:
     """Masks bool[S, T] of the least and most memorised third of the clean targets."""
     half = np.arange(len(states)) % 2
-    masks = {key: np.zeros(states.shape, bool) for key in ("u_lira_low", "u_lira_high")}
+    masks = {
+        key: np.zeros(states.shape, bool)
+        for key in ("u_lira_not_memorised", "u_lira_memorised")
+    }
     clean = np.flatnonzero(~canary)
     for side in (0, 1):
         rows = half != side
         scores = forget_sets.memorization(before[rows], states[rows])[clean]
         groups = forget_sets.strata(np.nan_to_num(scores))
-        for key, group in (("u_lira_low", 0), ("u_lira_high", 2)):
+        for key, group in (("u_lira_not_memorised", 0), ("u_lira_memorised", 2)):
             chosen = np.isin(np.arange(len(canary)), clean[groups == group])
             masks[key] |= (half == side)[:, None] & chosen
     return masks
