@@ -92,7 +92,7 @@ def get_config(preset: str):
     config.attack_examples = 1000
     config.seeds = 2
     config.rotate.update(classes=tuple(range(10)), best=8)
-    config.tune.update(trials=8, objective="tug_of_war", classes=(2, 7))
+    config.tune.update(trials=8, objective="tug_of_war", classes=(0, 1))
     for chosen in (FIXED, TUNED):
         for name, constants in chosen.items():
             config.methods[name].update(constants)
@@ -120,13 +120,13 @@ FIXED = {
     "cf_k": dict(epochs=2, retain_examples=5000),
     "eu_k": dict(epochs=3, retain_examples=4000),
     "gradient_ascent": dict(epochs=1),
-    "boundary_shrink": dict(epochs=1),
+    "boundary_shrink": dict(epochs=2),
     "boundary_expand": dict(epochs=1),
     "lipschitz": dict(epochs=1, copies=5),
     "kl_uniform": dict(epochs=1),
     "neggrad_plus": dict(epochs=1, forget_batch_size=128, retain_examples=4000),
     "random_labels": dict(epochs=1, decay="cosine", retain_examples=24000),
-    "amnesiac_relabel": dict(epochs=1, decay="cosine", retain_examples=24000),
+    "amnesiac_relabel": dict(epochs=1, decay="cosine", retain_examples=32000),
     "salun": dict(epochs=1, decay="cosine", retain_examples=20000),
     "scrub": dict(
         optimizer="adam",
@@ -141,7 +141,7 @@ FIXED = {
     "unsir": dict(examples=3000, noise_images=128, noise_copies=8),
     "curriculum_distill": dict(examples=2500, noise_images=128, noise_copies=8),
     "class_swap": dict(epochs=1, fisher_examples=500, retain_examples=3000),
-    "delete": dict(epochs=2),
+    "delete": dict(epochs=3),
     "duck": dict(epochs=1, retain_steps=2, retain_examples=10000),
     "sfron": dict(epochs=1, group=16, retain_examples=5000),
     "influence": dict(examples=200, retain_examples=2000),
@@ -150,6 +150,7 @@ FIXED = {
     "newton_head": dict(retain_examples=10000),
     "ssd": dict(group=16, retain_examples=6000),
     "lfssd": dict(group=16, retain_examples=6000),
+    "emmn": dict(repair_epochs=30),
     "gkt": dict(fresh_layers=1),
     "kl_contrastive": dict(epochs=1, forget_batch_size=256, retain_examples=3000),
     "masked_small_gradients": dict(epochs=1, retain_examples=5000),
@@ -171,20 +172,20 @@ TUNED = {
     "cf_k": dict(learning_rate=0.198),
     "eu_k": dict(learning_rate=0.0724),
     "gradient_ascent": dict(learning_rate=0.00339),
-    "boundary_shrink": dict(learning_rate=0.000566, bound=0.0359),
+    "boundary_shrink": dict(learning_rate=0.0004, bound=0.0359),
     "boundary_expand": dict(learning_rate=0.00033),
     "lipschitz": dict(learning_rate=0.0107, sigma=0.0789),
     "kl_uniform": dict(learning_rate=0.00126),
     "neggrad_plus": dict(learning_rate=0.0906, alpha=0.945),
     "random_labels": dict(learning_rate=0.0155, alpha=7.94),
-    "amnesiac_relabel": dict(learning_rate=0.00103),
-    "salun": dict(learning_rate=0.0155, alpha=7.94, fraction=0.5),
+    "amnesiac_relabel": dict(learning_rate=0.0005),
+    "salun": dict(learning_rate=0.01, alpha=7.94, fraction=0.5),
     "scrub": dict(learning_rate=0.000111, alpha=0.0222),
     "bad_teacher": dict(learning_rate=0.000457),
     "unsir": dict(learning_rate=0.00566, repair_learning_rate=0.000645),
     "curriculum_distill": dict(learning_rate=0.000865, repair_learning_rate=0.0101),
     "class_swap": dict(learning_rate=0.128, penalty=0.0531, fraction=0.0643),
-    "delete": dict(learning_rate=0.0005),
+    "delete": dict(learning_rate=0.0003),
     "duck": dict(learning_rate=0.00147, target_accuracy=0.327),
     "sfron": dict(learning_rate=0.00421, alpha=2670.0),
     "influence": dict(scale=0.421, damping=0.00267),
@@ -193,7 +194,7 @@ TUNED = {
     "newton_head": dict(weight_decay=0.001),
     "ssd": dict(alpha=1.57, dampening=0.391),
     "lfssd": dict(alpha=1.6, dampening=0.1),
-    "emmn": dict(repair_rate=0.00147, temperature=4.84),
+    "emmn": dict(repair_rate=0.002, temperature=4.84),
     "gkt": dict(learning_rate=0.003, temperature=8.0),
     "kl_contrastive": dict(
         learning_rate=0.00358,

@@ -1,5 +1,9 @@
 """Many models in one program: the same numbers as one after another, in any way."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -139,3 +143,28 @@ def test_the_chunk_is_halved_until_it_fits(problem, monkeypatch):
     (logits, _), how = devices.map_models(logits_of, many(10), problem, way="vmap")
     assert how.chunk == 4 and len(logits) == 10
     assert tiny_problem().num_classes == logits.shape[-1]
+
+
+ON_SOME_DEVICES = """
+import sys
+sys.path[:0] = [".", "tests"]
+import jax, numpy as np
+from conftest import tiny_problem
+from test_devices import logits_of, many
+from unlearn import devices
+jax.config.update("jax_num_cpu_devices", int(sys.argv[1]))
+(logits, _), how = devices.map_models(logits_of, many(11), tiny_problem(), way="map")
+assert how.devices == int(sys.argv[1])
+np.save(sys.argv[2], logits)
+"""
+
+
+@pytest.mark.slow
+def test_one_device_and_eight_give_the_same(tmp_path):
+    found = []
+    for count in "1", "8":
+        path = tmp_path / f"{count}.npy"
+        command = [sys.executable, "-c", ON_SOME_DEVICES, count, str(path)]
+        subprocess.run(command, check=True, cwd=Path(__file__).parents[1])
+        found.append(np.load(path))
+    np.testing.assert_array_equal(*found)
