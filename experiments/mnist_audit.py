@@ -53,5 +53,5 @@ METHODS = {
     "finetune": dict(learning_rate=0.1, epochs=2, batch_size=64),
     "random_labels": dict(learning_rate=0.01, epochs=2, alpha=8.0, batch_size=64),
     "newton_head": dict(weight_decay=1e-3),
-    "boundary_shrink": dict(learning_rate=5e-4, epochs=1),
+    "boundary_shrink": dict(learning_rate=5e-4, epochs=10),
 }
