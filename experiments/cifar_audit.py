@@ -3,7 +3,7 @@
     python launch.py --experiment=cifar_audit
 
 `full`: ResNet-18, 256 shadow models of 25,000 images each (Hayes et al.). `cpu`: a
-small net, 64 shadow models, 5,000 images.
+small net, 64 shadow models, 4,000 images.
 """
 
 from unlearn.auditing import run
@@ -32,9 +32,10 @@ def get_config(preset: str):
         config.audit.harder.models = 0
         return config
     config.model.name = "cnn"
-    config.model.cnn.widths = (16, 32, 64)
-    config.data.examples = 5000
-    config.train.epochs = 8
+    config.model.cnn.widths = (8, 16, 32)
+    config.data.examples = 4000
+    config.train.epochs = 12
+    config.train.learning_rate = 0.03
     config.train.batch_size = 64
     config.seeds = 3
     config.audit.update(models=64, targets=600, canaries=150, chunk=16)
