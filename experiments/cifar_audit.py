@@ -57,7 +57,7 @@ def get_config(preset: str):
 METHODS = {
     "finetune": dict(learning_rate=0.05, epochs=3, batch_size=64),
     "neggrad_plus": dict(learning_rate=0.02, epochs=2, alpha=0.95, batch_size=64),
-    "salun": dict(learning_rate=0.01, epochs=2, alpha=8.0, batch_size=64),
+    "salun": dict(learning_rate=0.003, epochs=2, alpha=8.0, batch_size=64),
     "scrub": dict(
         optimizer="adam",
         learning_rate=5e-4,
