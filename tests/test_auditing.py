@@ -1,11 +1,13 @@
 """An audit from config to page."""
 
 import json
+import shlex
 
+import numpy as np
 import pytest
 from test_studies import audit_config
 
-from unlearn import auditing
+from unlearn import auditing, store, studies
 from unlearn.errors import InputError
 from unlearn.report import page
 
@@ -27,6 +29,7 @@ def test_the_page_and_the_facts(audited):
     assert [t["id"] for t in saved["tables"]] == [
         "usual",
         "per_example",
+        "rates",
         "distributional",
         "outputs",
         "layers",
@@ -73,9 +76,9 @@ def test_the_anchors_of_relearning(audited):
 @pytest.mark.slow
 def test_a_study_that_decides_nothing_calls_no_method_forgotten(audited):
     _, facts = audited
-    if not facts["conclusive"]:
-        assert {m["verdict"] for m in facts["methods"]} == {"inconclusive"}
-        assert facts["conclusion"].startswith("Nothing can be concluded")
+    assert not facts["conclusive"]  # 12 models of 30 targets cannot
+    assert {m["verdict"] for m in facts["methods"]} == {"inconclusive"}
+    assert facts["conclusion"].startswith("Nothing can be concluded")
 
 
 @pytest.mark.slow
@@ -99,11 +102,92 @@ def test_what_shadow_models_cannot_answer_is_refused(tmp_path, name):
         auditing.run(config, tmp_path)
 
 
-@pytest.mark.parametrize("models", [4, 13])
-def test_how_many_models_harder_sets_may_ask_for(tmp_path, models):
-    config = audit_config(models=12)
-    config.audit.harder.models = models
-    with pytest.raises(
-        InputError, match=f"from 12 to audit.models, 12; it is {models}"
-    ):
-        auditing.run(config, tmp_path)
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (dict(models=5), "audit.models must be at least 12; it is 5"),
+        (dict(chunk=-1), "audit.chunk must be at least 1"),
+        (dict(targets=31), "audit.targets must be a positive multiple of 3"),
+        (dict(canaries=16), "audit.canaries must be 0 to targets / 2; it is 16"),
+        (dict(background=-0.5), "audit.background must be above 0"),
+        (dict(seed=-1), "audit.seed"),
+        (dict(layers={"relearning": {"batch_size": 0}}), "relearning.batch_size must"),
+        (
+            dict(harder={"models": 4}),
+            "harder.models must be 0, .* to models, 12; it is 4",
+        ),
+        (dict(harder={"models": 13}), "harder.models must be 0, .*; it is 13"),
+        (dict(harder={"count": 1}), "harder.count must be at least 2"),
+        (dict(harder={"requests": 0}), "harder.requests must be at least 1"),
+        (
+            dict(harder={"fraction": 0.6}),
+            "harder.fraction must be above 0, and below 1",
+        ),
+    ],
+)
+def test_bad_settings_are_refused_before_anything_is_made(tmp_path, changes, words):
+    config = audit_config()
+    config.audit.update(changes)
+    with pytest.raises(InputError, match=words):
+        auditing.run(config, tmp_path / "audit")
+    assert not (tmp_path / "audit").exists()
+
+
+@pytest.mark.slow
+def test_a_method_that_diverges_is_left_out_and_the_others_are_judged(
+    tmp_path, monkeypatch
+):
+    make = studies.measured
+
+    def one_diverges(study, name):
+        found = make(study, name)
+        if name == "gradient_ascent" and study.name == "shadow":
+            found.margins[3] = np.nan
+        return found
+
+    monkeypatch.setattr(studies, "measured", one_diverges)
+    facts = auditing.run(audit_config(), tmp_path / "audit")
+    assert [method["name"] for method in facts["methods"]] == ["finetune"]
+    page.check(page.plain(facts))
+    kept = {name: studies.Measured(np.zeros((2, 2)), None, 0.0) for name in ("a", "b")}
+    broken = studies.Measured(np.full((2, 2), np.nan), None, 0.0)
+    assert auditing.finite(kept | {"ssd": broken}) == (kept, ["ssd"])
+    with pytest.raises(InputError, match="no_op diverged"):
+        auditing.finite(kept | {"no_op": broken})
+
+
+def test_the_conclusion_says_who_was_not_judged_and_what_went_wrong():
+    control = {"name": "head_distill", "expected": "fail", "outcome": "pass"}
+    facts = {"conclusive": True, "controls": [control], "methods": []}
+    said = auditing.conclude(facts, "fine", "30 examples", ["ssd"])
+    assert said.startswith("ssd: diverged, not judged. Judged on 30 examples")
+    assert "not every control came out as it must: head_distill" in said
+    assert auditing.conclude(facts, "fine", "3", []).startswith("no method was asked")
+
+
+def test_a_command_with_spaces_can_be_repeated(monkeypatch):
+    args = [
+        "launch.py",
+        "--experiment=digits_audit",
+        "--config.audit.reason=request 17",
+    ]
+    monkeypatch.setattr(auditing.sys, "argv", args)
+    assert shlex.split(auditing.command()) == ["python", *args]
+
+
+@pytest.mark.slow
+def test_the_facts_are_those_of_the_run(audited):
+    folder, facts = audited
+    saved = store.read_json(folder / "config.json")
+    settings = facts["run"]["settings"]
+    assert settings["train.epochs"] == saved["train"]["epochs"]
+    assert settings["audit.targets"] == saved["audit"]["targets"]
+    assert {"python", "scipy", "scikit-learn", "jax"} <= facts["run"]["versions"].keys()
+    forget = np.load(folder / "split.npz")["forget"]
+    assert facts["request"]["sha256"] == store.array_hash(forget.astype(np.int64))
+    text = (folder / "report.html").read_text()
+    for method in facts["methods"]:
+        for key, value in method["constants"].items():
+            assert f"{key}={page.constant(value)}" in text.replace("&#39;", "'")
+    hashes = {one["sha256"] for one in facts["checkpoints"]}
+    assert len(hashes) == len(facts["checkpoints"]) and all(h in text for h in hashes)

@@ -32,6 +32,7 @@ def simulated(seed=0, unseen_accuracy=0.9):
         sets=sets,
         states=states,
         canary=np.arange(TARGETS) < CANARIES,
+        requested=np.arange(TARGETS) >= TARGETS - CANARIES,
     )
 
     def model(leak, accuracy=unseen_accuracy):
@@ -56,8 +57,9 @@ def audited():
         "leaky": model(2.0),
         "clean": model(0.0),
     }
-    table, curves = evidence.per_example(study, models, rounds=40)
-    return study, models, table, curves
+    table, rates, curves = evidence.per_example(study, models, rounds=40)
+    assert {row["model"] for row in rates["rows"]} == curves.keys()
+    return study, models, table, curves, rates
 
 
 def cells_of(table):
@@ -86,7 +88,7 @@ def test_the_population_attack_leaves_mislabelled_ones_out(audited):
 
 
 def test_verdicts(audited):
-    study, models, table, _ = audited
+    study, models, table, *_ = audited
     findings = evidence.decide(study, models, table, Config)
     verdicts = {name: found.judged.verdict for name, found in findings.items()}
     assert verdicts["original"] == verdicts["leaky"] == "outside"
@@ -99,18 +101,18 @@ def test_verdicts(audited):
 
 
 def test_a_study_that_cannot_see_the_original_says_so(audited):
-    study, models, _, _ = audited
+    study, models, *_ = audited
     blind = models | {"original": models["clean"]}
-    table, _ = evidence.per_example(study, blind, rounds=30)
+    table, *_ = evidence.per_example(study, blind, rounds=30)
     findings = evidence.decide(study, blind, table, Config)
     able, why = evidence.can_judge(findings)
     assert not able and "cannot see the original" in why
 
 
 def test_an_original_that_is_only_less_accurate_is_not_seen(audited):
-    study, models, _, _ = audited
+    study, models, *_ = audited
     blind = models | {"original": models["collapsed"]}
-    table, _ = evidence.per_example(study, blind, rounds=30)
+    table, *_ = evidence.per_example(study, blind, rounds=30)
     findings = evidence.decide(study, blind, table, Config)
     assert findings["original"].judged.verdict == "outside"
     assert not evidence.can_judge(findings)[0]
@@ -133,7 +135,7 @@ def test_memorised_examples_are_found_by_the_other_half():
 
 
 def test_distributions(audited):
-    study, models, _, _ = audited
+    study, models, *_ = audited
     cells = cells_of(evidence.distributional(study, models))
     assert cells["retrain"]["klom_forget_ratio"]["value"] == pytest.approx(1)
     assert cells["retrain"]["epsilon_ratio"]["value"] == pytest.approx(1)
@@ -144,8 +146,10 @@ def test_distributions(audited):
 
 
 def test_the_roc_curves_have_the_auc_of_the_table(audited):
-    _, _, table, curves = audited
+    _, _, table, curves, _ = audited
     for name, cells in cells_of(table).items():
+        if name == evidence.NULL:
+            continue
         fpr, tpr = curves[name]["mislabelled"]
         area = np.trapezoid(tpr, fpr)
         assert area == pytest.approx(cells["u_lira_canary"]["value"], abs=1e-6)
@@ -179,3 +183,21 @@ def test_names_of_columns_leave_room_for_those_of_intervals():
         keys = [key for key, *_ in columns]
         ends = {f"{key}_{end}" for key in keys for end in ("low", "high")}
         assert not ends & set(keys) and len(set(keys)) == len(keys)
+
+
+def test_the_null_row_is_what_retraining_shows(audited):
+    cells = cells_of(audited[2])
+    (row,) = [row for row in audited[2]["rows"] if row["model"] == evidence.NULL]
+    assert row["kind"] == "floor"
+    for key in ("u_lira", "u_lira_canary", "u_lira_requested"):
+        null, own = row["cells"][key], cells["retrain"][key]
+        assert null["low"] < 0.5 < null["high"] and null["high"] - null["low"] < 0.2
+        assert null["low"] < own["value"] < null["high"]
+        wide = 2 * (null["high"] - null["low"])
+        assert cells["original"]["u_lira_canary"]["value"] > 0.5 + wide
+
+
+def test_rates_rise_with_the_leak(audited):
+    rates = cells_of(audited[4])
+    found = [rates[name]["u_lira_canary_1"]["value"] for name in ("clean", "leaky")]
+    assert found[0] < 10 < found[1]

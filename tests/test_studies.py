@@ -1,5 +1,7 @@
 """Studies: who is trained on what, the same as one model alone, resumable."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -170,23 +172,29 @@ def test_it_goes_on_with_the_chunk_that_is_missing(shadow, monkeypatch):
     studies.measured(shadow, "oracle")  # all is there: nothing is compiled
 
 
-def test_requests_in_turn_are_the_method_twice(run):
+@pytest.mark.parametrize("name", ["gradient_ascent", "finetune"])
+def test_requests_in_turn_are_the_method_twice(run, name):
+    """What is asked for later is retained until then."""
     this, context = run
     forget = np.arange(10)
     study = studies.fixed_study(
         "turns", this, context.test_labels, forget, 12, requests=2
     )
-    name = "gradient_ascent"
     found = studies.measured(study, name).margins[3]
     original = studies._trained(study, "original")["variables"]
     variables = jax.tree.map(lambda x: x[3], original)
     keys = jax.random.split(studies._keys(study, name)[3], 2)
-    for key, part in zip(keys, (forget[:5], forget[5:]), strict=True):
-        problem = this.problem.replace(forget=part, retain=study.retain[3])
-        variables, _ = methods.METHODS[name].fn(
+    retain, info = study.retain[3], methods.METHODS[name]
+    for key, part, more in zip(
+        keys, (forget[:5], forget[5:]), (forget[5:], retain[:5]), strict=True
+    ):
+        stays = np.concatenate([retain, more])
+        problem = this.problem.replace(forget=part, retain=stays)
+        variables, _ = pipeline.run_method(
+            name,
             key,
             variables,
-            withhold(problem, ("forget",)),
+            withhold(problem, info.needs),
             **this.config.methods[name],
         )
     expected = alone(study, variables, this.problem)
@@ -224,3 +232,35 @@ def test_harder_sets_have_one_size_and_fit_their_names(run, shadow):
         forget, changed = sets[name]
         assert np.all(changed[forget] != labels[forget])
     assert np.sum(sets["confused pair"][1] != labels) == 8
+
+
+def test_what_the_run_is_asked_to_forget_is_attacked_first(run, shadow):
+    this, _ = run
+    asked = set(np.asarray(this.problem.forget))
+    assert set(shadow.targets[shadow.requested]) <= asked
+    assert not np.any(shadow.requested & shadow.canary)
+    clean = shadow.targets[~shadow.canary]
+    assert shadow.requested.sum() == min(len(asked), len(clean))
+    assert not set(shadow.targets[shadow.canary]) & asked
+    assert len(set(shadow.targets)) == len(shadow.targets)
+
+
+def test_classes_of_the_request_are_not_those_of_other_forget_sets(tmp_path):
+    this, context = prepared(tmp_path)
+    asked = this.problem.replace(forget_classes=np.array([1], np.int32))
+    this = dataclasses.replace(this, problem=asked)
+    labels = context.test_labels
+    shadow = studies.shadow_study(this, labels)
+    others = studies.fixed_study("others", this, labels, np.arange(4), 12)
+    assert not len(shadow.problem.forget_classes) and not shadow.requested.any()
+    assert not len(others.problem.forget_classes)
+    assert len(studies.request_study(this, labels).problem.forget_classes) == 1
+
+
+def test_models_of_other_sets_are_refused(tmp_path):
+    this, context = prepared(tmp_path)
+    labels = context.test_labels
+    studies.fixed_study("others", this, labels, np.arange(4), 12)
+    studies.fixed_study("others", this, labels, np.arange(4), 12)
+    with pytest.raises(InputError, match="holds models of other sets"):
+        studies.fixed_study("others", this, labels, np.arange(5), 12)

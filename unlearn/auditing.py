@@ -4,10 +4,13 @@
 studies make is kept a chunk at a time; the same command goes on where it stopped.
 """
 
+import shlex
 import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+
+import numpy as np
 
 from unlearn import evidence, methods, pipeline, store, studies
 from unlearn.errors import InputError
@@ -19,6 +22,9 @@ NOT_GUARANTEED = (
     "and passing an audit shows that these attacks fail, not that every attack does.",
     "The verdict is about the training algorithm with these constants on this data, as "
     "the shadow models see it; one particular checkpoint may be luckier or unluckier.",
+    "Judged is whether forgotten examples can be told from examples never seen, and "
+    "the accuracy. That a model can be told from a retrained one in another way (RULI "
+    "efficacy, the distributions of margins) is in the tables and is not weighed.",
     "The audit covers the model's weights and outputs. Copies of the data, caches, "
     "logs, backups, and models derived from the original before the request are not "
     "touched by it: delete or retrain them as well.",
@@ -41,6 +47,7 @@ TERMS = {
     "KLoM": "how far the distribution of margins over many models is from that of "
     "retrained models",
     "floor": "what two groups of retrained models differ by: nothing below it is seen",
+    "tolerance": "how much worse than perfect counts as equal; stated beforehand",
 }
 
 
@@ -54,19 +61,21 @@ def run(config, folder, *, data_dir=None) -> dict:
     this, context = pipeline.prepare(config, folder, names, data_dir, Progress())
     shadow = studies.shadow_study(this, context.test_labels)
     every = *studies.REFERENCES, *studies.CONTROLS, *names
-    models = evidence.answered(shadow, every)
+    models, diverged = finite(evidence.answered(shadow, every))
     this.progress.tick("shadow study  attacks")
-    attacks, curves = evidence.per_example(shadow, models)
+    attacks, rates, curves = evidence.per_example(shadow, models)
     findings = evidence.decide(shadow, models, attacks, config.audit)
     controls = evidence.controls_of(findings)
     request = studies.request_study(this, context.test_labels)
-    answers = evidence.answered(request, every)
+    answers, more = finite(evidence.answered(request, every))
+    diverged = sorted({*diverged, *more})
     this.progress.tick("request study  distances of distributions")
     distances = evidence.distributional(request, answers)
-    save_figures(folder, names, curves, request, answers, context.title)
+    drawn = [name for name in names if name not in diverged]
+    save_figures(folder, drawn, curves, request, answers, context.title)
     outputs = evidence.outputs(this, context, names)
     layers = evidence.layers(this, names, **config.audit.layers)
-    shown = [summary_table(summary), attacks, distances, outputs, layers]
+    shown = [summary_table(summary), attacks, rates, distances, outputs, layers]
     if config.audit.harder.models:
         labels = context.test_labels
         shown.append(evidence.harder(this, labels, shadow, request, names))
@@ -86,12 +95,23 @@ def run(config, folder, *, data_dir=None) -> dict:
         "not_guaranteed": list(NOT_GUARANTEED),
         "terms": TERMS,
     }
-    facts["conclusion"] = conclude(facts, why)
+    facts["conclusion"] = conclude(facts, why, judged_on(shadow), diverged)
     facts["run"]["seconds"] = time.perf_counter() - started
     page.write(folder, facts)
     print_findings(findings, facts)
     this.progress.say(f"The report is {folder / 'report.html'}")
     return facts
+
+
+def finite(models: dict) -> tuple[dict, list[str]]:
+    """The models without methods some of which diverged, and the names of these."""
+    diverged = [n for n, m in models.items() if not np.isfinite(m.margins).all()]
+    for name in set(diverged) & {*studies.REFERENCES, *studies.CONTROLS}:
+        raise InputError(
+            f"{name} diverged in the studies: lower --config.train.learning_rate (and "
+            "use another --workdir)"
+        )
+    return {n: m for n, m in models.items() if n not in diverged}, diverged
 
 
 def check(config, names) -> None:
@@ -102,31 +122,88 @@ def check(config, names) -> None:
                 f"{name} cannot be audited: the shadow models forget random examples, "
                 f"with one approximate method each; leave it out of --methods"
             )
-    most, models = config.audit.models, config.audit.harder.models
-    if models and not 12 <= models <= most:
-        raise InputError(
-            f"audit.harder.models must be 0, to leave harder forget sets out, or from "
-            f"12 to audit.models, {most}; it is {models}"
-        )
+    audit, harder = config.audit, config.audit.harder
+    clean = audit.targets - audit.canaries
+    for name, value, fits, words in (
+        ("models", audit.models, audit.models >= 12, "at least 12"),
+        ("chunk", audit.chunk, audit.chunk >= 1, "at least 1"),
+        (
+            "targets",
+            audit.targets,
+            audit.targets > 0 and not audit.targets % 3,
+            "a positive multiple of 3",
+        ),
+        ("canaries", audit.canaries, 0 <= audit.canaries <= clean, "0 to targets / 2"),
+        ("background", audit.background, 0 < audit.background <= 1, "above 0, to 1"),
+        ("seed", audit.seed, audit.seed >= 0, "0 or more"),
+        ("examples", audit.examples, audit.examples >= 1, "at least 1"),
+        ("layers.seeds", audit.layers.seeds, audit.layers.seeds >= 1, "at least 1"),
+        (
+            "layers.examples",
+            audit.layers.examples,
+            audit.layers.examples >= 1,
+            "at least 1",
+        ),
+        *(
+            (f"layers.relearning.{key}", value, value >= 1, "at least 1")
+            for key, value in audit.layers.relearning.items()
+            if key in ("steps", "batch_size")
+        ),
+        (
+            "harder.models",
+            harder.models,
+            not harder.models or 12 <= harder.models <= audit.models,
+            f"0, to leave harder forget sets out, or from 12 to models, {audit.models}",
+        ),
+        ("harder.count", harder.count, harder.count >= 2, "at least 2"),
+        ("harder.requests", harder.requests, harder.requests >= 1, "at least 1"),
+        (
+            "harder.fraction",
+            harder.fraction,
+            0 < harder.fraction * harder.requests < 1,
+            "above 0, and below 1 when all requests are added",
+        ),
+    ):
+        if not fits:
+            raise InputError(f"audit.{name} must be {words}; it is {value}")
 
 
-def conclude(facts, why: str) -> str:
+def conclude(facts, why: str, judged_on: str, diverged) -> str:
     if not facts["conclusive"]:
         return f"Nothing can be concluded: {why}."
+    wrong = [c["name"] for c in facts["controls"] if c["outcome"] != c["expected"]]
+    if wrong:
+        why += f", but not every control came out as it must: {', '.join(wrong)}"
     by_verdict = {}
     for method in facts["methods"]:
         by_verdict.setdefault(method["verdict"], []).append(method["name"])
     words = {
-        "within": "cannot be told from retraining, within the stated tolerances",
-        "outside": "can be told from retraining",
-        "inconclusive": "need more models to be judged",
+        "within": "an attacker cannot tell forgotten from never-seen examples and "
+        "accuracy is kept, within the stated tolerances",
+        "outside": "forgotten examples can be told from never-seen ones, or accuracy "
+        "is lost",
+        "inconclusive": "more models and examples are needed",
     }
     parts = [
-        f"{', '.join(by_verdict[key])} {text}"
+        f"{', '.join(by_verdict[key])}: {text}"
         for key, text in words.items()
         if key in by_verdict
     ]
-    return f"The controls came out as they must ({why}); {'; '.join(parts)}."
+    if diverged:
+        parts.append(f"{', '.join(diverged)}: diverged, not judged")
+    if not parts:
+        parts = ["no method was asked for"]
+    return f"{'; '.join(parts)}. Judged on {judged_on}; controls: {why}."
+
+
+def judged_on(shadow) -> str:
+    """Which examples the verdict is about."""
+    asked, mislabelled = int(shadow.requested.sum()), int(shadow.canary.sum())
+    asked = asked or "none"
+    return (
+        f"{len(shadow.targets)} training examples, {asked} of them among those asked "
+        f"for and {mislabelled} mislabelled on purpose"
+    )
 
 
 def asked_and_done(this, context, config, summary, findings, conclusive) -> dict:
@@ -157,7 +234,9 @@ def asked_and_done(this, context, config, summary, findings, conclusive) -> dict
             "reason": config.audit.reason,
             "kind": forget.kind,
             "examples": manifest["forget"]["examples"],
-            "classes": [context.class_names[c] for c in manifest["forget"]["classes"]],
+            "classes": [context.class_names[c] for c in forget.classes]
+            if forget.kind == "class"
+            else [],
             "sha256": manifest["forget"]["sha256"],
         },
         "data": manifest["data"],
@@ -165,6 +244,7 @@ def asked_and_done(this, context, config, summary, findings, conclusive) -> dict
             "experiment": this.folder.name,
             "preset": config.audit.preset,
             "command": command(),
+            "settings": flat(store.read_json(this.folder / "config.json")),
             "seeds": config.seeds,
             "shadow_models": config.audit.models,
             "versions": manifest["versions"],
@@ -182,7 +262,20 @@ def asked_and_done(this, context, config, summary, findings, conclusive) -> dict
 
 
 def command() -> str:
-    return " ".join(["python", "launch.py", *sys.argv[1:]])
+    return shlex.join(["python", "launch.py", *sys.argv[1:]])
+
+
+def flat(settings: dict, prefix: str = "") -> dict:
+    """Nested settings by the names that flags give them: `train.epochs`."""
+    found = {}
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            found |= flat(value, f"{prefix}{key}.")
+        elif isinstance(value, list) and len(value) > 20:
+            found[f"{prefix}{key}"] = f"{len(value)} values"
+        else:
+            found[f"{prefix}{key}"] = value
+    return found
 
 
 def checkpoint_hash(this, name: str, seed: int) -> str:
@@ -275,6 +368,10 @@ def figure_list(folder) -> list[dict]:
 
 
 def print_findings(findings, facts) -> None:
+    """A line a model, with the sentence that decided."""
+    verdicts = {method["name"]: method["verdict"] for method in facts["methods"]}
     for name, finding in findings.items():
-        print(f"{name:<16} {finding.judged.verdict:<13} {finding.because[0]}")
+        own = finding.judged.verdict
+        first = [text for text in finding.because if text.endswith(f"{own}.")]
+        print(f"{name:<16} {verdicts.get(name, own):<13} {first[0]}")
     print(facts["conclusion"])

@@ -4,6 +4,7 @@ Relearning curves are kept in the run folder; the same command reads them again.
 """
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -53,7 +54,8 @@ def _relearn(constants: tuple):
 class Layers:
     """Features of the forget set and of as many retained examples, at most `examples`.
 
-    Convolutional maps are averaged over space.
+    Convolutional maps are averaged over space. With fewer than five of each nothing is
+    said: probe and IDI are NaN.
     """
 
     def __init__(self, this: pipeline.Run, examples: int):
@@ -61,7 +63,7 @@ class Layers:
             np.asarray(s) for s in (this.problem.forget, this.problem.retain)
         )
         count = min(examples, len(forget), len(retain))
-        self.run = this
+        self.run, self.few = this, count < 5
         chosen = [s[spread(len(s), count)] for s in (forget, retain)]
         self.indices = jnp.asarray(np.concatenate(chosen))
         self.forgotten = np.arange(2 * count) < count
@@ -74,6 +76,8 @@ class Layers:
     def probe(self, features) -> float:
         """A linear classifier of the last layer's input, tested on half of the forget
         set and trained on everything else."""
+        if self.few:
+            return math.nan
         test = self.forgotten & (np.arange(len(self.forgotten)) % 2 == 0)
         last = features[-1]
         return idi.linear_probe(
@@ -81,6 +85,8 @@ class Layers:
         )
 
     def information(self, unlearned, original, retrained) -> float:
+        if self.few:
+            return math.nan
         found = idi.information_difference(
             unlearned, original, retrained, self.forgotten
         )

@@ -9,6 +9,7 @@ import importlib.metadata
 import importlib.util
 import mmap
 import os
+import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,16 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+PACKAGES = (
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "orbax-checkpoint",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+)
 CACHE = "~/.cache/unlearn/xla"
 
 # The CPU backend of some jaxlib versions hands convolutions one by one to a library
@@ -92,7 +102,8 @@ def describe() -> dict:
     """Versions, backend and devices, for a run's manifest."""
     devices = jax.devices()
     return {
-        "versions": {name: _version(name) for name in PACKAGES},
+        "versions": {name: _version(name) for name in PACKAGES}
+        | {"python": platform.python_version()},
         "backend": jax.default_backend(),
         "device": devices[0].device_kind,
         "devices": len(devices),

@@ -3,8 +3,11 @@
 A table is as `report.page` has it, a dict of columns and rows; a cell is a value with
 its 95 % interval. What decides the verdict on a method is in `decide`: U-LiRA on the
 forgotten targets, on the mislabelled ones among them, and the accuracy that is left.
+What compares unlearned with retrained models (RULI efficacy, KLoM) is shown, not
+judged: a method may train on and so be told apart without a trace of what it forgot.
 """
 
+import itertools
 import math
 from typing import NamedTuple
 
@@ -68,6 +71,8 @@ def mean_cell(values) -> dict:
 
 
 def kind(name: str) -> str:
+    if name == NULL:
+        return "floor"
     return "control" if name in ANCHORS else "method"
 
 
@@ -98,6 +103,13 @@ PER_EXAMPLE = (
         "the same, of mislabelled examples only",
     ),
     (
+        "u_lira_requested",
+        "U-LiRA, requested",
+        "",
+        3,
+        "the same, of those that the run is asked to forget",
+    ),
+    (
         "u_lira_memorised",
         "U-LiRA, memorised",
         "",
@@ -111,14 +123,6 @@ PER_EXAMPLE = (
         3,
         "the third memorised least: a control",
     ),
-    (
-        "tpr_1",
-        "TPR at 1 % FPR",
-        "%",
-        1,
-        "U-LiRA, mislabelled, at 1 % false alarms",
-    ),
-    ("tpr_01", "TPR at 0.1 % FPR", "%", 1, "the same at 0.1 %"),
     ("bavaria", "BaVarIA AUC", "", 3, "as U-LiRA, for few shadow models"),
     ("rmia", "RMIA AUC", "", 3, "as U-LiRA, by ratios to other examples"),
     ("ruli", "RULI privacy AUC", "", 3, "as U-LiRA, by kernel densities"),
@@ -143,12 +147,25 @@ PER_EXAMPLE = (
 NOTE = (
     "Every model of the study has a forget set of its own; each target is out of a "
     "third of the training sets, kept in a third and forgotten in a third. Intervals: "
-    "95 %, bootstrap over models and examples."
+    "95 %, bootstrap over models and examples. *by chance*: retrained models attacked "
+    "with forgotten and never-seen examples exchanged at random, and the 95 % interval "
+    "of what is then found."
 )
+RATES = (
+    ("u_lira", "U-LiRA"),
+    ("u_lira_canary", "U-LiRA, mislabelled"),
+    ("bavaria", "BaVarIA"),
+    ("rmia", "RMIA"),
+    ("ruli", "RULI privacy"),
+    ("efficacy", "RULI efficacy"),
+    ("retain", "LiRA, retained"),
+)
+NULL = "by chance"
+FEW = 20  # of fewer requested examples an AUC says nothing
 
 
 def per_example(study, models: dict, *, rounds: int = 300):
-    """`(table, {model: ROC})` of the shadow study.
+    """`(AUCs, true positive rates, {model: ROC})` of the shadow study: tables, curves.
 
     Args:
       study: a `studies.Study` with states.
@@ -163,7 +180,11 @@ def per_example(study, models: dict, *, rounds: int = 300):
     before = models["original"].margins[:, targets]
     masks = memorized(before, states, canary)
     everything = np.ones(states.shape, bool)
-    rows, curves = {}, {}
+    parts = {"u_lira": everything, **masks}
+    for key, chosen in (("canary", canary), ("requested", study.requested)):
+        if chosen.sum() >= (FEW if key == "requested" else 1):
+            parts[f"u_lira_{key}"] = everything & chosen
+    rows, rates, curves = {}, {}, {}
 
     def audit(scores, mask, one=positive):
         return roc.evaluate(scores, one & mask, negative & mask, rounds=rounds)
@@ -179,38 +200,27 @@ def per_example(study, models: dict, *, rounds: int = 300):
             for part, mask in (("all", everything), ("mislabelled", canary[None]))
             if mask.any()
         }
-        cells = {"u_lira": auc_cell(audit(scores, everything))}
-        if canary.any():
-            of_canaries = audit(scores, canary[None] & everything)
-            cells["u_lira_canary"] = auc_cell(of_canaries)
-            cells["tpr_1"] = percent(
-                of_canaries.tpr_at_1fpr, *of_canaries.tpr_at_1fpr_interval
-            )
-            cells["tpr_01"] = percent(
-                of_canaries.tpr_at_01fpr, *of_canaries.tpr_at_01fpr_interval
-            )
-        for key, mask in masks.items():
-            cells[key] = auc_cell(audit(scores, mask))
+        found = {key: audit(scores, mask) for key, mask in parts.items()}
         for key, scores in (
             ("bavaria", bavaria.bavaria(margins, states, positive=FORGET)),
             ("rmia", rmia.rmia(margins, states, positive=FORGET)),
             ("ruli", ruli.ruli_privacy(margins, states)),
         ):
-            cells[key] = auc_cell(audit(scores, everything))
+            found[key] = audit(scores, everything)
         other = models[reference(name)].margins[:, targets]
         two = ruli.ruli_efficacy(margins, other, states)
         none, twice = np.zeros_like(positive), np.tile(np.arange(study.models), 2)
-        cells["efficacy"] = auc_cell(
-            roc.evaluate(
-                np.concatenate(two),
-                np.concatenate([positive, none]),
-                np.concatenate([none, positive]),
-                models=twice,
-                rounds=rounds,
-            )
+        found["efficacy"] = roc.evaluate(
+            np.concatenate(two),
+            np.concatenate([positive, none]),
+            np.concatenate([none, positive]),
+            models=twice,
+            rounds=rounds,
         )
         kept = lira.lira_online(margins, states, positive=RETAIN)
-        cells["retain"] = auc_cell(audit(kept, everything, one=states == RETAIN))
+        found["retain"] = audit(kept, everything, one=states == RETAIN)
+        cells = {key: cell(one.auc, *one.auc_interval) for key, one in found.items()}
+        rates[name] = rate_cells(found)
         clean = ~canary[None]
         cells["population"] = mean_cell(
             [
@@ -224,10 +234,61 @@ def per_example(study, models: dict, *, rounds: int = 300):
         cells["forget"] = mean_cell(100 * np.nanmean(accuracies, axis=1))
         cells["test"] = mean_cell(100 * hits[:, test].mean(axis=1))
         rows[name] = cells
-    present = {key for cells in rows.values() for key in cells}
+    present = rows["retrain"].keys()
+    rows[NULL] = null_cells(models["retrain"].margins[:, targets], states, parts)
     columns = [column for column in PER_EXAMPLE if column[0] in present]
     title = "Per-example attacks on forgotten and kept examples"
-    return table("per_example", title, NOTE, columns, rows), curves
+    return (
+        table("per_example", title, NOTE, columns, rows),
+        rates_table(rates, present),
+        curves,
+    )
+
+
+def null_cells(margins, states, parts, *, times: int = 20) -> dict:
+    """U-LiRA on retrained models, OUT and FORGET exchanged for a half of each target's
+    groups of three models: neither was seen, so nothing can be told."""
+    draw, margins = np.random.default_rng(0), margins.astype(np.float64)
+    found = {key: [] for key in parts}
+    swapped = np.where(states == OUT, FORGET, np.where(states == FORGET, OUT, states))
+    for _ in range(times):
+        groups = draw.random((-(-len(states) // 3), states.shape[1])) < 0.5
+        others = np.where(groups.repeat(3, 0)[: len(states)], swapped, states)
+        scores = lira.u_lira(margins, others)
+        for key, mask in parts.items():
+            groups = ((others == state) & mask for state in (FORGET, OUT))
+            found[key].append(roc.evaluate(scores, *groups, rounds=0).auc)
+    cells = {}
+    for key, values in found.items():
+        mean, half = float(np.mean(values)), 1.96 * float(np.std(values, ddof=1))
+        cells[key] = cell(mean, mean - half, mean + half)
+    return cells
+
+
+def rate_cells(found) -> dict:
+    cells = {}
+    for key, one in found.items():
+        cells[f"{key}_1"] = percent(one.tpr_at_1fpr, *one.tpr_at_1fpr_interval)
+        cells[f"{key}_01"] = percent(one.tpr_at_01fpr, *one.tpr_at_01fpr_interval)
+    return cells
+
+
+def rates_table(rates, present) -> dict:
+    columns = [
+        (f"{key}_{end}", f"{label}, {at}", "%", 1, "")
+        for key, label in RATES
+        if key in present
+        for end, at in (("1", "at 1 % FPR"), ("01", "at 0.1 %"))
+    ]
+    kept = [key for key, *_ in columns]
+    rows = {name: {key: of[key] for key in kept} for name, of in rates.items()}
+    note = (
+        "Of the forgotten (or kept) examples, how many an attack finds when 1 % or "
+        "0.1 % of the never-seen ones are taken for such; guessing finds as many."
+    )
+    return table(
+        "rates", "True positive rates at few false alarms", note, columns, rows
+    )
 
 
 def memorized(before, states, canary) -> dict[str, np.ndarray]:
@@ -246,10 +307,6 @@ def memorized(before, states, canary) -> dict[str, np.ndarray]:
             chosen = np.isin(np.arange(len(canary)), clean[groups == group])
             masks[key] |= (half == side)[:, None] & chosen
     return masks
-
-
-def auc_cell(audit) -> dict:
-    return cell(audit.auc, *audit.auc_interval)
 
 
 def percent(value, low, high) -> dict:
@@ -296,10 +353,11 @@ def distributional(study, models: dict) -> dict:
         for name, m in models.items()
     }
     rows = {}
-    for name, measured in models.items():
+    for name in models:
         if name == "oracle":
             continue
-        ours = oracle if name == "retrain" else measured
+        twin = "oracle" if name == "retrain" else name
+        ours = models[twin]
         cells = {}
         for key, part in SETS.items():
             groups = (m.margins[:, sets[part]] for m in (ours, retrain, oracle))
@@ -312,13 +370,14 @@ def distributional(study, models: dict) -> dict:
         score = relative_forgetting_score(*groups)
         cells["epsilon"] = cell(score.score)
         cells["epsilon_ratio"] = cell(score.relative)
-        ratios = (accuracy[name][k] / accuracy["retrain"][k] for k in ("rest", "test"))
+        ratios = (accuracy[twin][k] / accuracy["retrain"][k] for k in ("rest", "test"))
         cells["final"] = cell(final_score(score.score, *ratios))
         rows[name] = cells
     note = (
         f"{study.models} models of each kind answered the same request. `retrain` is a "
-        "second group of retrained models, so its row is the floor: what a perfect "
-        "method would get from so many models."
+        "second group of retrained models, so its row is the floor, what a perfect "
+        "method would get from so many models, and its ratios are 1 by definition. "
+        "Test examples stand for unseen ones."
     )
     title = "Distributions of margins against those of retrained models"
     return table("distributional", title, note, DISTRIBUTION, rows)
@@ -355,9 +414,9 @@ def outputs(this, context, names) -> dict:
     }
     for name in ("original", "retrain", *names):
         found = []
-        for seed in seeds:
+        for seed in seeds[:-1:2] if name == "retrain" else seeds:
             own = this.evaluation(name, seed)["train_logits"][forget]
-            other = (seed + 1) % len(seeds) if name == "retrain" else seed
+            other = seed + (name == "retrain")
             retrained = this.evaluation("retrain", other)["train_logits"][forget]
             row = audits.output_distances(own, retrained, untrained[seed])
             one = results[name, seed]
@@ -372,19 +431,22 @@ def outputs(this, context, names) -> dict:
             row["nomus"] = nomus(one["test_accuracy"], attack) if known else math.nan
             found.append(row)
         shares = {key for key, _, unit, *_ in OUTPUTS if unit == "%"}
-        rows[name] = {
-            key: mean_cell([(100 if key in shares else 1) * row[key] for row in found])
-            for key, *_ in OUTPUTS
-        }
+        if found:
+            rows[name] = {
+                key: mean_cell(
+                    [row[key] * (100 if key in shares else 1) for row in found]
+                )
+                for key, *_ in OUTPUTS
+            }
     note = (
         "On the forget set, against the retrained model of the same seed; `retrain` "
-        "against that of the next seed, which is the floor."
+        "against that of another seed, in pairs, which is the floor."
     )
     return table("outputs", "Distances of outputs", note, OUTPUTS, rows)
 
 
 LAYERS = (
-    ("relearn", "Relearn", "steps", 0, "until the original's loss or accuracy"),
+    ("relearn", "Relearn", "steps", 0, "until it is back, see below"),
     ("ain", "Anamnesis Index", "", 2, "steps over those of retrain: 1 is ideal"),
     (
         "probe",
@@ -404,45 +466,51 @@ def layers(this, names, *, seeds: int, examples: int, relearning: dict) -> dict:
     """
     looked = audits.Layers(this, examples)
     models = "original", "retrain", audits.HEAD, audits.UNTRAINED, *names
+    seeds = range(min(seeds, this.config.seeds))
+    curves, features = {}, {}
+    for seed, name in itertools.product(seeds, models):
+        curves[name, seed] = audits.relearn(this, name, seed, **relearning)
+        features[name, seed] = looked.of(audits.variables_of(this, name, seed))
     found = {name: [] for name in models}
-    for seed in range(min(seeds, this.config.seeds)):
-        curves, features = {}, {}
-        for name in models:
-            curves[name] = audits.relearn(this, name, seed, **relearning)
-            features[name] = looked.of(audits.variables_of(this, name, seed))
-        original = curves["original"]
-        for name in models:
-            row = {"probe": 100 * looked.probe(features[name])}
-            row["idi"] = looked.information(
-                features[name], features["original"], features["retrain"]
+    for seed, name in itertools.product(seeds, models):
+        other = (seed + 1) % len(seeds) if name == "retrain" else seed
+        before, retrained = curves["original", seed], curves["retrain", other]
+        row = {"probe": 100 * looked.probe(features[name, seed])}
+        row["idi"] = looked.information(
+            features[name, seed], features["original", seed], features["retrain", other]
+        )
+        if len(this.problem.forget_classes):
+            accuracies = curves[name, seed].accuracy, retrained.accuracy
+            row["relearn"] = relearn_time(accuracies[0], 0.95 * before.accuracy[0])
+            row["ain"] = anamnesis_index(*accuracies, before.accuracy[0])
+        else:
+            gap = max(0.0, float(retrained.loss[0] - before.loss[0]))
+            target = before.loss[0] + 0.05 * gap + 1e-5
+            own, reference = (
+                relearn_time(one.loss, target, rising=False)
+                for one in (curves[name, seed], retrained)
             )
-            if len(this.problem.forget_classes):
-                row["relearn"] = relearn_time(
-                    curves[name].accuracy, 0.95 * original.accuracy[0]
-                )
-                row["ain"] = anamnesis_index(
-                    curves[name].accuracy,
-                    curves["retrain"].accuracy,
-                    original.accuracy[0],
-                )
-            else:
-                steps = [
-                    relearn_time(curves[n].loss, original.loss[0] + 1e-5, rising=False)
-                    for n in (name, "retrain")
-                ]
-                row["relearn"] = steps[0]
-                row["ain"] = steps[0] / steps[1] if steps[1] else math.nan
-            found[name].append(row)
+            row["relearn"] = own
+            row["ain"] = own / reference if reference else math.nan
+        if name == "retrain" and len(seeds) == 1:
+            row |= {"idi": math.nan, "ain": math.nan}
+        found[name].append(row)
     rows = {
         name: {key: few_cell([row[key] for row in of]) for key, *_ in LAYERS}
         for name, of in found.items()
     }
     note = (
-        f"Mean of {len(found['retrain'])} seeds. Relearning: gradient steps on the "
-        "forget set, infinite if it is not back within those tried. `head_distill` "
-        "answers like retrain and keeps the layers of the original; `untrained` is a "
-        "model from scratch. Where the original's layers know little more than those "
-        "of retrain, as with few examples of all classes, IDI is noise."
+        f"Mean of {len(found['retrain'])} seeds; retrain is compared with that of the "
+        "next seed. Relearning: gradient steps on the forget set until 95 % of the "
+        "original's accuracy are back (of whole classes) or 95 % of the way from "
+        "retrain's loss to the original's; infinite if that takes more than were "
+        "tried. "
+        "`head_distill` answers like retrain and keeps the layers of the original; "
+        "`untrained` is a model from scratch. IDI is by linear classifiers, a lower "
+        "bound of the paper's, so values are not those published; where the original's "
+        "layers know little more than those of retrain, as with few examples of all "
+        "classes, it is noise. The probe is tested on half of the forget set and "
+        "trained on the other half and on retained examples."
     )
     return table("layers", "Below the outputs", note, LAYERS, rows)
 
@@ -458,6 +526,7 @@ def few_cell(values) -> dict:
 def harder(this, test_labels, shadow, request, names) -> dict:
     """Forget sets harder than a random one: gaps to retraining."""
     models, columns, rows = this.config.audit.harder.models, [], {}
+    every = "original", "retrain", *studies.CONTROLS, *names
     sets = studies.harder_sets(this, shadow)
     for label, (forget, labels) in sets.items():
         key = label.replace(" ", "_")
@@ -470,7 +539,7 @@ def harder(this, test_labels, shadow, request, names) -> dict:
             labels=labels,
             asked=request if labels is None else None,
         )
-        answers = answered(study, ("original", "retrain", *names))
+        answers = answered(study, every)
         text = f"accuracy on the forget set {label}"
         columns.append((f"{key}_forget", label, "points", 1, text))
         add(rows, f"{key}_forget", gaps(study, answers, "targets"))
@@ -509,14 +578,15 @@ def in_turn(this, test_labels, request, names) -> dict:
             asked=request,
         )
         references = references or answered(study, ("original", "retrain"))
-        answers = references | answered(study, names)
+        answers = references | answered(study, (*studies.CONTROLS, *names))
         for what in ("forget", "test"):
             key, text = f"{way}_{what}", f"difference of {what} accuracy to retraining"
             columns.append((key, f"{what}, {label}", "points", 2, text))
             add(rows, key, gaps(study, answers, SETS[what]))
     note = (
         f"{config.requests} requests of {parts.shape[1]} examples each, answered at "
-        "once or one after another, against retraining without all of them."
+        "once or one after another, against retraining without all of them. Examples "
+        "are retained until they are asked for."
     )
     return table("requests", "Requests in turn", note, columns, rows)
 
@@ -568,6 +638,8 @@ def decide(study, models: dict, per_example_table: dict, config) -> dict[str, Fi
     findings = {}
     for row in per_example_table["rows"]:
         name, cells = row["model"], row["cells"]
+        if row["kind"] == "floor":
+            continue
         judged, because = [], []
         for key, what in (
             ("u_lira", "U-LiRA on all forgotten examples"),

@@ -4,7 +4,9 @@ Studies are of one kind: S models are trained, each asked to forget a set of its
 and each answered by retraining, by every method, and by controls.
 
 - *shadow*: every target example is, at random, out of a third of the models' training
-  sets, retained by a third and forgotten by a third. For the per-example attacks.
+  sets, retained by a third and forgotten by a third. For the per-example attacks. The
+  examples that the run is asked to forget come first among them, unless it is asked
+  for whole classes.
 - *request*: all models are asked to forget the run's forget set and differ in their
   seeds. For the distributional audits.
 - *harder*: as request, one study for each of some forget sets that are harder than a
@@ -57,9 +59,13 @@ class Study(NamedTuple):
     )  # uint8[M, H, W, C], measured: the targets come first, then others
     labels: jax.Array  # int32[M]
     sets: dict  # slices of the measured: targets, rest (of the training set), test
-    requests: int = 1  # one after another: equal parts of the forget set, in order
+    # One after another: equal parts of the forget set, in order. Those still to come
+    # are retained; retained ones fill the places of those gone, all turns being one
+    # program, and are seen twice.
+    requests: int = 1
     states: np.ndarray | None = None  # int[S, T]: OUT, RETAIN or FORGET
     canary: np.ndarray | None = None  # bool[T]
+    requested: np.ndarray | None = None  # bool[T], the run is asked to forget these
     asked: "Study | None" = None  # whose originals are asked, if not its own
 
     @property
@@ -70,6 +76,9 @@ class Study(NamedTuple):
     def models(self) -> int:
         return len(self.forget)
 
+
+FORMAT = 2  # of the models kept; another number makes old ones useless
+NO_CLASSES = np.zeros(0, np.int32)
 
 SMALLEST = {"models": 12, "chunk": 12, "targets": 60, "canaries": 15}
 """Of the section `audit`, for smoke presets: seconds, and nothing is decided."""
@@ -136,9 +145,12 @@ def shadow_study(this: pipeline.Run, test_labels) -> Study:
         )
     draw = np.random.default_rng(config.seed)
     order = draw.permutation(size)
-    chosen, others = order[:targets], order[targets:]
+    asked = np.isin(order, problem.forget) & (len(problem.forget_classes) == 0)
+    order = order[np.argsort(~asked, kind="stable")]
+    order, canaries = np.split(order, [size - config.canaries])
+    clean, others = np.split(order, [targets - config.canaries])
+    chosen = np.concatenate([canaries, clean])
     labels = np.array(problem.labels)
-    canaries = chosen[: config.canaries]
     shift = draw.integers(1, problem.num_classes, len(canaries))
     labels[canaries] = (labels[canaries] + shift) % problem.num_classes
     states = balanced_states(draw, config.models, targets)
@@ -151,13 +163,14 @@ def shadow_study(this: pipeline.Run, test_labels) -> Study:
     return _study(
         "shadow",
         this,
-        problem.replace(labels=jnp.asarray(labels)),
+        problem.replace(labels=jnp.asarray(labels), forget_classes=NO_CLASSES),
         np.array(forget, np.int32),
         np.array(retain, np.int32),
         chosen,
         test_labels,
         states=states,
         canary=np.arange(targets) < config.canaries,
+        requested=np.isin(chosen, order[: asked.sum()]),
     )
 
 
@@ -194,6 +207,8 @@ def fixed_study(
     if labels is not None:
         problem = problem.replace(labels=jnp.asarray(labels, jnp.int32))
     forget = np.asarray(forget, np.int32)
+    if set(forget) != set(np.asarray(problem.forget)):
+        problem = problem.replace(forget_classes=NO_CLASSES)
     retain = np.setdiff1d(np.arange(len(problem.labels), dtype=np.int32), forget)
     return _study(
         name,
@@ -265,7 +280,7 @@ def _study(name, this, problem, forget, retain, first, test_labels, **more) -> S
     train = np.concatenate([first, rest])
     ends = np.cumsum([0, len(first), len(rest), len(test)])
     names = "targets", "rest", "test"
-    return Study(
+    study = Study(
         name,
         this,
         problem,
@@ -282,6 +297,21 @@ def _study(name, this, problem, forget, retain, first, test_labels, **more) -> S
         },
         **more,
     )
+    _claim(study)
+    return study
+
+
+def _claim(study: Study) -> None:
+    """The models in a study's folder must be those of its sets, in this format."""
+    sets = study.forget, study.retain, np.asarray(study.problem.labels), study.targets
+    told = {"format": FORMAT, "sha256": store.array_hash(*sets)}
+    path = study.folder / "sets.json"
+    if path.exists() and store.read_json(path) != told:
+        raise InputError(
+            f"{study.folder} holds models of other sets, made by another version: use "
+            "another --workdir, or delete that folder"
+        )
+    store.write_json(path, told)
 
 
 # Making the models
@@ -338,11 +368,15 @@ def _answered(study: Study, name: str) -> dict:
 def _answerer(name, constants, requests):
     def answer(model, problem, images, labels):
         key, variables, forget, retain, *teacher = model
-        problem = problem.replace(retain=retain)
+        parts = forget.reshape(requests, -1)
+        later = forget[parts.shape[1] :]
+        spare = jnp.resize(retain, later.shape)
 
         def one(variables, request):
-            key, forget = request
-            asked = problem.replace(forget=forget)
+            key, turn, part = request
+            gone = jnp.arange(len(later)) < turn * len(part)
+            stays = jnp.concatenate([retain, jnp.where(gone, spare, later)])
+            asked = problem.replace(forget=part, retain=stays)
             if name == "no_op":
                 return variables, None
             if name == "head_distill":
@@ -351,7 +385,7 @@ def _answerer(name, constants, requests):
             options = dict(constants)
             return pipeline.run_method(name, key, variables, seen, **options)[0], None
 
-        in_turn = jax.random.split(key, requests), forget.reshape(requests, -1)
+        in_turn = jax.random.split(key, requests), jnp.arange(requests), parts
         variables, _ = jax.lax.scan(one, variables, in_turn)
         return measure(problem, variables, images, labels)
 
@@ -388,6 +422,8 @@ def _map(study: Study, name: str, fn, models) -> dict:
         path = folder / f"{first:05d}_{count}.npz"
         if not path.exists():
             results, took = compute()
+            if name == "oracle":
+                del results["variables"]  # only measured
             flat = flatten_dict(results, sep="/") | {"seconds": np.array(took)}
             store.save_arrays(path, flat)
         flat = store.load_arrays(path)

@@ -3,7 +3,8 @@
 To fail to find a difference is not to show that there is none. A value is *within* if
 its whole interval lies within a tolerance of what retraining gives (an equivalence
 test; Schuirmann 1987), *outside* if none of it does, and otherwise *inconclusive*: then
-`models_needed` is how many models would decide it, were the value the true one.
+`models_needed` is how many models, with as many times the examples, would decide it,
+were the value the true one.
 """
 
 import math
@@ -23,7 +24,8 @@ def judge(value, low, high, *, null, tolerance, models: int) -> Judged:
     Args:
       null: what a perfect method gives.
       tolerance: how far from `null` is as good as equal.
-      models: how many the interval comes from; its width shrinks with their root.
+      models: how many the interval comes from. Where examples vary as well, its width
+        shrinks with their root if the examples grow in proportion.
     """
     if not all(map(math.isfinite, (value, low, high))):
         return Judged(INCONCLUSIVE, None)
@@ -57,7 +59,16 @@ def conclusive(original: Judged, retrained: Judged) -> tuple[bool, str]:
     passes the first is blind, one that does not pass the second is wrong.
     """
     if original.verdict != OUTSIDE:
-        return False, f"the audit cannot see the original model: {original.verdict}"
+        return False, f"the audit cannot see the original model: {_says(original)}"
     if retrained.verdict != WITHIN:
-        return False, f"retraining does not pass its own audit: {retrained.verdict}"
+        return False, f"retraining does not pass its own audit: {_says(retrained)}"
     return True, "the original model fails the audit and retraining passes it"
+
+
+def _says(judged: Judged) -> str:
+    if judged.models_needed is None:
+        return judged.verdict
+    return (
+        f"{judged.verdict}; about {judged.models_needed} models, with as many times "
+        "the examples, would settle it"
+    )

@@ -62,13 +62,14 @@ class Run(TypedDict):
     experiment: str
     preset: str
     command: str  # that makes this page again
+    settings: dict[str, Constant | list[Constant]]  # all, by the names of their flags
     seeds: int  # training seeds: an original and a retrained model each
     shadow_models: int  # trained only to calibrate the attacks
     versions: dict[str, str]  # package: version
     device: str
     backend: str
     git_revision: str | None  # with + if files had changed since
-    seconds: Number  # all of it
+    seconds: Number  # of the last start: a run goes on where it was stopped
 
 
 class Checkpoint(TypedDict):
@@ -84,11 +85,13 @@ class Method(TypedDict):
     constants: dict[str, Constant | list[Constant]]
     seconds: Number  # the method alone
     speedup: Number  # seconds of retraining / seconds
-    # within: each deciding interval is within its floor; outside: one is outside;
+    # within: each deciding interval is within its tolerance; outside: one is outside;
     # inconclusive: neither
     verdict: Literal["within", "outside", "inconclusive"]
     because: list[str]  # sentences with the deciding numbers
-    models_needed: int | None  # about how many would settle an inconclusive verdict
+    # About how many would settle an inconclusive verdict, with as many times the
+    # examples.
+    models_needed: int | None
 
 
 class Control(TypedDict):  # a model of which the right outcome is known
@@ -141,7 +144,7 @@ class Facts(TypedDict):
     data: Data
     run: Run
     checkpoints: list[Checkpoint]
-    conclusive: bool  # whether the run can decide: models enough, controls as expected
+    conclusive: bool  # whether the run can decide: the original fails, retrain passes
     conclusion: str  # one plain sentence
     methods: list[Method]
     controls: list[Control]
