@@ -14,6 +14,8 @@ from unlearn.errors import InputError
 from unlearn.metrics import composite, divergence, forgetting_score, idi, klom
 from unlearn.metrics.accuracy import confusion_matrix, losses
 
+CASES = 1000  # random ones, of each metric that has a formula
+
 
 def random_groups(rng, most=12, examples=1, place=2):
     """Margins of two groups of random size, place and scale."""
@@ -40,7 +42,7 @@ def klom_by_loop(unlearned, oracle, bins=20, clip=100.0, floor=1e-5):
 
 def test_klom_is_the_divergence_of_histograms():
     rng = np.random.default_rng(0)
-    for case in range(250):
+    for case in range(CASES // 4):
         groups = random_groups(rng, 40, examples=4)
         options = {} if case % 2 else dict(bins=int(rng.integers(2, 30)), clip=2.0)
         np.testing.assert_allclose(
@@ -163,10 +165,10 @@ def epsilon_by_formula(fpr, fnr, delta=1e-5):
     return max(bounds)
 
 
-def epsilon_by_loop(unlearned, retrained, rules=("single", "double")):
-    """Of one example, each threshold in turn, as the challenge describes it."""
+def epsilon_by_thresholds(unlearned, retrained, rules=("single", "double")):
+    """Of one example, each threshold of the grid, as the challenge describes it."""
     spreads = np.ptp(unlearned), np.ptp(retrained)
-    if min(spreads) / max(spreads) < 0.01:
+    if min(spreads) < 0.01 * max(spreads):
         return 50.0
     if np.median(retrained) > np.median(unlearned):
         pos, neg = retrained, unlearned
@@ -175,56 +177,75 @@ def epsilon_by_loop(unlearned, retrained, rules=("single", "double")):
     rates = set()
     if "single" in rules:
         low, high = np.min([*pos, *neg]), np.max([*pos, *neg])
-        for t in np.linspace(low, high, math.ceil((high - low) * 100)):
-            rates.add((np.mean(neg >= t), np.mean(pos < t)))
+        t = np.linspace(low, high, math.ceil((high - low) * 100))[:, None]
+        alarms, missed = np.mean(neg >= t, axis=1), np.mean(pos < t, axis=1)
+        rates |= set(zip(alarms, missed, strict=True))
     if "double" in rules:
         if np.ptp(pos) >= np.ptp(neg):
             pos, neg = neg, pos
         width = np.ptp(pos)
-        for r in np.linspace(pos.min() + width - 2, pos.max() + 2, 400):
-            # some are the least margin itself, but for rounding
-            left = np.linspace(r - width - 2, r - width + 2, 400)[:, None] - 1e-9
-            false_positive = np.mean((left <= neg) & (neg <= r), axis=1)
-            missed = np.mean(~((left <= pos) & (pos <= r)), axis=1)
-            rates |= set(zip(false_positive, missed, strict=True))
-    best = max(epsilon_by_formula(*rate) for rate in rates)
+        right = np.linspace(pos.max() - 2, pos.max() + 2, 400)[:, None]
+        # some are the least margin itself, but for rounding
+        left = right - width + np.linspace(-2, 2, 400) - 1e-9
+        inside = [sum((left <= x) & (x <= right) for x in g) for g in (neg, pos)]
+        found = np.zeros((len(neg) + 1, len(pos) + 1), bool)
+        found[*inside] = True
+        for alarms, hits in np.argwhere(found):
+            rates.add((alarms / len(neg), 1 - hits / len(pos)))
+    best = max((epsilon_by_formula(*rate) for rate in rates), default=-math.inf)
     return None if best == -math.inf else min(best, 50.0)
 
 
 @pytest.mark.parametrize(
-    ("rules", "cases", "scale"),
+    ("rules", "cases", "scales"),
     [
-        (("single",), 200, 1),
-        (("single",), 100, 0.05),
-        (("double",), 15, 1),
-        (("double",), 10, 0.05),  # the grid's step matters
-        (("double",), 10, 8),  # its width matters
-        (("single", "double"), 15, 1),
+        (("single",), CASES, (1, 0.05)),
+        (("double",), 45, (1, 0.05, 8)),  # the grid's step and its width matter
+        pytest.param(("double",), CASES, (1, 0.05, 8), marks=pytest.mark.slow),
+        (("single", "double"), 30, (1,)),
     ],
 )
-def test_epsilons_are_those_of_every_threshold_in_turn(rules, cases, scale):
+def test_epsilons_are_those_of_every_threshold_in_turn(rules, cases, scales):
     rng = np.random.default_rng(5)
-    compared = 0
-    for _ in range(cases):
+    drawn = compared = 0
+    while compared < cases:
+        scale = scales[drawn % len(scales)]
+        drawn += 1
         groups = random_groups(rng) if scale == 1 else random_groups(rng, 40, place=0.5)
         unlearned, retrained = (scale * x for x in groups)
-        expected = epsilon_by_loop(unlearned[:, 0], retrained[:, 0], rules)
+        expected = epsilon_by_thresholds(unlearned[:, 0], retrained[:, 0], rules)
         if expected is not None:  # else the released code stops
             ours = forgetting_score.epsilons(unlearned, retrained, rules=rules)
             assert ours[0] == pytest.approx(expected, abs=1e-9)
             compared += 1
-    assert compared > 0.8 * cases
+    assert compared > 0.8 * drawn
 
 
 def test_epsilons_of_tied_margins():
     rng = np.random.default_rng(6)
-    for _ in range(120):
+    compared = 0
+    while compared < CASES:
         groups = [np.round(x, 1) for x in random_groups(rng)]
-        with np.errstate(invalid="ignore"):
-            expected = epsilon_by_loop(groups[0][:, 0], groups[1][:, 0], ("single",))
+        expected = epsilon_by_thresholds(groups[0][:, 0], groups[1][:, 0], ("single",))
         if expected is not None:
             ours = forgetting_score.epsilons(*groups, rules=("single",))
             assert ours[0] == pytest.approx(expected, abs=1e-9)
+            compared += 1
+
+
+def test_the_released_score_stops_at_its_assertion():
+    """`assert thr_eps`, of an array: true or false of one threshold only."""
+    groups = np.random.default_rng(28).normal(size=(2, 40, 1))
+    low, high = groups.min(), groups.max()
+    by_threshold = np.array(
+        [
+            epsilon_by_formula(np.mean(groups[0] >= t), np.mean(groups[1] < t))
+            for t in np.linspace(low, high, math.ceil((high - low) * 100))
+        ]
+    )
+    with pytest.raises(ValueError, match="ambiguous"):
+        assert by_threshold[np.isfinite(by_threshold)]
+    assert 0 < forgetting_score.epsilons(*groups)[0] < 50
 
 
 def test_epsilon_table_is_the_formula_of_two_counts():
@@ -280,7 +301,7 @@ def test_points():
     assert forgetting_score.points(3.2, 21) == 0  # ln(20) < 3 < ln(21)
     assert forgetting_score.points(4.99, 64) > 0 == forgetting_score.points(5.0, 64)
     rng = np.random.default_rng(7)
-    for value in rng.uniform(0, 9, 300):
+    for value in rng.uniform(0, 9, CASES):
         models, start, award = int(rng.integers(3, 2000)), 0.0, 0.0
         worth = 1.0
         while start + 0.5 <= math.ceil(math.log(models - 1)):
@@ -293,7 +314,7 @@ def test_points():
         forgetting_score.points(1.0, 2)
 
 
-@pytest.mark.parametrize("models", [64, 512])
+@pytest.mark.parametrize("models", [64, 128, 256, 512, 1024])
 def test_a_perfect_method_scores_a_fifth(models):
     groups = np.random.default_rng(8).normal(size=(2, models, 600))
     both = forgetting_score.forgetting_score(*groups[:, :, :150])
@@ -339,12 +360,13 @@ def test_score_relative_to_retraining():
     assert forgetting_score.final_score(0.2, 0.5, 0.9) == pytest.approx(0.09)
 
 
+@pytest.mark.slow
 def test_score_is_fast():
-    """1,000 examples of 512 + 512 models: 2.5 s on one core; 1 s *each* as released."""
-    groups = np.random.default_rng(11).normal(size=(2, 512, 40))
+    """1 s on a quiet core; as released, a second an *example*."""
+    groups = np.random.default_rng(11).normal(size=(2, 512, 1000))
     start = time.perf_counter()
     forgetting_score.epsilons(*groups)
-    assert time.perf_counter() - start < 40 * 0.03
+    assert time.perf_counter() - start < 10
 
 
 # Outputs of two models
@@ -357,7 +379,7 @@ def random_logits(rng, examples=8, classes=4):
 
 def test_jensen_shannon_against_scipy():
     rng = np.random.default_rng(12)
-    for _ in range(250):
+    for _ in range(CASES // 8):
         p, q = random_logits(rng, classes=int(rng.integers(2, 9)))
         ours = divergence.jensen_shannon(p, q)
         for i in range(len(p)):
@@ -376,32 +398,49 @@ def test_jensen_shannon_at_its_bounds():
     assert divergence.zrf(same, same) == 1
 
 
+def js_by_scipy(p, q):
+    return distance.jensenshannon(p, q, axis=-1) ** 2
+
+
+def released_js(p, q):
+    """With KL(m || p) for KL(p || m), and a mean over classes for their sum."""
+    m = (p + q) / 2
+    return np.mean(m * np.log(m / p) + m * np.log(m / q), axis=-1) / 2
+
+
+def test_zrf_is_one_less_the_mean_divergence():
+    rng = np.random.default_rng(29)
+    for _ in range(CASES):
+        p, q = random_logits(rng, *rng.integers(2, 9, 2))
+        expected = 1 - np.mean(js_by_scipy(softmax(p, axis=1), softmax(q, axis=1)))
+        assert divergence.zrf(p, q) == pytest.approx(expected, abs=1e-12)
+
+
 @pytest.mark.parametrize(("scale", "inflated"), [(1, True), (6, False)])
 def test_zrf_is_not_the_one_of_the_shared_code(scale, inflated):
-    """KL(m || p) instead of KL(p || m), and its mean over examples and classes."""
     p_logits, q_logits = scale * np.random.default_rng(13).normal(size=(2, 200, 3))
+    ours = divergence.zrf(p_logits, q_logits)
     p, q = softmax(p_logits, axis=1), softmax(q_logits, axis=1)
-    m = (p + q) / 2
-    js = np.sum(p * np.log(p / m) + q * np.log(q / m), axis=1) / 2
-    reversed_js = np.sum(m * np.log(m / p) + m * np.log(m / q), axis=1) / 2
-    right = 1 - js.mean()
-    assert divergence.zrf(p_logits, q_logits) == pytest.approx(right)
+    js, released = js_by_scipy(p, q), released_js(p, q)
     lengths = np.linalg.norm(p_logits) * np.linalg.norm(q_logits)
     slips = (
-        1 - reversed_js.mean() / 3,  # the shared code
-        1 - js.mean() / 3,
+        1 - released.mean(),
+        1 - 3 * released.mean(),  # the direction alone
+        1 - js.mean() / 3,  # the mean over classes alone
         1 - js.mean() / math.log(2),
         np.sum(p_logits * q_logits) / lengths,  # torchunlearn's
     )
-    assert all(abs(slip - right) > 0.02 for slip in slips)
-    assert (slips[0] > right) == inflated
-    assert abs(reversed_js.mean() - js.mean()) > 0.01
+    assert all(abs(slip - ours) > 0.01 for slip in slips)
+    assert (slips[0] > ours) == inflated
+    # the "JS to the retrained model" is by the same code
+    ratio = divergence.jensen_shannon(p_logits, q_logits).mean() / released.mean()
+    assert (ratio > 2) == inflated and abs(ratio - 1) > 0.1
 
 
 def test_distances_of_outputs():
     rng = np.random.default_rng(14)
-    for _ in range(200):
-        p, q = random_logits(rng)
+    for _ in range(CASES):
+        p, q = random_logits(rng, *rng.integers(2, 9, 2))
         pairs = list(zip(softmax(p, axis=1), softmax(q, axis=1), strict=True))
         euclidean = [math.sqrt(sum((a - b) ** 2)) for a, b in pairs]
         assert divergence.activation_distance(p, q) == pytest.approx(np.mean(euclidean))
@@ -411,24 +450,34 @@ def test_distances_of_outputs():
         theirs = {(i, int(np.argmax(b))) for i, (_, b) in enumerate(pairs)}
         jaccard = len(ours & theirs) / len(ours | theirs)
         assert divergence.completeness(p, q) == pytest.approx(jaccard)
+
+
+def test_activation_distance_is_not_the_sum_of_absolute_differences():
+    """Golatkar's and SCRUB's L1, at least the L2 norm and up to 2."""
+    p, q = random_logits(np.random.default_rng(30))
+    absolute = np.abs(softmax(p, axis=1) - softmax(q, axis=1)).sum(axis=1).mean()
+    assert divergence.activation_distance(p, q) < absolute - 0.05
     far = np.array([[9e3, 0.0]]), np.array([[0.0, 9e3]])
-    assert divergence.activation_distance(*far) == pytest.approx(math.sqrt(2))  # not L1
+    assert divergence.activation_distance(*far) == pytest.approx(math.sqrt(2))
 
 
 def test_retrain_free_js():
     rng = np.random.default_rng(15)
-    forget, unseen = rng.normal(size=(40, 5)), rng.normal(size=(90, 5))
-    forget_labels, unseen_labels = rng.integers(0, 3, 40), rng.integers(0, 5, 90)
-    values = []
-    for c in range(3):
-        p = softmax(forget[forget_labels == c], axis=1).mean(axis=0)
-        q = softmax(unseen[unseen_labels == c], axis=1).mean(axis=0)
-        values.append(distance.jensenshannon(p, q) ** 2)
-    ours = divergence.retrain_free_js(forget, forget_labels, unseen, unseen_labels)
-    assert ours == pytest.approx(np.mean(values))
-    assert ours > 2 * np.mean(values) / 3  # the released code divides by 3 classes
+    unseen_labels = np.arange(12) % 4
+    for _ in range(CASES):
+        forget, unseen = 2 * rng.normal(size=(6, 4)), 2 * rng.normal(size=(12, 4))
+        forget_labels = rng.integers(0, 3, 6)
+        values, released = [], []
+        for c in set(forget_labels.tolist()):
+            p = softmax(forget[forget_labels == c], axis=1).mean(axis=0)
+            q = softmax(unseen[unseen_labels == c], axis=1).mean(axis=0)
+            values.append(js_by_scipy(p, q))
+            released.append(released_js(p, q))
+        ours = divergence.retrain_free_js(forget, forget_labels, unseen, unseen_labels)
+        assert ours == pytest.approx(np.mean(values), abs=1e-12)
+        assert np.mean(released) < ours
     with pytest.raises(InputError, match="unseen"):
-        divergence.retrain_free_js(forget, forget_labels, unseen, unseen_labels * 0)
+        divergence.retrain_free_js(forget, forget_labels + 1, unseen, unseen_labels * 0)
 
 
 @pytest.mark.parametrize("name", ["zrf", "activation_distance", "agreement"])
@@ -524,16 +573,35 @@ def test_information_difference_index():
     assert np.isnan(nothing.index)
 
 
-def test_a_new_head_on_the_original_body_is_seen():
-    """Outputs equal to the retrained model's do not move the index from 1."""
+def test_the_index_is_a_ratio_of_sums_over_layers(monkeypatch):
+    """Given each layer's information; how that is estimated is tested above."""
+    rng = np.random.default_rng(31)
+    monkeypatch.setattr(idi, "mutual_information", lambda layer, _: float(layer))
+    for _ in range(CASES):
+        ours, before, reference = rng.uniform(0, 0.7, (3, rng.integers(1, 6)))
+        result = idi.information_difference(ours, before, reference, None)
+        whole = sum(o - r for o, r in zip(before, reference, strict=True))
+        left = sum(u - r for u, r in zip(ours, reference, strict=True))
+        expected = left / whole if whole > 0 else math.nan
+        assert result.index == pytest.approx(expected, nan_ok=True)
+        for known, given in zip(result[1:], (ours, before, reference), strict=True):
+            np.testing.assert_array_equal(known, given)
+
+
+def test_features_told_in_other_words_are_known_as_well():
+    """Rotated, shifted and in other units: neither I nor the index changes."""
     rng = np.random.default_rng(20)
-    labels = np.arange(800) % 2 == 0
-    body, retrained = (
-        gaussian_features(rng, labels, 2),
-        gaussian_features(rng, labels, 0),
-    )
-    result = idi.information_difference([body], [body.copy()], [retrained], labels)
-    assert result.index == 1
+    labels = np.arange(1600) % 2 == 0
+    body, retrained = (gaussian_features(rng, labels, s) for s in (1.5, 0.5))
+    rotation = np.linalg.qr(rng.normal(size=(4, 4)))[0]
+    retold = 1e-3 * body @ rotation + 5
+    assert np.abs(rotation - np.eye(4)).max() > 0.5
+
+    def index(layer):
+        return idi.information_difference([layer], [body], [retrained], labels).index
+
+    assert index(retold) == pytest.approx(1, abs=0.02)
+    assert index(retold @ [[1.0], [0], [0], [0]]) < 0.9  # less of it
 
 
 def test_linear_probe():
@@ -566,6 +634,18 @@ def test_features_that_cannot_be_used_are_refused():
 # Composite scores
 
 
+def test_nomus_and_adaptive_unlearning_score_of_random_shares():
+    rng = np.random.default_rng(32)
+    for a, b, c, w in rng.uniform(0, 1, (CASES, 4)):
+        sure = 2 * b if b < 0.5 else 2 * (1 - b)  # 1 - 2 |b - 1/2|
+        assert composite.nomus(a, b) == pytest.approx((a + sure) / 2)
+        assert composite.nomus(a, b, weight=w) == pytest.approx(w * (a - sure) + sure)
+        kept, gap = 1 - c + a, max(a - b, b - a)
+        score = composite.adaptive_unlearning_score
+        assert score(a, b, c) == pytest.approx(kept / (1 + gap))
+        assert score(a, b, c, class_removal=True) == pytest.approx(kept / (1 + b))
+
+
 def test_nomus():
     assert composite.nomus(0.8, 0.5) == pytest.approx(0.9)
     assert composite.nomus(1, 0) == composite.nomus(1, 1) == 0.5
@@ -596,8 +676,8 @@ def test_adaptive_unlearning_score():
 
 def test_interclass_confusion():
     rng = np.random.default_rng(23)
-    for _ in range(200):
-        labels, logits = rng.integers(0, 6, 80), rng.normal(size=(80, 6))
+    for _ in range(CASES):
+        labels, logits = rng.integers(0, 6, 40), rng.normal(size=(40, 6))
         predicted = logits.argmax(axis=1)
         pairs = [(1, 4), (2, 5)][: rng.integers(1, 3)]
         wrong = of_them = confused = 0

@@ -1,9 +1,13 @@
 """Every metric against a computation as direct as its formula."""
 
+import math
+
 import numpy as np
 import pytest
-from scipy.special import log_softmax
-from scipy.stats import mannwhitneyu
+from scipy.special import expit, log_softmax, softmax
+from scipy.stats import entropy, mannwhitneyu
+from sklearn.model_selection import StratifiedShuffleSplit
+from sklearn.svm import SVC
 
 from unlearn import metrics
 from unlearn.metrics.membership import (
@@ -11,6 +15,8 @@ from unlearn.metrics.membership import (
     regression_attack,
     threshold_attack,
 )
+
+CASES = 1000  # random ones, of each metric
 
 
 def random_logits(size=60, classes=4, seed=0):
@@ -20,46 +26,49 @@ def random_logits(size=60, classes=4, seed=0):
 
 
 def test_accuracies_and_confusion():
-    logits, labels = random_logits()
-    predicted = [int(np.argmax(row)) for row in logits]
-    hits = [p == y for p, y in zip(predicted, labels, strict=True)]
-    assert metrics.accuracy(logits, labels) == pytest.approx(sum(hits) / 60)
-    matrix = metrics.confusion_matrix(logits, labels)
-    for a in range(4):
-        for b in range(4):
-            pairs = zip(labels, predicted, strict=True)
-            assert matrix[a, b] == sum((y, p) == (a, b) for y, p in pairs)
-    by_class = metrics.per_class_accuracy(np.pad(matrix, (0, 1)))
-    for c in range(4):
-        mine = [h for h, y in zip(hits, labels, strict=True) if y == c]
-        assert by_class[c] == pytest.approx(np.mean(mine))
-    assert np.isnan(by_class[4])
+    for case in range(CASES):
+        logits, labels = random_logits(12, 3, seed=case)
+        predicted = [int(np.argmax(row)) for row in logits]
+        hits = [p == y for p, y in zip(predicted, labels, strict=True)]
+        assert metrics.accuracy(logits, labels) == pytest.approx(sum(hits) / 12)
+        matrix = metrics.confusion_matrix(logits, labels)
+        counted = np.zeros((3, 3))
+        for y, p in zip(labels, predicted, strict=True):
+            counted[y, p] += 1
+        np.testing.assert_array_equal(matrix, counted)
+        by_class = metrics.per_class_accuracy(np.pad(matrix, (0, 1)))
+        for c in range(4):
+            mine = [h for h, y in zip(hits, labels, strict=True) if y == c]
+            expected = sum(mine) / len(mine) if mine else math.nan
+            assert by_class[c] == pytest.approx(expected, nan_ok=True)
 
 
 def test_losses_are_cross_entropies_even_when_extreme():
-    logits, labels = random_logits()
-    logits[0] = [500, -500, 0, 0]
-    expected = -log_softmax(logits.astype(float), -1)[np.arange(60), labels]
+    logits, labels = random_logits(CASES)
+    logits[0, :] = [500, -500, 0, 0]
+    expected = -log_softmax(logits.astype(float), -1)[np.arange(CASES), labels]
     np.testing.assert_allclose(metrics.losses(logits, labels), expected, rtol=1e-12)
 
 
-def test_auc_is_the_mann_whitney_statistic():
+def test_threshold_attack_by_all_pairs_and_all_thresholds():
     rng = np.random.default_rng(1)
-    for n, m in ((30, 50), (200, 20)):
-        forget, test = np.round(rng.exponential(1, n), 1), rng.exponential(1.5, m)
-        u = mannwhitneyu(-forget, -test).statistic / (n * m)
-        assert threshold_attack(forget, test).auc == pytest.approx(u)
-
-
-def test_tpr_at_one_percent_fpr_by_brute_force():
-    rng = np.random.default_rng(2)
-    forget, test = rng.exponential(0.2, 300), rng.exponential(1.0, 400)
-    best = 0.0
-    for threshold in np.concatenate([forget, test]):
-        if np.mean(test <= threshold) <= 0.01:
-            best = max(best, np.mean(forget <= threshold))
-    assert threshold_attack(forget, test).tpr_at_1fpr == pytest.approx(best)
-    assert best > 0.02
+    found = 0
+    for case in range(CASES):
+        forget = rng.exponential(rng.uniform(0.01, 0.5), rng.integers(5, 60))
+        test = rng.exponential(1, rng.integers(90, 220))
+        if case % 2:
+            forget, test = forget.round(2), test.round(2)
+        ours = threshold_attack(forget, test)
+        wins = (forget[:, None] < test) + 0.5 * (forget[:, None] == test)
+        assert ours.auc == pytest.approx(wins.mean())
+        allowed = np.mean(test <= forget[:, None], axis=1) <= 0.01
+        best = np.mean(forget <= forget[allowed].max(initial=-1))
+        assert ours.tpr_at_1fpr == pytest.approx(best)
+        found += best > 0
+        if case < 20:
+            u = mannwhitneyu(-forget, -test).statistic
+            assert ours.auc == pytest.approx(u / wins.size)
+    assert found > CASES / 2
 
 
 def test_auc_null_is_calibrated():
@@ -81,16 +90,89 @@ def test_attacks_see_members_and_nothing_where_there_is_nothing():
     assert confidence_attack(confident, unsure, unsure) > 0.8
 
 
-def test_confidence_attack_is_the_share_of_true_negatives():
-    """Against the released definition: 1 - mean(pred == member) on the forget set."""
-    from sklearn.svm import SVC
+def share_of_true_negatives(members, others, forget):
+    """As released, 1 - mean(pred == member) on the forget set, here from a kernel
+    matrix: `gamma="auto"` of one feature is 1."""
+    seen = np.concatenate([members[: len(others)], others])
+    member = np.arange(len(seen)) < len(others)
+    attack = SVC(C=3, kernel="precomputed")
+    attack.fit(np.exp(-((seen[:, None] - seen) ** 2)), member)
+    return np.mean(~attack.predict(np.exp(-((forget[:, None] - seen) ** 2))))
 
+
+def test_confidence_attack_is_the_share_of_true_negatives():
     rng = np.random.default_rng(5)
-    members, others, forget = rng.beta(5, 1, 90), rng.beta(2, 2, 60), rng.beta(3, 1, 40)
-    attack = SVC(C=3, gamma="auto", kernel="rbf")
-    attack.fit(np.r_[members[:60], others][:, None], np.r_[np.ones(60), np.zeros(60)])
-    expected = np.mean(attack.predict(forget[:, None]) == 0)
-    assert confidence_attack(members, others, forget) == pytest.approx(expected)
+    shares = []
+    for _ in range(CASES):
+        members, others = rng.beta(5, 1, 40), rng.beta(2, 2, rng.integers(10, 30))
+        forget = rng.beta(3, 1, 20)
+        shares.append(share_of_true_negatives(members, others, forget))
+        assert confidence_attack(members, others, forget) == pytest.approx(shares[-1])
+    assert np.std(shares) > 0.1
+
+
+def test_the_table_has_the_attack_on_confidence_not_on_entropy():
+    """Unlearn-Sparse gives its machine the entropies, under the same name."""
+    logits, labels = random_logits(200, 3, seed=10)
+    logits[:150][np.arange(150), labels[:150]] += 2
+    test_logits, test_labels = random_logits(120, 3, seed=11)
+    forget, retain = np.arange(100, 200), np.arange(100)
+    row = metrics.measure(logits, labels, forget, retain, test_logits, test_labels)
+    p, test_p = softmax(logits, axis=1), softmax(test_logits, axis=1)
+    own, test_own = (
+        x[np.arange(len(x)), y] for x, y in ((p, labels), (test_p, test_labels))
+    )
+    chosen = (np.arange(100) * 1.2).astype(int)  # as many, evenly spaced
+    share = share_of_true_negatives(own[retain], test_own[chosen], own[forget])
+    assert row["mia_confidence"] == pytest.approx(share)
+    entropies = entropy(p, axis=1), entropy(test_p, axis=1)[chosen]
+    sparse = share_of_true_negatives(
+        entropies[0][retain], entropies[1], entropies[0][forget]
+    )
+    assert abs(sparse - share) > 0.05
+
+
+def logistic_by_newton(x, y):
+    """Slope and offset with the least log loss in sum + slope**2 / 2."""
+    design, beta = np.stack([x, np.ones_like(x)], 1), np.zeros(2)
+    for _ in range(20):
+        p = expit(design @ beta)
+        gradient = design.T @ (p - y) + beta * [1, 0]
+        hessian = (design.T * (p * (1 - p))) @ design + np.diag([1, 0])
+        beta = beta - np.linalg.solve(hessian, gradient)
+    return beta
+
+
+@pytest.mark.parametrize(
+    ("cases", "splits"), [(25, 10), pytest.param(CASES, 2, marks=pytest.mark.slow)]
+)
+def test_regression_attack_is_a_logistic_regression_a_split(cases, splits):
+    rng = np.random.default_rng(8)
+    folds = StratifiedShuffleSplit(n_splits=splits, random_state=0)
+    for _ in range(cases):
+        size = int(rng.integers(10, 30))
+        forget, test = rng.exponential(0.5, size), rng.exponential(1.5, 3 * size)
+        x, y = np.append(forget, test[::3]), np.arange(2 * size) < size
+        accuracies = []
+        for train, held_out in folds.split(x, y):
+            slope, offset = logistic_by_newton(x[train], y[train])
+            guess = slope * x[held_out] + offset > 0
+            accuracies.append(np.mean(guess == y[held_out]))
+        ours = regression_attack(forget, test, splits=splits)
+        assert ours == pytest.approx(np.mean(accuracies))
+
+
+def test_gaps_of_random_rows():
+    rng = np.random.default_rng(9)
+    names = ("forget_accuracy", "retain_accuracy", "test_accuracy", "mia_confidence")
+    for ours, retrained in rng.uniform(0, 1, (CASES, 2, 4)):
+        rows = [dict(zip(names, x, strict=True)) for x in (ours, retrained)]
+        (f, r, t, m), (f0, r0, t0, m0) = ours, retrained
+        unlearned = abs((1 - f) - (1 - f0))  # UA
+        gap = (unlearned + abs(r - r0) + abs(t - t0) + abs(m - m0)) / 4
+        assert metrics.avg_gap(*rows) == pytest.approx(gap)
+        tug = (1 - abs(f - f0)) * (1 - abs(r - r0)) * (1 - abs(t - t0))
+        assert metrics.tug_of_war(*rows) == pytest.approx(tug)
 
 
 def test_measure_in_class_forgetting_keeps_the_class_out_of_test_accuracy():
@@ -114,23 +196,39 @@ def test_measure_in_class_forgetting_keeps_the_class_out_of_test_accuracy():
     assert all(0 <= row[name] <= 1 for name in metrics.COLUMNS)
 
 
+def released_modified_entropy(p, labels):
+    """With both slips: log p for log(1 - p), and `[:, labels]` for one column a row."""
+    weights, logs = p.copy(), np.log(p)
+    weights[:, labels] = 1 - p[:, labels]
+    logs[:, labels] = np.log(p)[:, labels]
+    return -np.sum(weights * logs, axis=1)
+
+
 def test_modified_entropy_by_its_formula_and_not_by_the_published_slips():
-    """1,000 random cases against a loop; the reversed log and all labels' columns."""
+    """The reversed log, and all labels' columns for the example's own."""
     draw = np.random.default_rng(0)
-    logits, labels = draw.normal(0, 3, (1000, 5)), draw.integers(0, 5, 1000)
+    logits, labels = draw.normal(0, 3, (CASES, 5)), draw.integers(0, 5, CASES)
     p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-    expected, reversed_log = [], []
+    expected, reversed_log, columns = [], [], []
     for row, y in zip(p, labels, strict=True):
         others = [q for i, q in enumerate(row) if i != y]
         first = -(1 - row[y]) * np.log(row[y])
         expected.append(first - sum(q * np.log(1 - q) for q in others))
         reversed_log.append(first - sum(q * np.log(q) for q in others))
+        # of a thousand examples, every class is some example's label
+        columns.append(-sum((1 - q) * np.log(q) for q in row))
     ours = metrics.modified_entropy(logits, labels)
     np.testing.assert_allclose(ours, expected, rtol=1e-9, atol=1e-12)
-    assert np.abs(ours - reversed_log).max() > 0.1
-    every = p.copy()
-    every[:, labels] = 0  # all columns that are some example's label: none is left
-    assert not every.any() and ours.min() < ours.max()
+    released = released_modified_entropy(p, labels)
+    np.testing.assert_allclose(released, columns)
+    for slip in (reversed_log, columns):
+        assert np.mean(np.abs(ours - slip) > 0.1) > 0.5
+    # released, the value of an example depends on those that it is computed with
+    each = [slice(i, i + 1) for i in range(CASES)]
+    alone = [released_modified_entropy(p[i], labels[i])[0] for i in each]
+    np.testing.assert_allclose(alone, reversed_log)
+    alone = [metrics.modified_entropy(logits[i], labels[i])[0] for i in each]
+    np.testing.assert_allclose(alone, ours)
     sure = np.array([[900.0, 0, 0], [0, 900.0, 0]])
     right, wrong = metrics.modified_entropy(sure, np.array([0, 0]))
     assert right == 0 and 900 < wrong < 1000

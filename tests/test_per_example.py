@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from scipy import integrate, stats
-from scipy.special import expit
+from scipy import integrate, optimize, stats
+from scipy.special import digamma, expit, gammaln, polygamma
 from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import KernelDensity
 
@@ -24,6 +24,8 @@ from unlearn.metrics.lira import (
 from unlearn.metrics.rmia import rmia
 from unlearn.metrics.roc import evaluate, roc_curve
 from unlearn.metrics.ruli import ruli_efficacy, ruli_privacy
+
+CASES = 1000  # scored pairs of each attack, or ROC curves, at least
 
 ATTACKS = {
     "lira_online": lambda x, s: lira_online(x, s, positive=FORGET),
@@ -53,15 +55,23 @@ def audit(attack, x, states, positive=FORGET, **options):
     return evaluate(attack(x, states), states == positive, states == OUT, **options)
 
 
+def used(states, row, group, other):
+    """Rows of `group` for the score of `row`: without itself, or without its partner.
+
+    `states` are of one example. The partner of the k-th row of `other` is the k-th of
+    the group, in a circle.
+    """
+    rows, rivals = (np.flatnonzero(states == s) for s in (group, other))
+    place = np.searchsorted(rivals, row, side="right") - 1
+    if row in rows or not len(rows):
+        return rows[rows != row]
+    return rows[rows != rows[place % len(rows)]]
+
+
 def others(x, states, row, column, state, positive):
     """Margins of one example in other models: without the row and its partner."""
-    groups = [np.flatnonzero(states[:, column] == s) for s in (positive, OUT)]
-    own = 0 if states[row, column] == positive else 1
-    place = list(groups[own]).index(row)
-    partners = groups[1 - own]
-    gone = {row, partners[place % len(partners)] if len(partners) else row}
-    wanted = groups[0 if state == positive else 1]
-    return np.array([x[r, column] for r in wanted if r not in gone])
+    other = OUT if state == positive else positive
+    return x[used(states[:, column], row, state, other), column]
 
 
 def by_loops(x, states, positive, score, *, offline=False):
@@ -88,8 +98,9 @@ def random_studies(number, *, size=(7, 14), count=5, seed=0):
 
 def test_margins_are_logit_scaled_confidences():
     rng = np.random.default_rng(0)
-    logits, labels = rng.normal(0, 3, (6, 40, 5)), rng.integers(0, 5, 40)
+    logits, labels = rng.normal(0, 3, (25, 40, 5)), rng.integers(0, 5, 40)
     ours = margins(logits, labels)
+    assert ours.size == CASES
     p = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
     own = p[:, np.arange(40), labels]
     np.testing.assert_allclose(ours, np.log(own / (1 - own)), rtol=1e-9)
@@ -120,46 +131,52 @@ def test_margins_need_labels_that_fit(logits, labels):
 
 
 def direct_rates(scores, positive, negative, weights):
-    """AUC and TPR at 1 % and 0.1 % by all pairs and all thresholds."""
+    """AUC by all pairs, its null deviation, TPRs by all thresholds that raise them."""
     a, b = scores[positive], scores[negative]
-    v, w = weights[positive], weights[negative]
+    v, w = weights[positive] / weights[positive].sum(), weights[negative]
+    w = w / w.sum()
     wins = (a[:, None] > b) + 0.5 * (a[:, None] == b)
-    auc = v @ wins @ w / (v.sum() * w.sum())
-    rates = [auc]
-    for limit in (0.01, 0.001):
-        best = 0.0
-        for threshold in np.append(np.unique(scores), np.inf):
-            if w[b >= threshold].sum() / w.sum() <= limit + 1e-12:
-                best = max(best, v[a >= threshold].sum() / v.sum())
-        rates.append(best)
-    return rates
+    n, m = (1 / np.sum(x**2) for x in (v, w))  # pairs of equal weight with their noise
+    fpr, tpr = (b >= a[:, None]) @ w, (a >= a[:, None]) @ v
+    at = [
+        tpr[fpr <= limit + 1e-12].max(initial=0) if limit * m >= 1 else np.nan
+        for limit in (0.01, 0.001)
+    ]
+    return v @ wins @ w, np.sqrt((n + m + 1) / (12 * n * m)), *at
 
 
 @pytest.mark.parametrize("balanced", [True, False])
 def test_rates_are_those_of_all_thresholds(balanced):
     rng = np.random.default_rng(1)
-    for case in range(12):
-        scores = rng.normal(size=(40, 80)).round(case % 3 + 1)
-        states = rng.choice(3, (40, 80), p=[0.5, 0.2, 0.3])
-        scores += 2 * (states == FORGET)
-        scores[rng.random(scores.shape) < 0.05] = np.nan
+    reached = np.zeros(2)
+    for case in range(CASES):
+        scores = rng.normal(size=(40, 40))
+        states = rng.choice(3, scores.shape, p=[0.93, 0.02, 0.05])
+        scores += rng.uniform(0, 4) * (states == FORGET)
+        scores = scores.round(case % 3 + 1)
+        scores[rng.random(scores.shape) < 0.02] = np.nan
         p, n = ((states == s) & ~np.isnan(scores) for s in (FORGET, OUT))
         ours = evaluate(
             scores, states == FORGET, states == OUT, balanced=balanced, rounds=0
         )
         weights = np.ones(scores.shape)
         if balanced:
-            weights = np.where(p, 1 / p.sum(axis=0), 1 / n.sum(axis=0))
-        expected = direct_rates(scores, p, n, weights)
-        assert ours.auc == pytest.approx(expected[0])
-        assert ours.tpr_at_1fpr == pytest.approx(expected[1])
-        assert ours.tpr_at_01fpr == pytest.approx(expected[2])
-        assert (ours.positives, ours.negatives) == (p.sum(), n.sum())
-        used = p | n
-        assert ours.auc == pytest.approx(
-            roc_auc_score(p[used], scores[used], sample_weight=weights[used])
+            p, n = (g & p.any(axis=0) & n.any(axis=0) for g in (p, n))
+            share = [g / np.maximum(g.sum(axis=0), 1) for g in (p, n)]
+            weights = share[0] + share[1]
+        auc, null_sd, *rates = direct_rates(scores, p, n, weights)
+        assert (ours.auc, ours.null_sd) == pytest.approx((auc, null_sd))
+        assert (ours.tpr_at_1fpr, ours.tpr_at_01fpr) == pytest.approx(
+            rates, nan_ok=True
         )
-        assert np.isnan(ours.auc_interval).all()
+        assert (ours.positives, ours.negatives) == (p.sum(), n.sum())
+        reached += np.greater(rates, 0)
+        if case % 10 == 0:
+            pair = p | n
+            theirs = roc_auc_score(p[pair], scores[pair], sample_weight=weights[pair])
+            assert ours.auc == pytest.approx(theirs)
+    assert np.isnan(ours.auc_interval).all()
+    assert reached.min() > 0.75 * CASES  # of the others, most are 0
 
 
 def test_balanced_changes_nothing_in_a_balanced_study():
@@ -308,48 +325,69 @@ def gaussian_ratio(x, inside, outside):
 
 @pytest.mark.parametrize("positive", [RETAIN, FORGET])
 def test_lira_is_a_refit_without_the_model_and_its_partner(positive):
-    scored = 0
+    scored = np.zeros(2)
     for _, x, states in random_studies(60):
-        expected = by_loops(x, states, positive, gaussian_ratio)
-        ours = lira_online(x, states, positive=positive)
-        np.testing.assert_allclose(ours, expected, rtol=1e-7, atol=1e-7)
-        scored += np.isfinite(expected).sum()
-        expected = by_loops(
+        both = by_loops(x, states, positive, gaussian_ratio)
+        out = by_loops(
             x,
             states,
             positive,
             lambda v, _, out: (v - np.mean(out)) / np.std(out, ddof=1),
             offline=True,
         )
+        ours = lira_online(x, states, positive=positive)
+        np.testing.assert_allclose(ours, both, rtol=1e-7, atol=1e-7)
         ours = lira_offline(x, states, positive=positive)
-        np.testing.assert_allclose(ours, expected, rtol=1e-7, atol=1e-7)
+        np.testing.assert_allclose(ours, out, rtol=1e-7, atol=1e-7)
         if positive == FORGET:
             np.testing.assert_array_equal(
                 u_lira(x, states), lira_online(x, states, positive=2)
             )
-    assert scored > 1000
+        scored += np.isfinite([both, out]).sum(axis=(1, 2))
+    assert scored.min() >= CASES
+
+
+def pooled_sd(x, states, row, group, other):
+    """Of deviations from each example's own mean."""
+    squares = freedom = 0
+    for values, mine in zip(x.T, states.T, strict=True):
+        left = values[used(mine, row, group, other)]
+        if len(left) > 1:
+            squares += np.sum((left - left.mean()) ** 2)
+            freedom += len(left) - 1
+    return np.sqrt(squares / freedom)
 
 
 def test_global_variance_is_pooled_within_examples():
-    for _, x, states in random_studies(20, size=(12, 20)):
-        ours = lira_online(x, states, variance="global")
-        for row, column in np.argwhere(np.isfinite(ours)):
+    scored = 0
+    for _, x, states in random_studies(25, size=(12, 20)):
+        online = lira_online(x, states, variance="global")
+        offline = lira_offline(x, states, variance="global")
+        for row, column in np.argwhere(np.isfinite(online)):
             density = []
             for state, other in ((RETAIN, OUT), (OUT, RETAIN)):
-                squares = freedom = 0
-                for n in range(x.shape[1]):
-                    group = np.flatnonzero(states[:, n] == state)
-                    rivals = np.flatnonzero(states[:, n] == other)
-                    place = np.searchsorted(rivals, row, side="right") - 1
-                    gone = row if row in group else group[place % len(group)]
-                    left = x[group[group != gone], n]
-                    if len(left) > 1:
-                        squares += np.sum((left - left.mean()) ** 2)
-                        freedom += len(left) - 1
                 mean = others(x, states, row, column, state, RETAIN).mean()
-                sd = np.sqrt(squares / freedom)
+                sd = pooled_sd(x, states, row, state, other)
                 density.append(stats.norm.logpdf(x[row, column], mean, sd))
-            assert ours[row, column] == pytest.approx(density[0] - density[1])
+            assert online[row, column] == pytest.approx(density[0] - density[1])
+            above = (x[row, column] - mean) / sd
+            assert offline[row, column] == pytest.approx(above)
+            scored += 1
+    assert scored >= CASES
+
+
+def test_the_released_global_variance_is_another():
+    """That of all margins together, which is mostly how examples differ."""
+    x, states = study(np.random.default_rng(31), 24, 200, 1.5, spread=(1, 1))
+    released = x * 0
+    for group, sign in ((FORGET, 1), (OUT, -1)):
+        values = np.where(states == group, x, np.nan)
+        mean, sd = np.nanmean(values, axis=0), np.nanstd(values)
+        released += sign * stats.norm.logpdf(x, mean, sd)
+    ours = ATTACKS["lira_global"](x, states)
+    pairs = states != RETAIN
+    assert np.median(np.abs(ours[pairs])) > 3 * np.median(np.abs(released[pairs]))
+    assert audit(ATTACKS["lira_global"], x, states).auc > 0.8
 
 
 @pytest.mark.parametrize("variance", ["per_example", "global"])
@@ -373,47 +411,44 @@ def test_a_model_is_scored_without_its_own_margin(variance):
 
 @pytest.mark.parametrize("positive", [RETAIN, FORGET])
 @pytest.mark.parametrize("offline", [False, True])
-@pytest.mark.parametrize("gamma", [0.8, 1.0, 1.5])
-def test_rmia_is_the_triple_loop(positive, offline, gamma):
-    for rng, x, states in random_studies(15):
+def test_rmia_is_the_triple_loop(positive, offline):
+    def ratio(value, inside, outside):
+        p_out = expit(outside).mean()
+        if offline:
+            reference = 0.5 * (1.3 * p_out + 0.7)
+        else:
+            reference = 0.5 * (expit(inside).mean() + p_out)
+        return expit(value) / reference
+
+    def z_ratio(z, s):
+        p = expit(np.delete(z, s)).mean()
+        p = 0.5 * (1.3 * p + 0.7) if offline else p
+        return expit(z[s]) / p
+
+    scored = np.zeros((3, 2))
+    for rng, x, states in random_studies(130):
         population = rng.normal(0, 2, (len(x), 7))
-
-        def ratio(value, inside, outside):
-            p_out = expit(outside).mean()
-            if offline:
-                reference = 0.5 * (1.3 * p_out + 0.7)
-            else:
-                reference = 0.5 * (expit(inside).mean() + p_out)
-            return expit(value) / reference
-
         ratios = by_loops(x, states, positive, ratio, offline=offline)
-        for z in (None, population):
-            ours = rmia(
-                x,
-                states,
-                positive=positive,
-                gamma=gamma,
-                offline=offline,
-                population=z,
-            )
-            expected = np.full(x.shape, np.nan)
-            for s, n in np.argwhere(~np.isnan(ratios)):
-                if z is None:
-                    against = [
-                        ratios[s, m]
-                        for m in range(x.shape[1])
-                        if m != n and states[s, m] == OUT and ratios[s, m] > 0
-                    ]
-                else:
-                    against = []
-                    for j in range(7):
-                        p = expit(np.delete(population[:, j], s)).mean()
-                        p = 0.5 * (1.3 * p + 0.7) if offline else p
-                        against.append(expit(population[s, j]) / p)
-                if against:
-                    wins = [ratios[s, n] / r >= gamma for r in against]
-                    expected[s, n] = np.mean(wins)
-            np.testing.assert_allclose(ours, expected, atol=1e-12)
+        z_ratios = [[z_ratio(z, s) for z in population.T] for s in range(len(x))]
+        for i, gamma in enumerate((0.8, 1.0, 1.5)):
+            for j, z in enumerate((None, population)):
+                expected = np.full(x.shape, np.nan)
+                for s, n in np.argwhere(~np.isnan(ratios)):
+                    against = z_ratios[s]
+                    if z is None:
+                        against = [
+                            ratios[s, m]
+                            for m in range(x.shape[1])
+                            if m != n and states[s, m] == OUT and ratios[s, m] > 0
+                        ]
+                    if against:
+                        wins = sum(ratios[s, n] / r >= gamma for r in against)
+                        expected[s, n] = wins / len(against)
+                options = dict(gamma=gamma, offline=offline, population=z)
+                ours = rmia(x, states, positive=positive, **options)
+                np.testing.assert_allclose(ours, expected, atol=1e-12)
+                scored[i, j] += np.isfinite(expected).sum()
+    assert scored.min() >= CASES
 
 
 def test_rmia_sees_differences_that_probabilities_round_away():
@@ -426,23 +461,27 @@ def test_rmia_sees_differences_that_probabilities_round_away():
     assert np.isfinite(rmia(x - 1e4, states)[states != FORGET]).all()
 
 
-def test_ruli_is_scikit_learns_kernel_density():
-    def ratio(x, inside, outside, bandwidth):
+@pytest.mark.parametrize("bandwidth", [1.0, 0.3])
+def test_ruli_is_scikit_learns_kernel_density(bandwidth):
+    def ratio(x, inside, outside):
         sides = [
             KernelDensity(bandwidth=bandwidth).fit(v[:, None]).score_samples([[x]])[0]
             for v in (inside, outside)
         ]
         return sides[0] - sides[1]
 
-    for bandwidth in (1.0, 0.3):
-        for _, x, states in random_studies(8):
-            expected = by_loops(x, states, FORGET, lambda *v, h=bandwidth: ratio(*v, h))
-            ours = ruli_privacy(x, states, bandwidth=bandwidth)
-            np.testing.assert_allclose(ours, expected, rtol=1e-8, atol=1e-8)
+    scored = 0
+    for _, x, states in random_studies(50):
+        expected = by_loops(x, states, FORGET, ratio)
+        ours = ruli_privacy(x, states, bandwidth=bandwidth)
+        np.testing.assert_allclose(ours, expected, rtol=1e-8, atol=1e-8)
+        scored += np.isfinite(expected).sum()
+    assert scored >= CASES
 
 
 def test_ruli_efficacy_compares_unlearned_with_retrained():
-    for rng, x, states in random_studies(40):
+    scored = 0
+    for rng, x, states in random_studies(50):
         retrained = rng.normal(size=x.shape)
         ours = ruli_efficacy(x, retrained, states)
         expected = np.full((2, *x.shape), np.nan)
@@ -457,6 +496,8 @@ def test_ruli_efficacy_compares_unlearned_with_retrained():
                     ]
                     expected[i, row, column] = np.log(sides[0] / sides[1])
         np.testing.assert_allclose(ours, expected, rtol=1e-6, atol=1e-6)
+        scored += np.isfinite(expected).sum()
+    assert scored >= CASES
 
 
 def test_ruli_far_from_every_model_is_not_zero_over_zero():
@@ -471,6 +512,65 @@ def test_chunks_of_kernel_densities_join(monkeypatch):
     whole = ruli_privacy(x, states)
     monkeypatch.setattr("unlearn.metrics.ruli.CHUNK", 7 * 81)
     np.testing.assert_array_equal(ruli_privacy(x, states), whole)
+
+
+def prior_by_loops(x, states, row, group, other):
+    """(m, k, a, b): Smyth's d0 = 2 a and s0^2 = b / a, then moments of the means."""
+    data = [
+        values[used(mine, row, group, other)]
+        for values, mine in zip(x.T, states.T, strict=True)
+    ]
+    data = [values for values in data if len(values) > 1]
+    size = np.array([len(values) for values in data])
+    means = np.array([np.mean(values) for values in data])
+    variances = np.array([np.var(values, ddof=1) for values in data])
+    half = (size - 1) / 2
+    e = np.log(variances) - digamma(half) + np.log(half)
+    excess = max(np.var(e) - polygamma(1, half).mean(), 1e-4)
+    a = optimize.brentq(lambda a: polygamma(1, a) - excess, 1e-3, 1e6)
+    b = a * np.exp(e.mean() + digamma(a) - np.log(a))
+    m = means.mean()
+    inverse_gamma_mean = (b + half * variances) / np.maximum(a + half - 1, 0.5)
+    share = np.mean((means - m) ** 2 / inverse_gamma_mean) - np.mean(1 / size)
+    return m, 1 / max(share, 1e-4), a, b
+
+
+def log_evidence(data, m, k, a, b):
+    """Log of the probability of all data, mean and variance integrated out."""
+    n = len(data)
+    inner = np.sum((data - data.mean()) ** 2)
+    after = b + inner / 2 + k * n * (data.mean() - m) ** 2 / (2 * (k + n))
+    gammas = gammaln(a + n / 2) - gammaln(a)
+    powers = a * np.log(b) - (a + n / 2) * np.log(after)
+    return gammas + powers + np.log(k / (k + n)) / 2 - n / 2 * np.log(2 * np.pi)
+
+
+@pytest.mark.parametrize("positive", [RETAIN, FORGET])
+def test_bavaria_is_a_ratio_of_evidences(positive):
+    """What the margin adds to that of the other models, under each group's prior."""
+    scored = 0
+    for _, x, states in random_studies(8, size=(9, 15), count=25):
+        priors = [
+            [prior_by_loops(x, states, row, *groups) for row in range(len(x))]
+            for groups in ((positive, OUT), (OUT, positive))
+        ]
+        ours = bavaria(x, states, positive=positive)
+        scores = np.full(x.shape, np.nan)
+        for row, column in np.argwhere((states == positive) | (states == OUT)):
+            added = []
+            for state, prior in zip((positive, OUT), priors, strict=True):
+                data = others(x, states, row, column, state, positive)
+                if len(data) > 1:
+                    more = np.append(data, x[row, column])
+                    added.append(
+                        log_evidence(more, *prior[row])
+                        - log_evidence(data, *prior[row])
+                    )
+            if len(added) == 2:
+                scores[row, column] = added[0] - added[1]
+        np.testing.assert_allclose(ours, scores, rtol=1e-6, atol=1e-6)
+        scored += np.isfinite(scores).sum()
+    assert scored >= CASES
 
 
 def test_bavaria_is_the_integral_over_means_and_variances():

@@ -12,6 +12,7 @@ from unlearn.metrics.relearning import anamnesis_index, relearn, relearn_time
 from unlearn.training import Recipe, train
 
 KEY = jax.random.key(0)
+CASES = 1000  # random curves of each metric
 
 
 def test_relearn_time_is_the_first_return():
@@ -21,6 +22,66 @@ def test_relearn_time_is_the_first_return():
     assert relearn_time(curve, 0.1) == 0
     assert relearn_time([3.0, 2.0, 1.0], 1.5, rising=False) == 2
     assert relearn_time([3.0, 2.0, 1.0], 3.0, rising=False) == 0
+
+
+def by_loop(curve, target, rising=True):
+    for step, value in enumerate(curve):
+        if value >= target if rising else value <= target:
+            return step
+    return None
+
+
+def test_random_curves_against_a_loop():
+    rng = np.random.default_rng(0)
+    kinds = dict.fromkeys(("ratio", "inf", "nan", "one"), 0)
+    for _ in range(CASES):
+        sizes, original = rng.integers(1, 9, 2), rng.integers(1, 11) / 10
+        ours, reference = (rng.integers(0, 11, n) / 10 for n in sizes)
+        for rising in (True, False):
+            found = by_loop(ours, original, rising)
+            expected = math.inf if found is None else found
+            assert relearn_time(ours, original, rising=rising) == expected
+        margin = rng.choice([0.05, 0.25])
+        times = [by_loop(c, original - margin * original) for c in (ours, reference)]
+        if times == [None, None]:
+            kind, expected = "nan", math.nan
+        elif times == [0, 0]:
+            kind, expected = "one", 1
+        elif times[0] is None or times[1] == 0:
+            kind, expected = "inf", math.inf
+        else:
+            kind = "ratio"
+            expected = 0 if times[1] is None else times[0] / times[1]
+        kinds[kind] += 1
+        index = anamnesis_index(ours, reference, original, margin=margin)
+        assert index == pytest.approx(expected, nan_ok=True)
+    assert min(kinds.values()) > 30
+
+
+def test_the_released_indices_are_others():
+    """The cap for a relearn time; no guard of zero; 0.01 added to both times."""
+
+    def capped(curve, target=0.95):
+        found = by_loop(curve, target)
+        return len(curve) - 1 if found is None else found
+
+    never, late = [0.0] * 11, [0.0] * 5 + [1.0] * 6
+    assert capped(never) / capped(late) == 2
+    assert anamnesis_index(never, late, 1.0) == math.inf
+    assert capped(never) / capped(never) == 1
+    assert math.isnan(anamnesis_index(never, never, 1.0))
+    assert capped(late) / capped(never) == 0.5
+    assert anamnesis_index(late, never, 1.0) == 0
+    at_once = [1.0] * 11
+    with pytest.raises(ZeroDivisionError):
+        capped(late) / capped(at_once)
+    assert anamnesis_index(late, at_once, 1.0) == math.inf
+    assert (capped(late) + 0.01) / (capped(at_once) + 0.01) == pytest.approx(501)
+    # of the original's accuracy, not of 1 and not points of it
+    rise = np.linspace(0, 1, 101)
+    assert by_loop(rise, 0.95) / by_loop(rise, 0.5) == 1.9
+    assert by_loop(rise, 0.8 - 0.05) == 75
+    assert anamnesis_index(rise, np.eye(101)[50], 0.8) * 50 == 76
 
 
 def test_capped_is_not_converged():
@@ -57,9 +118,10 @@ def test_bad_input(problem, variables):
         relearn(KEY, variables, problem, optimizer="rmsprop")
 
 
-def test_curves_are_those_of_plain_gradient_descent(problem, variables):
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_curves_are_those_of_plain_gradient_descent(problem, variables, momentum):
     """With all examples in a batch there is one possible trajectory."""
-    options = dict(steps=4, batch_size=100, learning_rate=0.3)
+    options = dict(steps=4, batch_size=100, learning_rate=0.3, momentum=momentum)
     curves = jax.jit(functools.partial(relearn, **options))(KEY, variables, problem)
     inputs = np.asarray(problem.images[problem.forget]) / 255 / 0.5 - 1
     labels = problem.labels[problem.forget]
@@ -70,11 +132,13 @@ def test_curves_are_those_of_plain_gradient_descent(problem, variables):
         return -log_p.mean(), jnp.mean(logits.argmax(1) == labels)
 
     params, losses, accuracies = variables["params"], [], []
+    velocity = jax.tree.map(jnp.zeros_like, params)  # fresh, whatever came before
     for _ in range(5):
         value, gradient = jax.value_and_grad(loss_fn, has_aux=True)(params)
         losses.append(value[0])
         accuracies.append(value[1])
-        params = jax.tree.map(lambda p, g: p - 0.3 * g, params, gradient)
+        velocity = jax.tree.map(lambda v, g: momentum * v + g, velocity, gradient)
+        params = jax.tree.map(lambda p, v: p - 0.3 * v, params, velocity)
     np.testing.assert_allclose(curves.loss, losses, rtol=1e-4)
     np.testing.assert_allclose(curves.accuracy, accuracies, rtol=1e-6)
     assert curves.loss.dtype == curves.accuracy.dtype == jnp.float32
