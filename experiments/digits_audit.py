@@ -28,7 +28,6 @@ def get_config(preset: str):
         config.train.epochs = 2
         config.methods.finetune.epochs = 1
         config.audit.update(SMALLEST, examples=100)
-        config.audit.harder.models = config.audit.models
         return config
     for name in config.run:
         config.methods[name].update(METHODS[name])

@@ -103,7 +103,7 @@ def default_audit(preset: str):
             "examples": 1000,
             # Harder forget sets: models each (0: leave this out), size, and the
             # requests in turn with the share of the training set that one asks for.
-            "harder": {"models": 16, "count": 60, "requests": 10, "fraction": 0.01},
+            "harder": {"models": 12, "count": 60, "requests": 10, "fraction": 0.01},
             # What counts as equal to retraining: an AUC so near to 0.5, a test
             # accuracy so little lower.
             "auc_tolerance": 0.05,
