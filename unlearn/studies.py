@@ -112,7 +112,7 @@ def default_audit(preset: str):
             "layers": {
                 "seeds": 2,
                 "examples": 500,
-                "relearning": {"steps": 100, "batch_size": 32, "learning_rate": 0.01},
+                "relearning": {"steps": 100, "batch_size": 32, "learning_rate": 0.05},
             },
             # For the page: why the examples must go.
             "reason": "not stated",
