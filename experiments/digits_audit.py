@@ -19,6 +19,7 @@ def get_config(preset: str):
     config.model.name = "cnn"
     config.train.epochs = 30
     config.train.batch_size = 64
+    config.train.learning_rate = 0.05
     with config.unlocked():
         config.audit = default_audit(preset)
     if preset == "smoke":

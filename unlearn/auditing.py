@@ -244,7 +244,7 @@ def asked_and_done(this, context, config, summary, findings, conclusive) -> dict
             "experiment": this.folder.name,
             "preset": config.audit.preset,
             "command": command(),
-            "settings": flat(store.read_json(this.folder / "config.json")),
+            "settings": settings(this.folder),
             "seeds": config.seeds,
             "shadow_models": config.audit.models,
             "versions": manifest["versions"],
@@ -265,10 +265,16 @@ def command() -> str:
     return shlex.join(["python", "launch.py", *sys.argv[1:]])
 
 
-def flat(settings: dict, prefix: str = "") -> dict:
+def settings(folder: Path) -> dict:
+    """Of the run, but for those of methods, which the page lists by itself."""
+    saved = store.read_json(folder / "config.json")
+    return flat({key: value for key, value in saved.items() if key != "methods"})
+
+
+def flat(nested: dict, prefix: str = "") -> dict:
     """Nested settings by the names that flags give them: `train.epochs`."""
     found = {}
-    for key, value in settings.items():
+    for key, value in nested.items():
         if isinstance(value, dict):
             found |= flat(value, f"{prefix}{key}.")
         elif isinstance(value, list) and len(value) > 20:

@@ -147,7 +147,7 @@ PER_EXAMPLE = (
 NOTE = (
     "Every model of the study has a forget set of its own; each target is out of a "
     "third of the training sets, kept in a third and forgotten in a third. Intervals: "
-    "95 %, bootstrap over models and examples. *by chance*: retrained models attacked "
+    "95 %, bootstrap over models and examples. `by chance`: retrained models attacked "
     "with forgotten and never-seen examples exchanged at random, and the 95 % interval "
     "of what is then found."
 )
@@ -553,9 +553,9 @@ def harder(this, test_labels, shadow, request, names) -> dict:
     note = (
         f"Mean difference to retraining of the accuracy on {size} forgotten examples "
         f"over {models} models; retrain's row is the floor, the difference between two "
-        "of them. *worst case*: what "
-        "retrained models are surest of; *influence*: the main direction in which "
-        "examples move the others; *confused pair*: labels of two classes exchanged."
+        "of them. `worst case`: what "
+        "retrained models are surest of; `influence`: the main direction in which "
+        "examples move the others; `confused pair`: labels of two classes exchanged."
     )
     return table("harder", "Harder forget sets", note, columns, rows)
 
