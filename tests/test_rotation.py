@@ -5,7 +5,7 @@ import pytest
 from test_pipeline import small_config
 
 from unlearn import rotation
-from unlearn.report import tables
+from unlearn.report import classes, tables
 
 
 @pytest.fixture(scope="module")
@@ -88,3 +88,15 @@ def test_the_best_are_fast_first_then_close():
     assert rotation.best(summary, 2, 10) == ("ssd", "scrub")
     assert rotation.best(summary, 4, 10) == ("ssd", "scrub", "emmn", "finetune")
     assert rotation.best(summary, 2, 1) == ("finetune", "ssd")
+
+
+def test_no_two_methods_look_alike():
+    models = [f"method {i}" for i in range(11)]
+    quantities = "test_forget_accuracy", "test_accuracy_lost", "cost"
+    rows = [{"class": 0, "model": m} | dict.fromkeys(quantities, 0.1) for m in models]
+    panel = classes.figure(rows).axes[0]
+    looks = set()
+    for dots in panel.collections:
+        (path,) = dots.get_paths()
+        looks.add((tuple(dots.get_facecolor()[0]), len(path.vertices)))
+    assert len(looks) == len(models)

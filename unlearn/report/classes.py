@@ -2,7 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 
-from unlearn.report.figures import MODELS, _colours, _figure, _legend, _style, _title
+from unlearn.report.figures import (
+    METHODS,
+    MODELS,
+    _colours,
+    _figure,
+    _legend,
+    _style,
+    _title,
+)
 
 COLUMNS = {
     "forget_accuracy": "Forget",
@@ -11,6 +19,8 @@ COLUMNS = {
     "avg_gap": "Avg. Gap",
     "cost": "Cost",
 }
+
+MARKERS = "o^sD"  # the next one where the colours begin again
 
 LEGEND = """\
 The worst class of each column, which class it is in parentheses. **Forget**, \
@@ -60,6 +70,7 @@ def figure(rows: Sequence[Mapping], title: str = ""):
                 list(own.values()),
                 s=22,
                 color=colours[model],
+                marker=MARKERS[i // len(METHODS) % len(MARKERS)],
                 label=model,
             )
         panel.axhline(0, color="0.7", linewidth=0.8, zorder=0)
