@@ -3,7 +3,7 @@
     python launch.py --experiment=mnist_audit
 
 The run's request is the 7; the shadow models forget random examples, a quarter of them
-mislabelled. To be quick, 6,000 training images and a small net.
+mislabelled. To be quick, 3,000 training images and a small net.
 """
 
 from unlearn.auditing import run
@@ -29,7 +29,7 @@ def get_config(preset: str):
         config.train.epochs = 10
         config.audit.update(models=256, targets=3000, canaries=750, chunk=64)
     else:
-        config.data.examples = 6000
+        config.data.examples = 3000
         config.model.cnn.widths = (16, 32)
         config.train.epochs = 8
         config.audit.update(models=48, targets=600, canaries=150, chunk=16)
@@ -53,5 +53,5 @@ METHODS = {
     "finetune": dict(learning_rate=0.1, epochs=2, batch_size=64),
     "random_labels": dict(learning_rate=0.01, epochs=2, alpha=8.0, batch_size=64),
     "newton_head": dict(weight_decay=1e-3),
-    "boundary_shrink": dict(learning_rate=5e-4, epochs=10),
+    "boundary_shrink": dict(learning_rate=5e-4, epochs=15),
 }
