@@ -49,6 +49,9 @@ def test_harder_forget_sets(tmp_path):
     tables = {table["id"]: table for table in facts["tables"]}
     columns = {c["key"] for c in tables["harder"]["columns"]}
     assert {"memorised_forget", "mislabelled_forget", "confusion"} <= columns
+    for name in ("harder", "requests"):
+        rows = {row["model"] for row in tables[name]["rows"]}
+        assert {"original", "retrain", *studies.CONTROLS, "finetune"} <= rows
     for row in (*tables["harder"]["rows"], *tables["requests"]["rows"]):
         assert all(0 <= cell["value"] <= 100 for cell in row["cells"].values())
     (original,) = [r for r in tables["requests"]["rows"] if r["model"] == "original"]
@@ -60,8 +63,10 @@ def test_every_control_is_in_the_tables(audited):
     _, facts = audited
     tables = {t["id"]: {row["model"] for row in t["rows"]} for t in facts["tables"]}
     controls = {control["name"] for control in facts["controls"]}
-    assert controls <= tables["per_example"] and controls <= tables["distributional"]
-    assert {"original", "retrain", "head_distill", "untrained"} <= tables["layers"]
+    for name in ("per_example", "rates", "distributional", "outputs"):
+        assert controls <= tables[name]
+    layers = {"original", "retrain", "no_op", "head_distill", "untrained"}
+    assert layers <= tables["layers"]
 
 
 @pytest.mark.slow

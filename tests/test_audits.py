@@ -183,3 +183,17 @@ def test_experiment(tmp_path, monkeypatch):
     monkeypatch.setattr(pipeline, "train", lambda *args: pytest.fail("trained again"))
     experiment.run(config, tmp_path)
     assert (tmp_path / "ham.md").read_text() == before
+
+
+def test_logits_of_controls():
+    logits = np.random.default_rng(0).normal(0, 3, (20, 4)).astype(np.float32)
+    labels = logits.argmax(-1)
+    found = controls.control_logits("constant_margin", logits)
+    assert (found.argmax(-1) == labels).all() and found.dtype == np.float32
+    others = np.where(np.eye(4, dtype=bool)[labels], -np.inf, found)
+    margins = found.max(-1) - np.logaddexp.reduce(others, axis=-1)
+    np.testing.assert_allclose(margins, controls.MARGIN, rtol=1e-5)
+    assert not controls.control_logits("collapsed", logits).any()
+    assert controls.control_logits("no_op", logits) is logits
+    with pytest.raises(ValueError, match="head_distill"):
+        controls.control_logits("head_distill", logits)

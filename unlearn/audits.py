@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from unlearn import controls, pipeline, store, structure
+from unlearn import controls, pipeline, store, structure, studies
 from unlearn.metrics import divergence, idi, relearning
 from unlearn.metrics.membership import spread
 
@@ -28,6 +28,22 @@ def variables_of(this: pipeline.Run, name: str, seed: int):
         distill = jax.jit(controls.head_distill)
         return distill(key, pipeline.original(this, seed), this.problem, teacher)
     return pipeline.make_model(this, name, seed)[0]
+
+
+def logits_of(this: pipeline.Run, name: str, seed: int) -> dict[str, np.ndarray]:
+    """On training and test data, of a model of the run or of a control."""
+    if name == HEAD:
+        variables = variables_of(this, name, seed)
+        images = {"train": this.problem.images, "test": this.test_images}
+        return {
+            f"{part}_logits": pipeline.predict_images(this.problem, variables, of)
+            for part, of in images.items()
+        }
+    if name in studies.CONTROLS:
+        before = this.evaluation("original", seed)
+        parts = "train_logits", "test_logits"
+        return {part: controls.control_logits(name, before[part]) for part in parts}
+    return this.evaluation(name, seed)
 
 
 def relearn(this: pipeline.Run, name: str, seed: int, **constants):

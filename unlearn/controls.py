@@ -66,3 +66,16 @@ def collapsed(measured, num_classes: int):
         margins=np.full_like(measured.margins, -np.log(num_classes - 1)),
         predictions=np.zeros_like(measured.predictions),
     )
+
+
+def control_logits(name: str, logits):
+    """What a control answers where the original gives logits float[N, K]."""
+    classes = logits.shape[-1]
+    if name == "collapsed":
+        return np.zeros_like(logits)
+    if name == "constant_margin":
+        answers = np.eye(classes, dtype=logits.dtype)[logits.argmax(-1)]
+        return answers * logits.dtype.type(MARGIN + np.log(classes - 1))
+    if name == "no_op":
+        return logits
+    raise ValueError(f"{name!r} does not depend on the original's logits alone")

@@ -412,14 +412,15 @@ def outputs(this, context, names) -> dict:
         (row["model"], row["seed"]): row
         for row in tables.read_csv(this.folder / "results.csv")
     }
-    for name in ("original", "retrain", *names):
+    for name in ("original", "retrain", *studies.CONTROLS, *names):
         found = []
         for seed in seeds[:-1:2] if name == "retrain" else seeds:
-            own = this.evaluation(name, seed)["train_logits"][forget]
+            logits = audits.logits_of(this, name, seed)
+            own = logits["train_logits"][forget]
             other = seed + (name == "retrain")
             retrained = this.evaluation("retrain", other)["train_logits"][forget]
             row = audits.output_distances(own, retrained, untrained[seed])
-            one = results[name, seed]
+            one = results.get((name, seed)) or measures(this, context, logits)
             row["aus"] = adaptive_unlearning_score(
                 one["test_accuracy"],
                 one["forget_accuracy"],
@@ -443,6 +444,20 @@ def outputs(this, context, names) -> dict:
         "against that of another seed, in pairs, which is the floor."
     )
     return table("outputs", "Distances of outputs", note, OUTPUTS, rows)
+
+
+def measures(this, context, logits) -> dict:
+    """As the row of a model in `results.csv`, of a control."""
+    return metrics.measure(
+        logits["train_logits"],
+        context.train_labels,
+        context.forget,
+        context.retain,
+        logits["test_logits"],
+        context.test_labels,
+        forget_classes=context.forget_classes,
+        attack_examples=this.config.attack_examples,
+    )
 
 
 LAYERS = (
@@ -499,6 +514,7 @@ def layers(this, names, *, seeds: int, examples: int, relearning: dict) -> dict:
         name: {key: few_cell([row[key] for row in of]) for key, *_ in LAYERS}
         for name, of in found.items()
     }
+    rows = dict.fromkeys(("original", "no_op"), rows["original"]) | rows
     note = (
         f"Mean of {len(found['retrain'])} seeds; retrain is compared with that of the "
         "next seed. Relearning: gradient steps on the forget set until 95 % of the "
@@ -506,7 +522,8 @@ def layers(this, names, *, seeds: int, examples: int, relearning: dict) -> dict:
         "retrain's loss to the original's; infinite if that takes more than were "
         "tried. "
         "`head_distill` answers like retrain and keeps the layers of the original; "
-        "`untrained` is a model from scratch. IDI is by linear classifiers, a lower "
+        "`untrained` is a model from scratch; the other controls have the original's "
+        "layers. IDI is by linear classifiers, a lower "
         "bound of the paper's, so values are not those published; where the original's "
         "layers know little more than those of retrain, as with few examples of all "
         "classes, it is noise. The probe is tested on half of the forget set and "
