@@ -322,6 +322,7 @@ def prepare(config, folder, names, data_dir, progress):
     check(config, names)
     saved = config.to_dict() | {"run": names}
     del saved["tune"], saved["rotate"]
+    saved.get("audit", {}).pop("reason", None)
     saved["model"] = {k: saved["model"][k] for k in ("name", config.model.name)}
     parts = {part for name in names for part in links(name)}
     saved["methods"] = {name: saved["methods"][name] for name in sorted(parts)}
