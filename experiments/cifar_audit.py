@@ -3,7 +3,7 @@
     python launch.py --experiment=cifar_audit
 
 `full`: ResNet-18, 256 shadow models of 25,000 images each (Hayes et al.). `cpu`: a
-small net, 64 shadow models, 3,000 images.
+small net, 64 shadow models, 2,000 images.
 """
 
 from unlearn.auditing import run
@@ -33,8 +33,8 @@ def get_config(preset: str):
         return config
     config.model.name = "cnn"
     config.model.cnn.widths = (8, 16, 32)
-    config.data.examples = 3000
-    config.train.epochs = 10
+    config.data.examples = 2000
+    config.train.epochs = 20
     config.train.learning_rate = 0.03
     config.train.batch_size = 64
     config.seeds = 3
