@@ -4,6 +4,10 @@
 
 `full`: ResNet-18, 256 shadow models of 25,000 images each (Hayes et al.). `cpu`: a
 small net, 64 shadow models, 2,000 images.
+
+Not measured yet beyond the run's own models: with `cpu` (one seed) the original answers
+80 % of the forget set rightly, retraining 43, finetune 55, neggrad_plus 54, salun 59,
+scrub 76; on test data 49, 45, 45, 43, 43 and 49 %.
 """
 
 from unlearn.auditing import run
