@@ -122,50 +122,44 @@ def check(config, names) -> None:
                 f"{name} cannot be audited: the shadow models forget random examples, "
                 f"with one approximate method each; leave it out of --methods"
             )
-    audit, harder = config.audit, config.audit.harder
-    clean = audit.targets - audit.canaries
-    for name, value, fits, words in (
-        ("models", audit.models, audit.models >= 12, "at least 12"),
-        ("chunk", audit.chunk, audit.chunk >= 1, "at least 1"),
-        (
-            "targets",
-            audit.targets,
-            audit.targets > 0 and not audit.targets % 3,
-            "a positive multiple of 3",
+    settings = flat(config.audit.to_dict())
+    for name, least in LEAST.items():
+        if settings.get(name, least) < least:
+            raise InputError(
+                f"audit.{name} must be at least {least}; it is {settings[name]}"
+            )
+    most, targets = settings["models"], settings["targets"]
+    models, part = settings["harder.models"], settings["harder.fraction"]
+    fits = {
+        "targets": (targets > 0 and not targets % 3, "a positive multiple of 3"),
+        "canaries": (0 <= 2 * settings["canaries"] <= targets, "0 to targets / 2"),
+        "background": (0 < settings["background"] <= 1, "above 0, to 1"),
+        "seed": (settings["seed"] >= 0, "0 or more"),
+        "harder.models": (
+            not models or 12 <= models <= most,
+            f"0, to leave harder forget sets out, or from 12 to models, {most}",
         ),
-        ("canaries", audit.canaries, 0 <= audit.canaries <= clean, "0 to targets / 2"),
-        ("background", audit.background, 0 < audit.background <= 1, "above 0, to 1"),
-        ("seed", audit.seed, audit.seed >= 0, "0 or more"),
-        ("examples", audit.examples, audit.examples >= 1, "at least 1"),
-        ("layers.seeds", audit.layers.seeds, audit.layers.seeds >= 1, "at least 1"),
-        (
-            "layers.examples",
-            audit.layers.examples,
-            audit.layers.examples >= 1,
-            "at least 1",
-        ),
-        *(
-            (f"layers.relearning.{key}", value, value >= 1, "at least 1")
-            for key, value in audit.layers.relearning.items()
-            if key in ("steps", "batch_size")
-        ),
-        (
-            "harder.models",
-            harder.models,
-            not harder.models or 12 <= harder.models <= audit.models,
-            f"0, to leave harder forget sets out, or from 12 to models, {audit.models}",
-        ),
-        ("harder.count", harder.count, harder.count >= 2, "at least 2"),
-        ("harder.requests", harder.requests, harder.requests >= 1, "at least 1"),
-        (
-            "harder.fraction",
-            harder.fraction,
-            0 < harder.fraction * harder.requests < 1,
+        "harder.fraction": (
+            0 < part * settings["harder.requests"] < 1,
             "above 0, and below 1 when all requests are added",
         ),
-    ):
-        if not fits:
-            raise InputError(f"audit.{name} must be {words}; it is {value}")
+    }
+    for name, (good, words) in fits.items():
+        if not good:
+            raise InputError(f"audit.{name} must be {words}; it is {settings[name]}")
+
+
+LEAST = {
+    "models": 12,
+    "chunk": 1,
+    "examples": 1,
+    "layers.seeds": 1,
+    "layers.examples": 1,
+    "layers.relearning.steps": 1,
+    "layers.relearning.batch_size": 1,
+    "harder.count": 2,
+    "harder.requests": 1,
+}
 
 
 def conclude(facts, why: str, judged_on: str, diverged) -> str:

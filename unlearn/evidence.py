@@ -420,7 +420,7 @@ def outputs(this, context, names) -> dict:
             other = seed + (name == "retrain")
             retrained = this.evaluation("retrain", other)["train_logits"][forget]
             row = audits.output_distances(own, retrained, untrained[seed])
-            one = results.get((name, seed)) or measures(this, context, logits)
+            one = results.get((name, seed)) or pipeline.measure(this, context, logits)
             row["aus"] = adaptive_unlearning_score(
                 one["test_accuracy"],
                 one["forget_accuracy"],
@@ -444,20 +444,6 @@ def outputs(this, context, names) -> dict:
         "against that of another seed, in pairs, which is the floor."
     )
     return table("outputs", "Distances of outputs", note, OUTPUTS, rows)
-
-
-def measures(this, context, logits) -> dict:
-    """As the row of a model in `results.csv`, of a control."""
-    return metrics.measure(
-        logits["train_logits"],
-        context.train_labels,
-        context.forget,
-        context.retain,
-        logits["test_logits"],
-        context.test_labels,
-        forget_classes=context.forget_classes,
-        attack_examples=this.config.attack_examples,
-    )
 
 
 LAYERS = (
