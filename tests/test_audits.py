@@ -41,10 +41,7 @@ def test_a_new_head_on_the_original_body_is_seen():
     fit = jax.jit(lambda key, indices: train(key, problem, indices, recipe)[0])
     original = fit(jax.random.key(0), np.arange(150))
     retrained, other = (fit(jax.random.key(s), problem.retain) for s in (1, 2))
-    options = dict(batch_size=16, epochs=20, learning_rate=0.1)
-    distilled = controls.head_distill(
-        jax.random.key(3), original, problem, retrained, **options
-    )
+    distilled = controls.head_distill(original, problem, retrained)
     models = distilled, original, retrained, other
     layers = audits.Layers(SimpleNamespace(problem=problem), 500)
     logits = [

@@ -148,7 +148,7 @@ def test_head_distill_changes_the_head_only(shadow):
     teacher = studies._trained(shadow, "retrain")["variables"]
     first, other = (jax.tree.map(lambda x: x[0], t) for t in (original, teacher))
     problem = shadow.problem.replace(forget=shadow.forget[0], retain=shadow.retain[0])
-    after = controls.head_distill(jax.random.key(0), first, problem, other, epochs=1)
+    after = controls.head_distill(first, problem, other, iterations=1)
     head = structure.head(problem, first)
     for path in structure.weighted_layers(problem, first):
         before, now = (structure.at(v["params"], path) for v in (first, after))

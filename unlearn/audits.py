@@ -26,7 +26,7 @@ def variables_of(this: pipeline.Run, name: str, seed: int):
     if name == HEAD:
         teacher, _ = pipeline.make_model(this, "retrain", seed)
         distill = jax.jit(controls.head_distill)
-        return distill(key, pipeline.original(this, seed), this.problem, teacher)
+        return distill(pipeline.original(this, seed), this.problem, teacher)
     return pipeline.make_model(this, name, seed)[0]
 
 

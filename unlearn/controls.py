@@ -11,43 +11,52 @@
   the model is useless: an audit without a utility limit passes it.
 """
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from unlearn import structure
-from unlearn.training import adam, fit, kl_divergence
+from unlearn.training import kl_divergence, predict_set
 
 MARGIN = 5.0
 
 
-def head_distill(
-    key, variables, problem, teacher, *, learning_rate=1e-2, epochs=10, batch_size=128
-):
+def head_distill(variables, problem, teacher, *, iterations=50):
     """The head distilled from `teacher`, the variables of a retrained model.
+
+    The mean KL divergence on the training set, by L-BFGS: on the features, which stay
+    as they are and are computed once.
 
     Raises:
       InputError: the model does not tell its activations.
     """
-    apply = problem.model.apply
+    path = structure.head(problem, variables)
+    seen = jnp.concatenate([problem.forget, problem.retain])
+    below = problem.replace(model=structure.feature_model(problem.model))
+    features = predict_set(below, variables, seen)
+    answers = predict_set(problem, teacher, seen)
 
-    def objective(variables, batch, key):
-        student, after = apply(variables, batch.inputs)
-        answers, _ = apply(teacher, batch.inputs)
-        return jnp.mean(batch.weights * kl_divergence(answers, student)), after
+    def loss_fn(head):
+        logits = structure.head_logits(head, features)
+        return jnp.mean(kl_divergence(answers, logits))
 
-    params = variables["params"]
-    after, _ = fit(
-        key,
-        variables,
-        problem.replace(augment=None),
-        jnp.concatenate([problem.forget, problem.retain]),
-        objective,
-        adam(learning_rate),
-        epochs=epochs,
-        batch_size=batch_size,
-        trainable=structure.mask(params, [structure.head(problem, variables)]),
-    )
-    return after
+    optimizer = optax.lbfgs()
+    value_and_grad = optax.value_and_grad_from_state(loss_fn)
+
+    def step(carry, _):
+        head, state = carry
+        loss, gradient = value_and_grad(head, state=state)
+        updates, state = optimizer.update(
+            gradient, state, head, value=loss, grad=gradient, value_fn=loss_fn
+        )
+        return (optax.apply_updates(head, updates), state), loss
+
+    head = structure.at(variables["params"], path)
+    start = head, optimizer.init(head)
+    (head, _), _ = jax.lax.scan(step, start, length=iterations)
+    params = structure.replace(variables["params"], path, head)
+    return {**variables, "params": params}
 
 
 def constant_margin(measured, labels):

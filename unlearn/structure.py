@@ -102,6 +102,23 @@ def features(
     return pooled(list(inputs.values())[-1]), logits, variables
 
 
+def feature_model(model: Model) -> Model:
+    """A model whose logits are the `features` of another: float32[B, D]."""
+
+    def apply(variables, inputs, **options):
+        found, _, variables = features(model, variables, inputs, **options)
+        return found, variables
+
+    return Model(model.init, apply)
+
+
+def head_logits(head, features: jax.Array) -> jax.Array:
+    """Logits float32[N, K]: what a head's parameters answer to float32[N, D]."""
+    kernel = head["kernel"].reshape(features.shape[-1], -1)
+    logits = jnp.matmul(features, kernel, precision="highest")
+    return logits + head["bias"] if "bias" in head else logits
+
+
 def pooled(values: jax.Array) -> jax.Array:
     """float32[B, D]: maps [B, H, W, D] averaged over space, features as they are."""
     return values.mean(tuple(range(1, values.ndim - 1)))

@@ -380,7 +380,7 @@ def _answerer(name, constants, requests):
             if name == "no_op":
                 return variables, None
             if name == "head_distill":
-                return controls.head_distill(key, variables, asked, *teacher), None
+                return controls.head_distill(variables, asked, *teacher), None
             seen = withhold(asked, methods.METHODS[name].needs)
             options = dict(constants)
             return pipeline.run_method(name, key, variables, seen, **options)[0], None

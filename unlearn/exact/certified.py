@@ -243,8 +243,6 @@ def _extractor(model: Model, pixels: bool) -> Model:
     """A model whose logits are features."""
 
     def apply(variables, inputs):
-        if pixels:
-            return inputs.reshape(len(inputs), -1), variables
-        return structure.features(model, variables, inputs)[0], variables
+        return inputs.reshape(len(inputs), -1), variables
 
-    return Model(model.init, apply)
+    return Model(model.init, apply) if pixels else structure.feature_model(model)

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jax.scipy.sparse.linalg import cg
 
 from unlearn import structure
-from unlearn.training import cross_entropy, in_order
+from unlearn.training import cross_entropy, predict_set
 
 STEPS = (1.0, 1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 32, 0.0)
 
@@ -39,22 +39,13 @@ def newton_head(
       InputError: the model does not tell its activations.
     """
     del key
-    retain, path = problem.retain, structure.head(problem, variables)
-    rows = in_order(retain, batch_size)
-
-    def features_of(indices):
-        inputs = problem.inputs(indices)
-        return structure.features(problem.model, variables, inputs)[0]
-
-    features = jax.lax.map(features_of, rows.indices)
-    features = features.reshape(-1, features.shape[-1])[: len(retain)]
-    labels = problem.labels[retain]
+    path = structure.head(problem, variables)
+    below = problem.replace(model=structure.feature_model(problem.model))
+    features = predict_set(below, variables, problem.retain, batch_size)
+    labels = problem.labels[problem.retain]
 
     def loss_fn(head):
-        kernel = head["kernel"].reshape(features.shape[-1], -1)
-        logits = jnp.matmul(features, kernel, precision="highest")
-        if "bias" in head:
-            logits += head["bias"]
+        logits = structure.head_logits(head, features)
         squares = sum(jnp.sum(w**2) for w in jax.tree.leaves(head))
         return jnp.mean(cross_entropy(logits, labels)) + weight_decay / 2 * squares
 
