@@ -42,7 +42,7 @@ def get_config(preset: str):
     config.train.learning_rate = 0.03
     config.train.batch_size = 64
     config.seeds = 3
-    config.audit.update(models=64, targets=600, canaries=150, chunk=16)
+    config.audit.update(models=64, targets=900, canaries=300, chunk=16)
     config.audit.harder.models = 0
     for name, constants in METHODS.items():
         config.methods[name].update(constants)

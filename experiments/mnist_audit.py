@@ -57,7 +57,7 @@ def get_config(preset: str):
         config.data.examples = 3000
         config.model.cnn.widths = (16, 32)
         config.train.epochs = 8
-        config.audit.update(models=48, targets=600, canaries=150, chunk=16)
+        config.audit.update(models=64, targets=900, canaries=300, chunk=16)
         config.audit.harder.models = 0
     for name, constants in METHODS.items():
         config.methods[name].update(constants)
