@@ -91,6 +91,27 @@ def test_bad_studies_are_refused(tmp_path, changes, words):
         studies.shadow_study(this, context.test_labels)
 
 
+def trained(study, name, number):
+    """The variables of one of the study's models from scratch."""
+    models = studies.trained_variables(study, name, number + 1)
+    return jax.tree.map(lambda leaf: leaf[[number]][0], models)
+
+
+def test_variables_are_read_where_they_are_indexed(tmp_path):
+    draw = np.random.default_rng(0).normal(size=(5, 2, 3))
+    files = {tmp_path / "a.npz": range(3), tmp_path / "b.npz": range(3, 5)}
+    for path, inside in files.items():
+        np.savez(path, margins=np.zeros(9), **{"variables/w": draw[list(inside)]})
+    kept = studies.Kept(files, "variables/w", 5)
+    assert len(kept) == 5
+    for numbers in ([0], [2, 3], [4, 4, 0], np.arange(5)):
+        np.testing.assert_array_equal(kept[numbers], draw[numbers])
+    (tmp_path / "b.npz").unlink()
+    np.testing.assert_array_equal(kept[[1, 2]], draw[1:3])
+    with pytest.raises(InputError, match="b.npz is damaged"):
+        kept[[3]]
+
+
 def alone(study, variables, problem):
     found = studies.measure(problem, variables, study.images, study.labels)
     return np.asarray(found["margins"])
@@ -144,9 +165,7 @@ def test_controls_do_what_they_say(shadow):
 def test_head_distill_changes_the_head_only(shadow):
     from unlearn import controls, structure
 
-    original = studies._trained(shadow, "original")["variables"]
-    teacher = studies._trained(shadow, "retrain")["variables"]
-    first, other = (jax.tree.map(lambda x: x[0], t) for t in (original, teacher))
+    first, other = (trained(shadow, name, 0) for name in ("original", "retrain"))
     problem = shadow.problem.replace(forget=shadow.forget[0], retain=shadow.retain[0])
     after = controls.head_distill(first, problem, other, iterations=1)
     head = structure.head(problem, first)
@@ -181,8 +200,7 @@ def test_requests_in_turn_are_the_method_twice(run, name):
         "turns", this, context.test_labels, forget, 12, requests=2
     )
     found = studies.measured(study, name).margins[3]
-    original = studies._trained(study, "original")["variables"]
-    variables = jax.tree.map(lambda x: x[3], original)
+    variables = trained(study, "original", 3)
     keys = jax.random.split(studies._keys(study, name)[3], 2)
     retain, info = study.retain[3], methods.METHODS[name]
     for key, part, more in zip(
@@ -208,12 +226,11 @@ def test_another_study_may_ask_the_same_originals(run):
     study = studies.fixed_study("others", this, labels, forget, 12, asked=request)
     own = studies.fixed_study("alone", this, labels, forget, 12)
     for name in ("original", "gradient_ascent"):
-        shared, trained = (studies.measured(one, name) for one in (study, own))
-        assert shared.margins.shape == trained.margins.shape
-        assert not np.allclose(shared.margins, trained.margins, atol=1e-3)
-    first = studies._trained(request, "original")["variables"]
+        shared, fresh = (studies.measured(one, name) for one in (study, own))
+        assert shared.margins.shape == fresh.margins.shape
+        assert not np.allclose(shared.margins, fresh.margins, atol=1e-3)
     found = studies.measured(study, "original").margins[3]
-    variables = jax.tree.map(lambda x: x[3], first)
+    variables = trained(request, "original", 3)
     expected = alone(study, variables, this.problem)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
     assert not (study.folder / "original").exists()

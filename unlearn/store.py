@@ -251,10 +251,11 @@ def save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
     write_bytes(path, buffer.getvalue())
 
 
-def load_arrays(path: Path) -> dict[str, np.ndarray]:
+def load_arrays(path: Path, wanted=lambda name: True) -> dict[str, np.ndarray]:
+    """Those arrays of the file whose names are wanted; the others are not read."""
     try:
         with np.load(path) as file:
-            return dict(file)
+            return {name: file[name] for name in file.files if wanted(name)}
     except Exception as error:  # zipfile, numpy and the system each have their own
         raise InputError(
             f"{path} is damaged ({_line(error)}): delete it, "

@@ -25,6 +25,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from unlearn import (
     controls,
@@ -77,7 +78,7 @@ class Study(NamedTuple):
         return len(self.forget)
 
 
-FORMAT = 2  # of the models kept; another number makes old ones useless
+FORMAT = 3  # of the models kept; another number makes old ones useless
 NO_CLASSES = np.zeros(0, np.int32)
 
 SMALLEST = {"models": 12, "chunk": 12, "targets": 60, "canaries": 15}
@@ -325,16 +326,13 @@ def measured(study: Study, name: str) -> Measured:
         return controls.collapsed(
             measured(study, "original"), study.problem.num_classes
         )
-    if name == "original" and study.asked is not None:
-        results = _answered(study, "no_op")
-    elif name in REFERENCES:
-        results = _trained(study, name)
-    else:
-        results = _answered(study, name)
-    return Measured(results["margins"], results["predictions"], results["seconds"])
+    borrowed = name == "original" and study.asked is not None
+    if name in REFERENCES and not borrowed:
+        return _trained(study, name)[0]
+    return _answered(study, "no_op" if borrowed else name)[0]
 
 
-def _trained(study: Study, name: str) -> dict:
+def _trained(study: Study, name: str):
     """Models from scratch: on all they may see, or on the retain set."""
     sets = [study.retain] if name != "original" else [study.forget, study.retain]
     indices = np.concatenate(sets, axis=1)
@@ -353,13 +351,12 @@ def _trainer(recipe):
     return train
 
 
-def _answered(study: Study, name: str) -> dict:
+def _answered(study: Study, name: str):
     """The originals after a method or a control."""
-    variables = _trained(study.asked or study, "original")["variables"]
-    variables = jax.tree.map(lambda leaf: leaf[: study.models], variables)
+    variables = trained_variables(study.asked or study, "original", study.models)
     models = _keys(study, name), variables, study.forget, study.retain
     if name == "head_distill":
-        models = *models, _trained(study, "retrain")["variables"]
+        models = *models, trained_variables(study, "retrain", study.models)
     constants = tuple(dict(study.run.config.methods.get(name, {})).items())
     return _map(study, name, _answerer(name, constants, study.requests), models)
 
@@ -412,23 +409,52 @@ def _keys(study: Study, name: str):
     return jax.random.split(key, study.models)
 
 
-def _map(study: Study, name: str, fn, models) -> dict:
-    from flax.traverse_util import flatten_dict, unflatten_dict
+class Kept:
+    """A leaf of the variables of many models, `float[models, ...]`, that stays on disk.
 
+    Indexed with numbers of models it reads those alone: all may not fit in memory.
+    """
+
+    def __init__(self, files: dict[Path, range], name: str, models: int):
+        self.files, self.name, self.models = files, name, models
+
+    def __len__(self) -> int:
+        return self.models
+
+    def __getitem__(self, numbers) -> np.ndarray:
+        found = {}
+        for path, inside in self.files.items():
+            if wanted := set(numbers) & set(inside):
+                (values,) = store.load_arrays(path, self.name.__eq__).values()
+                found |= {number: values[inside.index(number)] for number in wanted}
+        return np.stack([found[number] for number in numbers])
+
+
+def trained_variables(study: Study, name: str, models: int):
+    """Variables of the first models trained from scratch: a tree of `Kept`."""
+    _, files = _trained(study, name)
+    template = {"variables": pipeline.template(study.problem)}
+    leaves = {
+        name: Kept(files, name, models) for name in flatten_dict(template, sep="/")
+    }
+    return unflatten_dict(leaves, sep="/")["variables"]
+
+
+def _map(study: Study, name: str, fn, models) -> tuple[Measured, dict[Path, range]]:
+    """What is measured of the models, and the files of their chunks."""
     folder, progress = study.folder / name, study.run.progress
-    seconds = []
+    files = {}
 
     def keep(first, count, compute):
         path = folder / f"{first:05d}_{count}.npz"
+        files[path] = range(first, first + count)
         if not path.exists():
             results, took = compute()
             if name == "oracle":
                 del results["variables"]  # only measured
-            flat = flatten_dict(results, sep="/") | {"seconds": np.array(took)}
-            store.save_arrays(path, flat)
-        flat = store.load_arrays(path)
-        seconds.append(float(flat.pop("seconds")))
-        return unflatten_dict(flat, sep="/")
+            results["seconds"] = np.full(count, took / count)
+            store.save_arrays(path, flatten_dict(results, sep="/"))
+        return store.load_arrays(path, Measured._fields.__contains__)
 
     def say(done):
         progress.tick(f"{study.name} study  {name}  model {done}/{study.models}")
@@ -454,7 +480,8 @@ def _map(study: Study, name: str, fn, models) -> dict:
             f"+ {how.compile_seconds:.1f} s compile  ({WORDS[how.way]} on "
             f"{how.devices} devices)"
         )
-    return results | {"seconds": sum(seconds)}
+    seconds = results.pop("seconds").sum()
+    return Measured(**results, seconds=float(seconds)), files
 
 
 WORDS = {"map": "one after another", "vmap": "vectorised"}
