@@ -63,7 +63,7 @@ def test_every_control_is_in_the_tables(audited):
     _, facts = audited
     tables = {t["id"]: {row["model"] for row in t["rows"]} for t in facts["tables"]}
     controls = {control["name"] for control in facts["controls"]}
-    for name in ("per_example", "rates", "distributional", "outputs"):
+    for name in ("usual", "per_example", "rates", "distributional", "outputs"):
         assert controls <= tables[name]
     layers = {"original", "retrain", "no_op", "head_distill", "untrained"}
     assert layers <= tables["layers"]

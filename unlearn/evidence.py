@@ -245,7 +245,7 @@ def per_example(study, models: dict, *, rounds: int = 300):
     )
 
 
-def null_cells(margins, states, parts, *, times: int = 20) -> dict:
+def null_cells(margins, states, parts, *, times: int = 100) -> dict:
     """U-LiRA on retrained models, OUT and FORGET exchanged for a half of each target's
     groups of three models: neither was seen, so nothing can be told."""
     draw, margins = np.random.default_rng(0), margins.astype(np.float64)
@@ -396,8 +396,23 @@ OUTPUTS = (
 )
 
 
-def outputs(this, context, names) -> dict:
-    """Distances of the outputs on the forget set, over the run's seeds."""
+def control_rows(this, context) -> list[dict]:
+    """As in `results.csv`: the pipeline's metrics of the controls, for each seed."""
+    rows = []
+    for name in studies.CONTROLS:
+        for seed in range(this.config.seeds):
+            this.progress.tick(f"{pipeline.place(this, seed)}  {name}  measuring")
+            logits = audits.logits_of(this, name, seed)
+            row = {"model": name, "seed": seed, "seconds": math.nan, "status": "ok"}
+            rows.append(row | pipeline.measure(this, context, logits))
+    return rows
+
+
+def outputs(this, context, names, measured) -> dict:
+    """Distances of the outputs on the forget set, over the run's seeds.
+
+    `measured`: the rows of `results.csv` and `control_rows`.
+    """
     seeds, forget = range(this.config.seeds), context.forget
     rows = {}
     untrained = [
@@ -408,19 +423,15 @@ def outputs(this, context, names) -> dict:
         )
         for seed in seeds
     ]
-    results = {
-        (row["model"], row["seed"]): row
-        for row in tables.read_csv(this.folder / "results.csv")
-    }
+    results = {(row["model"], row["seed"]): row for row in measured}
     for name in ("original", "retrain", *studies.CONTROLS, *names):
         found = []
         for seed in seeds[:-1:2] if name == "retrain" else seeds:
-            logits = audits.logits_of(this, name, seed)
-            own = logits["train_logits"][forget]
+            own = audits.logits_of(this, name, seed)["train_logits"][forget]
             other = seed + (name == "retrain")
             retrained = this.evaluation("retrain", other)["train_logits"][forget]
             row = audits.output_distances(own, retrained, untrained[seed])
-            one = results.get((name, seed)) or pipeline.measure(this, context, logits)
+            one = results[name, seed]
             row["aus"] = adaptive_unlearning_score(
                 one["test_accuracy"],
                 one["forget_accuracy"],

@@ -41,16 +41,20 @@ def roc(curves, title: str = ""):
 
 
 def margins(models, title: str = ""):
-    """A panel a model: margins of forgotten, kept and unseen examples of all models.
+    """A panel a model, three a row: margins of forgotten, kept and unseen examples.
 
     `models` maps a name to `{targets, rest, test: float[S, M]}`.
     """
-    figure = figures._figure(3.6 * len(models), 3.4)
-    panels = figure.subplots(1, len(models), squeeze=False, sharex=True, sharey=True)
+    columns, rows = min(3, len(models)), -(-len(models) // 3)
+    figure = figures._figure(3.6 * columns, 0.6 + 2.6 * rows)
+    panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+    for panel in panels.flat[len(models) :]:
+        panel.set_visible(False)
     every = np.concatenate([x.ravel() for one in models.values() for x in one.values()])
     low, high = np.quantile(every, [0.002, 0.998])
     bins = np.linspace(low, high, 61)
-    for panel, (model, one) in zip(panels[0], models.items(), strict=True):
+    for number, (model, one) in enumerate(models.items()):
+        panel, lowest = panels.flat[number], number + columns >= len(models)
         for key, name in SHOWN.items():
             values = np.clip(one[key].ravel(), low, high)
             counts, _ = np.histogram(values, bins)
@@ -58,8 +62,11 @@ def margins(models, title: str = ""):
             panel.stairs(share, bins, fill=True, color=colour, alpha=0.18)
             panel.stairs(share, bins, color=colour, linewidth=1.4, label=name)
             panel.axvline(np.median(values), color=colour, linestyle="--", linewidth=1)
-        figures._style(panel, model, "margin of the true class (logits)", grid="y")
-    panels[0, 0].set_ylabel("examples (% of the set)", fontsize=9)
+        below = "margin of the true class (logits)" if lowest else ""
+        figures._style(panel, model, below, grid="y")
+        panel.tick_params(labelbottom=lowest)
+    for panel in panels[:, 0]:
+        panel.set_ylabel("examples (% of the set)", fontsize=9)
     panels[0, 0].set_ylim(bottom=0)
     figures._legend(figure, len(SHOWN), panels[0, 0])
     figures._title(figure, "Margins over all models (dashed: median)", title)
