@@ -149,7 +149,7 @@ NOTE = (
     "third of the training sets, kept in a third and forgotten in a third. Intervals: "
     "95 %, bootstrap over models and examples. `by chance`: retrained models attacked "
     "with forgotten and never-seen examples exchanged at random, and the 95 % interval "
-    "of what is then found."
+    "of what is then found; of the other attacks the row of `retrain` is the floor."
 )
 RATES = (
     ("u_lira", "U-LiRA"),
