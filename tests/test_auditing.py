@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from test_studies import audit_config
 
-from unlearn import auditing, store, studies
+from unlearn import auditing, pipeline, store, studies
 from unlearn.errors import InputError
-from unlearn.report import page
+from unlearn.report import page, tables
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +30,7 @@ def test_the_page_and_the_facts(audited):
         "usual",
         "per_example",
         "rates",
+        "kept",
         "distributional",
         "outputs",
         "layers",
@@ -37,8 +38,17 @@ def test_the_page_and_the_facts(audited):
     assert {m["name"] for m in saved["methods"]} == {"finetune", "gradient_ascent"}
     assert len(saved["figures"]) == 4
     assert (folder / "summary.csv").read_text().startswith("model,status")
-    for name in ("per_example", "distributional", "outputs", "layers"):
-        assert (folder / f"{name}.csv").exists()
+    for table in facts["tables"]:
+        assert (folder / f"{table['id']}.csv").exists()
+    cells = {row["model"]: row["cells"] for row in facts["tables"][0]["rows"]}
+    (retrain,) = [
+        row
+        for row in tables.read_csv(folder / "summary.csv")
+        if row["model"] == "retrain"
+    ]
+    floor = 100 * retrain["avg_gap_floor"]
+    assert cells["retrain"]["avg_gap"]["value"] == pytest.approx(floor)
+    assert cells["no_op"]["avg_gap"] == cells["original"]["avg_gap"]
 
 
 @pytest.mark.slow
@@ -63,7 +73,14 @@ def test_every_control_is_in_the_tables(audited):
     _, facts = audited
     tables = {t["id"]: {row["model"] for row in t["rows"]} for t in facts["tables"]}
     controls = {control["name"] for control in facts["controls"]}
-    for name in ("usual", "per_example", "rates", "distributional", "outputs"):
+    for name in (
+        "usual",
+        "per_example",
+        "rates",
+        "kept",
+        "distributional",
+        "outputs",
+    ):
         assert controls <= tables[name]
     layers = {"original", "retrain", "no_op", "head_distill", "untrained"}
     assert layers <= tables["layers"]
@@ -139,21 +156,42 @@ def test_bad_settings_are_refused_before_anything_is_made(tmp_path, changes, wor
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("where", ["run", "shadow", "request", "harder/random"])
 def test_a_method_that_diverges_is_left_out_and_the_others_are_judged(
-    tmp_path, monkeypatch
+    where, tmp_path, monkeypatch
 ):
-    make = studies.measured
+    make, config = studies.measured, audit_config()
 
     def one_diverges(study, name):
         found = make(study, name)
-        if name == "gradient_ascent" and study.name == "shadow":
+        if name == "gradient_ascent" and study.name == where:
             found.margins[3] = np.nan
         return found
 
     monkeypatch.setattr(studies, "measured", one_diverges)
-    facts = auditing.run(audit_config(), tmp_path / "audit")
+    if where == "run":
+        config.methods.gradient_ascent.learning_rate = 1e30
+    if where == "harder/random":
+        config.audit.harder.models = 12
+        facts = auditing.run(config, tmp_path / "audit")
+        (harder,) = [t for t in facts["tables"] if t["id"] == "harder"]
+        cells = {row["model"]: row["cells"] for row in harder["rows"]}
+        blank = {
+            name
+            for name, row in cells.items()
+            if np.isnan(row["random_forget"]["value"])
+        }
+        assert blank == {"gradient_ascent"}
+        return
+    with pytest.raises(pipeline.Diverged, match="gradient_ascent.* is reported"):
+        auditing.run(config, tmp_path / "audit")
+    facts = store.read_json(tmp_path / "audit" / "report.json")
     assert [method["name"] for method in facts["methods"]] == ["finetune"]
-    page.check(page.plain(facts))
+    assert "gradient_ascent: diverged, not judged" in facts["conclusion"]
+    page.check(facts)
+
+
+def test_models_of_a_study_that_diverged():
     kept = {name: studies.Measured(np.zeros((2, 2)), None, 0.0) for name in ("a", "b")}
     broken = studies.Measured(np.full((2, 2), np.nan), None, 0.0)
     assert auditing.finite(kept | {"ssd": broken}) == (kept, ["ssd"])
@@ -177,7 +215,10 @@ def test_a_command_with_spaces_can_be_repeated(monkeypatch):
         "--config.audit.reason=request 17",
     ]
     monkeypatch.setattr(auditing.sys, "argv", args)
-    assert shlex.split(auditing.command()) == ["python", *args]
+    told = shlex.split(auditing.command("cpu"))
+    assert told == ["python", *args, "--preset=cpu"]
+    monkeypatch.setattr(auditing.sys, "argv", [*args, "--preset=smoke"])
+    assert shlex.split(auditing.command("smoke")) == ["python", *args, "--preset=smoke"]
 
 
 @pytest.mark.slow

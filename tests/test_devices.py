@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -143,6 +144,24 @@ def test_the_chunk_is_halved_until_it_fits(problem, monkeypatch):
     (logits, _), how = devices.map_models(logits_of, many(10), problem, way="vmap")
     assert how.chunk == 4 and len(logits) == 10
     assert tiny_problem().num_classes == logits.shape[-1]
+
+
+@pytest.mark.parametrize(("limit", "fits"), [(1100, True), (1000, False), (None, True)])
+def test_what_fits_is_counted(limit, fits):
+    """With the arguments: models and what they share lie in the memory as well."""
+    used = SimpleNamespace(
+        temp_size_in_bytes=300, output_size_in_bytes=200, argument_size_in_bytes=400
+    )
+    executable = SimpleNamespace(memory_analysis=lambda: used)
+    device = SimpleNamespace(memory_stats=lambda: limit and {"bytes_limit": limit})
+    assert devices._fits(executable, device) == fits
+
+
+def test_a_chunk_that_is_given_is_an_upper_bound(problem, monkeypatch):
+    monkeypatch.setattr(devices, "_fits", lambda executable, device: False)
+    models, fitting = many(10), devices.map_models
+    assert fitting(logits_of, models, problem, way="vmap", chunk=8)[1].chunk < 8
+    assert fitting(logits_of, models, problem, way="map", chunk=8)[1].chunk == 8
 
 
 ON_SOME_DEVICES = """

@@ -285,11 +285,15 @@ def test_one_model_has_no_interval_and_seeds_repeat():
 
 
 def test_roc_curve_has_the_auc_as_its_area():
-    x, states = study(np.random.default_rng(8), 12, 50, 1.0)
+    x, states = study(np.random.default_rng(8), 12, 50, 1.0, balanced=False)
     groups = states == FORGET, states == OUT
-    fpr, tpr = roc_curve(u_lira(x, states), *groups)
-    expected = evaluate(u_lira(x, states), *groups, balanced=False, rounds=0).auc
-    assert np.trapezoid(tpr, fpr) == pytest.approx(expected)
+    found = set()
+    for balanced in (True, False):
+        fpr, tpr = roc_curve(u_lira(x, states), *groups, balanced=balanced)
+        expected = evaluate(u_lira(x, states), *groups, balanced=balanced, rounds=0)
+        assert np.trapezoid(tpr, fpr) == pytest.approx(expected.auc)
+        found.add(round(expected.auc, 6))
+    assert len(found) == 2
 
 
 def test_evaluate_refuses_what_it_cannot_measure():

@@ -52,38 +52,48 @@ TERMS = {
 
 
 def run(config, folder, *, data_dir=None) -> dict:
-    """The pipeline, the studies, `report.html` and `report.json`; returns the facts."""
+    """The pipeline, the studies, `report.html` and `report.json`; returns the facts.
+
+    Raises:
+      InputError: bad input, in one line; `pipeline.Diverged` at the end if a method
+        diverged (the others are judged and reported).
+    """
     started = time.perf_counter()
     folder = Path(folder)
     names = tuple(n for n in dict.fromkeys(config.run) if n != "retrain")
     check(config, names)
-    summary = pipeline.run(config, folder, data_dir=data_dir)
+    summary, diverged = run_pipeline(config, folder, data_dir)
     this, context = pipeline.prepare(config, folder, names, data_dir, Progress())
+    names = [name for name in names if name not in diverged]
     shadow = studies.shadow_study(this, context.test_labels)
     every = *studies.REFERENCES, *studies.CONTROLS, *names
-    models, diverged = finite(evidence.answered(shadow, every))
+    models, more = finite(evidence.answered(shadow, every))
+    diverged += more
     this.progress.tick("shadow study  attacks")
-    attacks, rates, curves = evidence.per_example(shadow, models)
+    attacks, rates, kept, curves = evidence.per_example(shadow, models)
     findings = evidence.decide(shadow, models, attacks, config.audit)
     controls = evidence.controls_of(findings)
     request = studies.request_study(this, context.test_labels)
     answers, more = finite(evidence.answered(request, every))
     diverged = sorted({*diverged, *more})
+    findings = {n: found for n, found in findings.items() if n not in diverged}
     this.progress.tick("request study  distances of distributions")
     distances = evidence.distributional(request, answers)
-    drawn = [name for name in names if name not in diverged]
-    save_figures(folder, drawn, curves, request, answers, context.title)
+    names = [name for name in names if name not in diverged]
+    save_figures(folder, names, curves, request, answers, context.title)
+    shown_models = "original", "retrain", *studies.CONTROLS, *names
     rows = tables.read_csv(folder / "results.csv")
     rows += evidence.control_rows(this, context)
-    usual = summary_table(tables.summarize(rows), every)
+    rows = [row for row in rows if row["model"] in shown_models]
+    usual = summary_table(tables.summarize(rows), shown_models)
     outputs = evidence.outputs(this, context, names, rows)
     layers = evidence.layers(this, names, **config.audit.layers)
-    shown = [usual, attacks, rates, distances, outputs, layers]
+    shown = [usual, attacks, rates, kept, distances, outputs, layers]
     if config.audit.harder.models:
         labels = context.test_labels
         shown.append(evidence.harder(this, labels, shadow, request, names))
         shown.append(evidence.in_turn(this, labels, request, names))
-    for one in shown[1:]:
+    for one in shown:
         write_csv(folder, one)
     conclusive, why = evidence.can_judge(findings)
     facts = {
@@ -103,7 +113,20 @@ def run(config, folder, *, data_dir=None) -> dict:
     page.write(folder, facts)
     print_findings(findings, facts)
     this.progress.say(f"The report is {folder / 'report.html'}")
+    if diverged:
+        raise pipeline.methods_diverged(diverged, summary)
     return facts
+
+
+def run_pipeline(config, folder, data_dir) -> tuple[list[dict], list[str]]:
+    """The summary of the run, and the names of the methods that diverged in it."""
+    try:
+        summary = pipeline.run(config, folder, data_dir=data_dir)
+    except pipeline.Diverged as error:
+        if error.summary is None:
+            raise
+        summary = error.summary
+    return summary, [row["model"] for row in summary if row["diverged"]]
 
 
 def finite(models: dict) -> tuple[dict, list[str]]:
@@ -166,8 +189,9 @@ LEAST = {
 
 
 def conclude(facts, why: str, judged_on: str, diverged) -> str:
+    lost = f"{', '.join(diverged)}: diverged, not judged" if diverged else ""
     if not facts["conclusive"]:
-        return f"Nothing can be concluded: {why}."
+        return f"Nothing can be concluded: {why}." + (f" {lost}." if lost else "")
     wrong = [c["name"] for c in facts["controls"] if c["outcome"] != c["expected"]]
     if wrong:
         why += f", but not every control came out as it must: {', '.join(wrong)}"
@@ -186,8 +210,8 @@ def conclude(facts, why: str, judged_on: str, diverged) -> str:
         for key, text in words.items()
         if key in by_verdict
     ]
-    if diverged:
-        parts.append(f"{', '.join(diverged)}: diverged, not judged")
+    if lost:
+        parts.append(lost)
     if not parts:
         parts = ["no method was asked for"]
     return f"{'; '.join(parts)}. Judged on {judged_on}; controls: {why}."
@@ -240,7 +264,7 @@ def asked_and_done(this, context, config, summary, findings, conclusive) -> dict
         "run": {
             "experiment": this.folder.name,
             "preset": config.audit.preset,
-            "command": command(),
+            "command": command(config.audit.preset),
             "settings": settings(this.folder),
             "seeds": config.seeds,
             "shadow_models": config.audit.models,
@@ -258,8 +282,11 @@ def asked_and_done(this, context, config, summary, findings, conclusive) -> dict
     }
 
 
-def command() -> str:
-    return shlex.join(["python", "launch.py", *sys.argv[1:]])
+def command(preset: str) -> str:
+    """What repeats the run, on another kind of device as well."""
+    given = any(arg.lstrip("-").startswith("preset") for arg in sys.argv[1:])
+    preset = [] if given else [f"--preset={preset}"]
+    return shlex.join(["python", "launch.py", *sys.argv[1:], *preset])
 
 
 def settings(folder: Path) -> dict:

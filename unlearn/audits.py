@@ -20,9 +20,8 @@ UNTRAINED, HEAD = "untrained", "head_distill"
 @functools.lru_cache(maxsize=1)
 def variables_of(this: pipeline.Run, name: str, seed: int):
     """Of a model of the run, of one from scratch, or of one with a distilled head."""
-    key = pipeline.key_of(seed, name)
     if name == UNTRAINED:
-        return structure.fresh(key, this.problem)
+        return structure.fresh(pipeline.key_of(seed, name), this.problem)
     if name == HEAD:
         teacher, _ = pipeline.make_model(this, "retrain", seed)
         distill = jax.jit(controls.head_distill)

@@ -164,10 +164,12 @@ def map_models(
       fn: a pure function of one model's arguments and what all models share; it returns
         a tree of arrays. Pass the same function again and nothing is compiled anew.
       models: a tree of arrays with a leading axis of models: keys, variables, indices.
+        Or of what has a length and takes indices int[chunk], such as arrays on disk.
       shared: trees that every model sees, such as a `Problem`.
       way: "vmap" or "map"; default: `choose_way`.
       chunk: models a call of the program; default: 16 a device one after another, all
-        of them if vectorised, halved until the program fits the devices' memory.
+        of them if vectorised. Vectorised it is at most that many: halved until the
+        program fits the devices' memory.
       keep: `keep(first, count, compute) -> results`, called for each chunk in order:
         gives back what an earlier process computed, or stores what `compute()` gives,
         `(results, seconds)` without compilation.
@@ -188,9 +190,9 @@ def map_models(
         raise ValueError(f"unknown way {way!r}: choose from {', '.join(WAYS)}")
     program, spent, compiling = _program(fn, way, len(devices)), 0.0, 0.0
     most = -(-size // len(devices))
-    each = min(most, -(-chunk // len(devices)) if chunk else CHUNK)
-    if way == "vmap" and not chunk:
-        each = most
+    usual = CHUNK if way == "map" else most
+    each = min(most, -(-chunk // len(devices)) if chunk else usual)
+    if way == "vmap":
         while each > 1:
             rows = _rows(models, 0, each * len(devices))
             executable, seconds = compiled(program, rows, shared)
@@ -267,4 +269,5 @@ def _fits(executable, device) -> bool:
     used = executable.memory_analysis()
     if not limit or used is None:
         return True
-    return used.temp_size_in_bytes + used.output_size_in_bytes < 0.9 * limit
+    sizes = used.argument_size_in_bytes, used.output_size_in_bytes
+    return used.temp_size_in_bytes + sum(sizes) < 0.9 * limit

@@ -133,7 +133,6 @@ PER_EXAMPLE = (
         3,
         "unlearned or retrained? by kernel densities",
     ),
-    ("retain", "LiRA AUC, retained", "", 3, "kept or never seen? compare with retrain"),
     ("population", "population MIA AUC", "", 3, "the attack of the usual tables"),
     (
         "forget",
@@ -158,14 +157,19 @@ RATES = (
     ("rmia", "RMIA"),
     ("ruli", "RULI privacy"),
     ("efficacy", "RULI efficacy"),
-    ("retain", "LiRA, retained"),
+)
+KEPT = (
+    ("lira", "LiRA"),
+    ("lira_offline", "LiRA, offline"),
+    ("rmia", "RMIA"),
+    ("bavaria", "BaVarIA"),
 )
 NULL = "by chance"
 FEW = 20  # of fewer requested examples an AUC says nothing
 
 
 def per_example(study, models: dict, *, rounds: int = 300):
-    """`(AUCs, true positive rates, {model: ROC})` of the shadow study: tables, curves.
+    """`(AUCs, true positive rates, of kept examples, {model: ROC})`: tables, curves.
 
     Args:
       study: a `studies.Study` with states.
@@ -184,7 +188,7 @@ def per_example(study, models: dict, *, rounds: int = 300):
     for key, chosen in (("canary", canary), ("requested", study.requested)):
         if chosen.sum() >= (FEW if key == "requested" else 1):
             parts[f"u_lira_{key}"] = everything & chosen
-    rows, rates, curves = {}, {}, {}
+    rows, rates, kept, curves = {}, {}, {}, {}
 
     def audit(scores, mask, one=positive):
         return roc.evaluate(scores, one & mask, negative & mask, rounds=rounds)
@@ -217,9 +221,18 @@ def per_example(study, models: dict, *, rounds: int = 300):
             models=twice,
             rounds=rounds,
         )
-        kept = lira.lira_online(margins, states, positive=RETAIN)
-        found["retain"] = audit(kept, everything, one=states == RETAIN)
-        cells = {key: cell(one.auc, *one.auc_interval) for key, one in found.items()}
+        retained = {
+            "lira": lira.lira_online(margins, states, positive=RETAIN),
+            "lira_offline": lira.lira_offline(margins, states, positive=RETAIN),
+            "rmia": rmia.rmia(margins, states, positive=RETAIN),
+            "bavaria": bavaria.bavaria(margins, states, positive=RETAIN),
+        }
+        audits_of = {
+            key: audit(scores, everything, one=states == RETAIN)
+            for key, scores in retained.items()
+        }
+        kept[name] = auc_cells(audits_of) | rate_cells(audits_of)
+        cells = auc_cells(found)
         rates[name] = rate_cells(found)
         clean = ~canary[None]
         cells["population"] = mean_cell(
@@ -241,6 +254,7 @@ def per_example(study, models: dict, *, rounds: int = 300):
     return (
         table("per_example", title, NOTE, columns, rows),
         rates_table(rates, present),
+        kept_table(kept),
         curves,
     )
 
@@ -263,6 +277,10 @@ def null_cells(margins, states, parts, *, times: int = 100) -> dict:
         mean, half = float(np.mean(values)), 1.96 * float(np.std(values, ddof=1))
         cells[key] = cell(mean, mean - half, mean + half)
     return cells
+
+
+def auc_cells(found) -> dict:
+    return {key: cell(one.auc, *one.auc_interval) for key, one in found.items()}
 
 
 def rate_cells(found) -> dict:
@@ -289,6 +307,22 @@ def rates_table(rates, present) -> dict:
     return table(
         "rates", "True positive rates at few false alarms", note, columns, rows
     )
+
+
+def kept_table(rows) -> dict:
+    columns = []
+    for key, label in KEPT:
+        columns += [
+            (key, f"{label} AUC", "", 3, ""),
+            (f"{key}_1", f"{label}, at 1 % FPR", "%", 1, ""),
+            (f"{key}_01", f"{label}, at 0.1 %", "%", 1, ""),
+        ]
+    note = (
+        "Kept, or never seen? AUCs, and how many of the kept examples an attack finds "
+        "when 1 % or 0.1 % of the never-seen ones are taken for such. Retraining does "
+        "not hide the kept ones: its row is what to compare with, and the floor."
+    )
+    return table("kept", "Per-example attacks on kept examples", note, columns, rows)
 
 
 def memorized(before, states, canary) -> dict[str, np.ndarray]:
@@ -565,9 +599,9 @@ def harder(this, test_labels, shadow, request, names) -> dict:
             add(rows, "confusion", errors)
     size = len(next(iter(sets.values()))[0])
     note = (
-        f"Mean difference to retraining of the accuracy on {size} forgotten examples "
-        f"over {models} models; retrain's row is the floor, the difference between two "
-        "of them. `worst case`: what "
+        f"Mean absolute difference to retraining of the accuracy on {size} forgotten "
+        f"examples over {models} models; retrain's row is the floor, the difference "
+        "between two of them. `worst case`: what "
         "retrained models are surest of; `influence`: the main direction in which "
         "examples move the others; `confused pair`: labels of two classes exchanged."
     )
@@ -594,7 +628,7 @@ def in_turn(this, test_labels, request, names) -> dict:
         references = references or answered(study, ("original", "retrain"))
         answers = references | answered(study, (*studies.CONTROLS, *names))
         for what in ("forget", "test"):
-            key, text = f"{way}_{what}", f"difference of {what} accuracy to retraining"
+            key, text = f"{way}_{what}", f"absolute difference of {what} accuracy"
             columns.append((key, f"{what}, {label}", "points", 2, text))
             add(rows, key, gaps(study, answers, SETS[what]))
     note = (
@@ -606,9 +640,10 @@ def in_turn(this, test_labels, request, names) -> dict:
 
 
 def gaps(study, models: dict, part: str) -> dict[str, dict]:
-    """Mean difference of accuracy to retraining on a part of what is measured.
+    """Mean absolute difference of accuracy to retraining on a part of what is measured.
 
-    Retrained models are compared in pairs, no model in two of them.
+    Retrained models are compared in pairs, no model in two of them. Of a method that
+    diverges: NaN.
     """
     labels, part = np.asarray(study.labels), study.sets[part]
     accuracy = {
@@ -616,7 +651,12 @@ def gaps(study, models: dict, part: str) -> dict[str, dict]:
         for name, m in models.items()
     }
     retrained = accuracy["retrain"]
-    found = {name: own - retrained for name, own in accuracy.items()}
+    found = {
+        name: np.where(
+            np.isfinite(models[name].margins).all(1), own - retrained, np.nan
+        )
+        for name, own in accuracy.items()
+    }
     found["retrain"] = retrained[:-1:2] - retrained[1::2]
     return {name: mean_cell(np.abs(gap)) for name, gap in found.items()}
 
@@ -629,6 +669,8 @@ def add(rows: dict, key: str, cells: dict) -> None:
 
 def confusion(study, measured, pair) -> dict:
     """The interclass error on test examples, a mean over models."""
+    if not np.isfinite(measured.margins).all():
+        return cell(math.nan)
     test = study.sets["test"]
     labels, classes = np.asarray(study.labels)[test], study.problem.num_classes
     answers = np.eye(classes, dtype=int)[measured.predictions[:, test]]

@@ -259,11 +259,14 @@ class Run:
 
 
 class Diverged(InputError):
-    """A loss or a weight that is not finite."""
+    """A loss or a weight that is not finite.
 
-    def __init__(self, message: str, info: dict | None = None):
+    `summary` is that of the run if only methods diverged, and all else is reported.
+    """
+
+    def __init__(self, message: str, info: dict | None = None, summary=None):
         super().__init__(message)
-        self.info = info or {}
+        self.info, self.summary = info or {}, summary
 
 
 def run(config, folder, *, data_dir=None, progress=None, originals=None) -> list[dict]:
@@ -300,12 +303,18 @@ def run(config, folder, *, data_dir=None, progress=None, originals=None) -> list
         raise stopped
     diverged = [f"{r['model']} (seed {r['seed']})" for r in rows if is_diverged(r)]
     if diverged:
-        raise Diverged(
-            f"{', '.join(diverged)} diverged: the loss or a weight is not finite; "
-            "lower --config.methods.<method>.learning_rate (use another --workdir); "
-            "everything else is reported"
-        )
+        raise methods_diverged(diverged, summary)
     return summary
+
+
+def methods_diverged(names, summary) -> Diverged:
+    """What a run ends with if all else is reported."""
+    return Diverged(
+        f"{', '.join(names)} diverged: the loss or a weight is not finite; "
+        "lower --config.methods.<method>.learning_rate (use another --workdir); "
+        "everything else is reported",
+        summary=summary,
+    )
 
 
 def copy_originals(source, target, seeds: int) -> None:

@@ -412,7 +412,8 @@ def _keys(study: Study, name: str):
 class Kept:
     """A leaf of the variables of many models, `float[models, ...]`, that stays on disk.
 
-    Indexed with numbers of models it reads those alone: all may not fit in memory.
+    Indexed with numbers of models it reads the files that hold them: all may not fit in
+    memory.
     """
 
     def __init__(self, files: dict[Path, range], name: str, models: int):

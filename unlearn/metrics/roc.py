@@ -79,11 +79,7 @@ def evaluate(
     size, count = scores.shape
     weights = np.ones(scores.shape)
     if balanced:
-        both = positive.any(axis=0) & negative.any(axis=0)
-        positive, negative = positive & both, negative & both
-        _require(positive, negative)
-        for group in (positive, negative):
-            weights = np.where(group, 1 / np.maximum(group.sum(axis=0), 1), weights)
+        positive, negative, weights = _balanced(positive, negative)
     ranking = _rank(scores, positive, negative)
     n, m = (np.sum(weights[g]) ** 2 / np.sum(weights[g] ** 2) for g in ranking.groups)
     enough = np.array([True, *(m * rate >= 1 - 1e-9 for rate in FALSE_POSITIVE_RATES)])
@@ -118,18 +114,35 @@ def evaluate(
     )
 
 
-def roc_curve(scores, positive, negative) -> tuple[np.ndarray, np.ndarray]:
+def roc_curve(
+    scores, positive, negative, *, balanced: bool = True
+) -> tuple[np.ndarray, np.ndarray]:
     """False and true positive rates of all pairs, both rising, for a figure.
 
-    Args and raises: as `evaluate`. On log axes, leave out the first points, where the
-    false positive rate is 0.
+    Args and raises: as `evaluate`, whose AUC is the area below. On log axes, leave out
+    the first points, where the false positive rate is 0.
     """
     from sklearn.metrics import roc_curve
 
     scores, positive, negative = _check(scores, positive, negative)
+    weights = np.ones(scores.shape)
+    if balanced:
+        positive, negative, weights = _balanced(positive, negative)
     used = positive | negative
-    fpr, tpr, _ = roc_curve(positive[used], scores[used])
+    fpr, tpr, _ = roc_curve(positive[used], scores[used], sample_weight=weights[used])
     return fpr, tpr
+
+
+def _balanced(positive, negative) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pairs of examples that are in both groups, and weights by which each example
+    counts the same in both."""
+    both = positive.any(axis=0) & negative.any(axis=0)
+    positive, negative = positive & both, negative & both
+    _require(positive, negative)
+    weights = np.ones(positive.shape)
+    for group in (positive, negative):
+        weights = np.where(group, 1 / np.maximum(group.sum(axis=0), 1), weights)
+    return positive, negative, weights
 
 
 class _Ranking(NamedTuple):
