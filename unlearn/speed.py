@@ -314,11 +314,12 @@ def training_rows(config):
 def resnet_rows(config):
     """ResNet-18 with BatchNorm, steps at batch 128."""
     width, batch_size = config.resnet.width, config.resnet.batch_size
-    model = models.create("resnet18", CLASSES, width=width)
+    dtype = config.resnet.dtype
+    model = models.create("resnet18", CLASSES, width=width, dtype=dtype)
     size = config.resnet.steps * batch_size
     problem = random_problem(model, size, (32, 32, 3))
     candidates = epoch_candidates(model, problem, batch_size, loop=False)
-    if has_torch():
+    if has_torch() and dtype == "float32":
         images, labels = torch_data(problem)
         for name, channels_last in (("NCHW", False), ("channels_last", True)):
             run_epoch = torch_epoch(
@@ -330,7 +331,7 @@ def resnet_rows(config):
             candidates.append(
                 Candidate(f"PyTorch eager, {name}", run_epoch, size, target=target)
             )
-    name = f"training step, ResNet-18 32x32, batch {batch_size}"
+    name = f"training step, ResNet-18 32x32, batch {batch_size}, {dtype}"
     yield from alternate(name, candidates, config.rounds)
 
 
@@ -611,7 +612,8 @@ def settings() -> str:
     versions = facts["versions"]
     text = (
         f"jax {versions['jax']}, flax {versions['flax']}, {facts['backend']}, "
-        f"{facts['cpus']} cores, XLA_FLAGS '{facts['xla_flags']}', float32."
+        f"{facts['cpus']} cores, XLA_FLAGS '{facts['xla_flags']}', "
+        "float32 if nothing else is said."
     )
     if not has_torch():
         return f"{text} PyTorch is not installed: no peer rows."
