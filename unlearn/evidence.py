@@ -301,7 +301,7 @@ def rates_table(rates, present) -> dict:
     kept = [key for key, *_ in columns]
     rows = {name: {key: of[key] for key in kept} for name, of in rates.items()}
     note = (
-        "Of the forgotten (or kept) examples, how many an attack finds when 1 % or "
+        "Of the forgotten examples, how many an attack finds when 1 % or "
         "0.1 % of the never-seen ones are taken for such; guessing finds as many."
     )
     return table(
