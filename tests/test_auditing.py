@@ -11,6 +11,8 @@ from unlearn import auditing, pipeline, store, studies
 from unlearn.errors import InputError
 from unlearn.report import page, tables
 
+OF_MODELS = ("usual", "per_example", "rates", "kept", "distributional", "outputs")
+
 
 @pytest.fixture(scope="module")
 def audited(tmp_path_factory):
@@ -26,15 +28,7 @@ def test_the_page_and_the_facts(audited):
     text = (folder / "report.html").read_text()
     for words in (saved["conclusion"], saved["request"]["sha256"], "U-LiRA AUC"):
         assert words in text
-    assert [t["id"] for t in saved["tables"]] == [
-        "usual",
-        "per_example",
-        "rates",
-        "kept",
-        "distributional",
-        "outputs",
-        "layers",
-    ]
+    assert [t["id"] for t in saved["tables"]] == [*OF_MODELS, "layers"]
     assert {m["name"] for m in saved["methods"]} == {"finetune", "gradient_ascent"}
     assert len(saved["figures"]) == 4
     assert (folder / "summary.csv").read_text().startswith("model,status")
@@ -73,14 +67,7 @@ def test_every_control_is_in_the_tables(audited):
     _, facts = audited
     tables = {t["id"]: {row["model"] for row in t["rows"]} for t in facts["tables"]}
     controls = {control["name"] for control in facts["controls"]}
-    for name in (
-        "usual",
-        "per_example",
-        "rates",
-        "kept",
-        "distributional",
-        "outputs",
-    ):
+    for name in OF_MODELS:
         assert controls <= tables[name]
     layers = {"original", "retrain", "no_op", "head_distill", "untrained"}
     assert layers <= tables["layers"]

@@ -31,14 +31,11 @@ def variables_of(this: pipeline.Run, name: str, seed: int):
 
 def logits_of(this: pipeline.Run, name: str, seed: int) -> dict[str, np.ndarray]:
     """On training and test data, of a model of the run or of a control."""
-    if name == HEAD:
+    if name == HEAD and not this.evaluation_path(name, seed).exists():
         variables = variables_of(this, name, seed)
-        images = {"train": this.problem.images, "test": this.test_images}
-        return {
-            f"{part}_logits": pipeline.predict_images(this.problem, variables, of)
-            for part, of in images.items()
-        }
-    if name in studies.CONTROLS:
+        predict = functools.partial(pipeline.predict_images, this.problem, variables)
+        return pipeline.evaluate(this, name, seed, predict)
+    if name in studies.CONTROLS and name != HEAD:
         before = this.evaluation("original", seed)
         parts = "train_logits", "test_logits"
         return {part: controls.control_logits(name, before[part]) for part in parts}

@@ -159,10 +159,10 @@ RATES = (
     ("efficacy", "RULI efficacy"),
 )
 KEPT = (
-    ("lira", "LiRA"),
-    ("lira_offline", "LiRA, offline"),
-    ("rmia", "RMIA"),
-    ("bavaria", "BaVarIA"),
+    ("lira", "LiRA", lira.lira_online),
+    ("lira_offline", "LiRA, offline", lira.lira_offline),
+    ("rmia", "RMIA", rmia.rmia),
+    ("bavaria", "BaVarIA", bavaria.bavaria),
 )
 NULL = "by chance"
 FEW = 20  # of fewer requested examples an AUC says nothing
@@ -222,16 +222,14 @@ def per_example(study, models: dict, *, rounds: int = 300):
             rounds=rounds,
         )
         retained = {
-            "lira": lira.lira_online(margins, states, positive=RETAIN),
-            "lira_offline": lira.lira_offline(margins, states, positive=RETAIN),
-            "rmia": rmia.rmia(margins, states, positive=RETAIN),
-            "bavaria": bavaria.bavaria(margins, states, positive=RETAIN),
+            key: audit(
+                attack(margins, states, positive=RETAIN),
+                everything,
+                one=states == RETAIN,
+            )
+            for key, _, attack in KEPT
         }
-        audits_of = {
-            key: audit(scores, everything, one=states == RETAIN)
-            for key, scores in retained.items()
-        }
-        kept[name] = auc_cells(audits_of) | rate_cells(audits_of)
+        kept[name] = auc_cells(retained) | rate_cells(retained)
         cells = auc_cells(found)
         rates[name] = rate_cells(found)
         clean = ~canary[None]
@@ -311,7 +309,7 @@ def rates_table(rates, present) -> dict:
 
 def kept_table(rows) -> dict:
     columns = []
-    for key, label in KEPT:
+    for key, label, _ in KEPT:
         columns += [
             (key, f"{label} AUC", "", 3, ""),
             (f"{key}_1", f"{label}, at 1 % FPR", "%", 1, ""),

@@ -435,9 +435,8 @@ def trained_variables(study: Study, name: str, models: int):
     """Variables of the first models trained from scratch: a tree of `Kept`."""
     _, files = _trained(study, name)
     template = {"variables": pipeline.template(study.problem)}
-    leaves = {
-        name: Kept(files, name, models) for name in flatten_dict(template, sep="/")
-    }
+    paths = flatten_dict(template, sep="/")
+    leaves = {path: Kept(files, path, models) for path in paths}
     return unflatten_dict(leaves, sep="/")["variables"]
 
 

@@ -77,9 +77,7 @@ def evaluate(
     """
     scores, positive, negative = _check(scores, positive, negative)
     size, count = scores.shape
-    weights = np.ones(scores.shape)
-    if balanced:
-        positive, negative, weights = _balanced(positive, negative)
+    positive, negative, weights = _weighted(positive, negative, balanced)
     ranking = _rank(scores, positive, negative)
     n, m = (np.sum(weights[g]) ** 2 / np.sum(weights[g] ** 2) for g in ranking.groups)
     enough = np.array([True, *(m * rate >= 1 - 1e-9 for rate in FALSE_POSITIVE_RATES)])
@@ -125,23 +123,22 @@ def roc_curve(
     from sklearn.metrics import roc_curve
 
     scores, positive, negative = _check(scores, positive, negative)
-    weights = np.ones(scores.shape)
-    if balanced:
-        positive, negative, weights = _balanced(positive, negative)
+    positive, negative, weights = _weighted(positive, negative, balanced)
     used = positive | negative
     fpr, tpr, _ = roc_curve(positive[used], scores[used], sample_weight=weights[used])
     return fpr, tpr
 
 
-def _balanced(positive, negative) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pairs of examples that are in both groups, and weights by which each example
-    counts the same in both."""
-    both = positive.any(axis=0) & negative.any(axis=0)
-    positive, negative = positive & both, negative & both
-    _require(positive, negative)
+def _weighted(positive, negative, balanced) -> tuple:
+    """The groups and a weight for each pair, see `evaluate`: balanced, only examples
+    that are in both groups are left, and each counts the same in both."""
     weights = np.ones(positive.shape)
-    for group in (positive, negative):
-        weights = np.where(group, 1 / np.maximum(group.sum(axis=0), 1), weights)
+    if balanced:
+        both = positive.any(axis=0) & negative.any(axis=0)
+        positive, negative = positive & both, negative & both
+        _require(positive, negative)
+        for group in (positive, negative):
+            weights = np.where(group, 1 / np.maximum(group.sum(axis=0), 1), weights)
     return positive, negative, weights
 
 
