@@ -1,17 +1,48 @@
-"""How much each weight matters to a set of examples."""
+"""How much each weight matters to a set of examples: gradients and curvature."""
+
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
+from jax.scipy.sparse.linalg import cg
 
 from unlearn.problem import Problem, Variables
-from unlearn.training import cross_entropy, in_order
+from unlearn.training import Objective, cross_entropy, in_order
+
+
+def mean_gradient(
+    objective: Objective,
+    variables: Variables,
+    problem: Problem,
+    indices: jax.Array,
+    batch_size: int = 256,
+) -> dict:
+    """Returns the gradient of the mean objective over `indices`, a tree like `params`.
+
+    Each example weighs the same. The objective must be a weighted mean over its batch.
+    """
+    rows = in_order(indices, batch_size)
+
+    def loss_fn(params, batch, key):
+        return objective({**variables, "params": params}, batch, key)[0]
+
+    def add(total, row):
+        batch = problem.batch(*row)
+        gradient = jax.grad(loss_fn)(variables["params"], batch, None)
+        return jax.tree.map(jnp.add, total, gradient), None
+
+    zeros = jax.tree.map(jnp.zeros_like, variables["params"])
+    total, _ = jax.lax.scan(add, zeros, rows)
+    scale = rows.indices.shape[1] / len(indices)
+    return jax.tree.map(lambda g: g * scale, total)
 
 
 def fisher_diagonal(
-    variables: Variables, problem: Problem, indices, *, group: int = 1
+    variables: Variables, problem: Problem, indices: jax.Array, *, group: int = 1
 ) -> dict:
-    """Diagonal of the empirical Fisher: the mean squared gradient of the loss.
+    """Returns the diagonal of the empirical Fisher: the mean squared loss gradient.
 
     With `group=1` exact: the mean over examples of the squared gradient of each
     example's cross-entropy, in evaluation mode. With `group > 1` the square of the mean
@@ -26,9 +57,15 @@ def fisher_diagonal(
 
 
 def importance(
-    variables: Variables, problem: Problem, indices, loss, measure, *, group: int = 1
+    variables: Variables,
+    problem: Problem,
+    indices: jax.Array,
+    loss: Callable,
+    measure: Callable,
+    *,
+    group: int = 1,
 ) -> dict:
-    """Mean over groups of examples of `measure` of the gradient of their mean loss.
+    """Averages `measure` of the gradient of the mean loss over groups of examples.
 
     `loss` is `(logits[B, K], labels[B]) -> float32[B]`, in evaluation mode; `measure`
     is a function such as `jnp.square`. With `group=1` each example is its own.
@@ -71,15 +108,15 @@ def importance(
     return jax.tree.map(lambda t: t / steps, total)
 
 
-def draw(key, indices: jax.Array, count: int) -> jax.Array:
-    """A random `count` of the indices; all of them, as they are, with 0 or too many."""
+def draw(key: jax.Array, indices: jax.Array, count: int) -> jax.Array:
+    """Draws `count` of the indices; returns all as they are for 0 or too many."""
     if not 0 < count < len(indices):
         return indices
     return jax.random.permutation(key, indices)[:count]
 
 
-def jacobian(variables: Variables, problem: Problem, index) -> tuple:
-    """(logits float32[K], their Jacobian float32[K, P]) of one example.
+def jacobian(variables: Variables, problem: Problem, index: jax.Array) -> tuple:
+    """Returns (logits float32[K], their Jacobian float32[K, P]) of one example.
 
     In evaluation mode; a row is flat, as `ravel_pytree` makes it of parameters.
     """
@@ -89,12 +126,16 @@ def jacobian(variables: Variables, problem: Problem, index) -> tuple:
         return problem.model.apply({**variables, "params": params}, inputs)[0][0]
 
     logits, pull = jax.vjp(logits_of, variables["params"])
-    rows = jax.vmap(lambda out: ravel_pytree(pull(out))[0])(jnp.eye(len(logits)))
+    rows = jax.vmap(lambda out: ravel_pytree(pull(out))[0])(
+        jnp.eye(len(logits), dtype=logits.dtype)
+    )
     return logits, rows
 
 
-def expected_fisher_diagonal(variables: Variables, problem: Problem, indices) -> dict:
-    """Diagonal of the Fisher matrix, the labels drawn from the model's own predictions.
+def expected_fisher_diagonal(
+    variables: Variables, problem: Problem, indices: jax.Array
+) -> dict:
+    """Returns the Fisher diagonal with labels from the model's own predictions.
 
     The mean over examples of sum_y p_y (d CE_y)^2, which is the variance of the rows of
     the logits' Jacobian under p. Returns: a tree like `variables["params"]`.
@@ -115,9 +156,14 @@ def expected_fisher_diagonal(variables: Variables, problem: Problem, indices) ->
 
 
 def gauss_newton_product(
-    variables: Variables, problem: Problem, indices, vector, *, batch_size: int = 256
-):
-    """G v, for G the mean of J^T (diag p - p p^T) J of the cross-entropy.
+    variables: Variables,
+    problem: Problem,
+    indices: jax.Array,
+    vector: dict,
+    *,
+    batch_size: int = 256,
+) -> dict:
+    """Multiplies by the Gauss-Newton matrix: the mean of J^T (diag p - p p^T) J.
 
     J is the Jacobian of the logits, in evaluation mode; `vector` and the result are
     trees like `variables["params"]`.
@@ -146,8 +192,14 @@ def gauss_newton_product(
     return jax.tree.map(lambda t: t / len(indices), total)
 
 
-def woodfisher(variables: Variables, problem: Problem, indices, vector, damping):
-    """(F + damping I)^-1 v, for F = 1/n sum_i g_i g_i^T of the examples' gradients.
+def woodfisher(
+    variables: Variables,
+    problem: Problem,
+    indices: jax.Array,
+    vector: dict,
+    damping: float,
+) -> dict:
+    """Solves (F + damping I) x = v, for F = 1/n sum_i g_i g_i^T of the gradients.
 
     What WoodFisher's recursion over rank-one terms ends at (Singh & Alistarh,
     https://arxiv.org/abs/2004.14340), by the same identity for all n at once:
@@ -171,13 +223,34 @@ def woodfisher(variables: Variables, problem: Problem, indices, vector, damping)
     gradients = map_examples(gradient, indices)
     products = jnp.matmul(gradients, gradients.T, precision="highest")
     weights = jax.scipy.linalg.solve(
-        products + count * damping * jnp.eye(count), gradients @ flat, assume_a="pos"
+        products + count * damping * jnp.eye(count, dtype=products.dtype),
+        gradients @ flat,
+        assume_a="pos",
     )
     return unflatten((flat - weights @ gradients) / damping)
 
 
-def map_examples(fn, indices):
-    """`fn` of each index, stacked: one by one on a CPU, many at once elsewhere."""
+def conjugate_gradient(product: Callable, vector: dict, iterations: int) -> dict:
+    """Solves `product(x) = vector` for a tree x by `iterations` conjugate gradients.
+
+    All leaves are of one dtype while it runs; `product` sees them as in `vector`.
+    """
+    dtype = jnp.result_type(*jax.tree.leaves(vector))
+
+    def uniform(tree):
+        return jax.tree.map(lambda x: x.astype(dtype), tree)
+
+    def as_given(tree):
+        return jax.tree.map(lambda x, like: x.astype(like.dtype), tree, vector)
+
+    def multiply(tree):
+        return uniform(product(as_given(tree)))
+
+    return as_given(cg(multiply, uniform(vector), maxiter=iterations)[0])
+
+
+def map_examples(fn: Callable, indices: jax.Array) -> Any:
+    """Stacks `fn` of each index: one by one on a CPU, many at once elsewhere."""
     return jax.lax.map(fn, indices, batch_size=_at_once())
 
 

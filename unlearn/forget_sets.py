@@ -1,114 +1,107 @@
-"""Forget sets that are harder than a random one, as index arrays.
+"""Which training examples are to be forgotten, as checked index arrays."""
 
-Those that need shadow models take what a shadow study measured: `margins` float[S, T]
-(logit-scaled confidences), and `states` int[S, T] (OUT, RETAIN, FORGET before
-unlearning, so both RETAIN and FORGET were trained on).
-"""
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from unlearn.errors import InputError
-from unlearn.metrics.lira import OUT
 
 
-def memorization(margins, states) -> np.ndarray:
-    """float[T] in [-1, 1]: how much likelier the label is for having been trained on.
-
-        mem(x) = E[p_y(x) | trained with x] - E[p_y(x) | trained without x]
-
-    Feldman & Zhang, NeurIPS 2020, https://arxiv.org/abs/2008.03703, with the
-    probability of the label for the event of predicting it: less noise. Margins are
-    those of the models before unlearning. NaN where one of the groups is empty.
-    """
-    probability = 1 / (1 + np.exp(-np.asarray(margins, np.float64)))
-    with np.errstate(invalid="ignore"):
-        trained, out = (
-            np.where(group, probability, 0).sum(0) / group.sum(0)
-            for group in (states != OUT, states == OUT)
-        )
-    return trained - out
-
-
-def strata(scores, parts: int = 3) -> np.ndarray:
-    """int[T] in [0, parts): groups of equal size, the lowest scores first."""
-    ranks = np.argsort(np.argsort(scores, kind="stable"), kind="stable")
-    return ranks * parts // len(ranks)
-
-
-def worst_case(margins, states, count: int) -> np.ndarray:
-    """Positions of the targets that models without them are surest of.
-
-    To forget them changes nothing for a retrained model, so unlearning that lowers
-    their accuracy at all is wrong. Fan et al., "Challenging Forgets", ECCV 2024,
-    https://arxiv.org/abs/2403.07362, find such sets by bi-level optimisation; here
-    shadow models show them.
-    """
-    check_count(count, states.shape[1])
-    out = states == OUT
-    mean = np.where(out, margins, 0).sum(0) / np.maximum(out.sum(0), 1)
-    return np.argsort(-mean, kind="stable")[:count]
-
-
-def influence_direction(margins, states, count: int) -> np.ndarray:
-    """Positions of the targets that weigh most in the main direction of influence.
-
-    The influence of target j on the margin of target i is the difference of i's mean
-    margin between models trained with and without j; the direction is the first right
-    singular vector of that matrix. The sets +PC1 of Georgiev et al.,
-    https://arxiv.org/abs/2410.23232, with influences from shadow models.
-    """
-    check_count(count, states.shape[1])
-    trained = (np.asarray(states) != OUT).astype(np.float64)
-    inside, outside = trained.sum(0), (1 - trained).sum(0)
-    if not (inside.all() and outside.all()):
-        raise InputError("every target must be in and out of some model's training set")
-    margins = np.asarray(margins, np.float64)
-    with_j = margins.T @ trained / inside
-    without_j = margins.T @ (1 - trained) / outside
-    _, _, directions = np.linalg.svd(with_j - without_j, full_matrices=False)
-    first = directions[0] * np.sign(directions[0].sum() or 1)
-    return np.argsort(-first, kind="stable")[:count]
-
-
-def confused_pair(labels, first: int, second: int, *, count: int, seed=0):
-    """`(labels, forget)`: `count` examples of each of two classes, labels exchanged.
-
-    The forget set is what was relabelled. Goel et al., "Towards Adversarial Evaluations
-    for Inexact Machine Unlearning", https://arxiv.org/abs/2201.06640.
-
-    Raises:
-      InputError: equal classes, or one with fewer examples.
-    """
-    labels = np.array(labels)
-    if first == second:
-        raise InputError(f"two different classes are needed, not {first} twice")
-    draw, chosen = np.random.default_rng(seed), {}
-    for own, other in ((first, second), (second, first)):
-        members = np.flatnonzero(labels == own)
-        if not 0 < count <= len(members):
-            raise InputError(f"class {own} has {len(members)} examples, not {count}")
-        chosen[other] = draw.choice(members, count, replace=False)
-    for other, members in chosen.items():
-        labels[members] = other
-    return labels, np.sort(np.concatenate(list(chosen.values())))
-
-
-def in_turn(size: int, *, requests=10, fraction=0.01, seed=0) -> np.ndarray:
-    """int[Q, F]: requests that come one after another, random and without overlap.
-
-    Raises:
-      InputError: a request would be empty, or nothing would be left.
-    """
-    count = round(fraction * size)
-    if count < 1 or requests < 1 or requests * count >= size:
+def check_forget_indices(indices: ArrayLike, size: int) -> np.ndarray:
+    """Returns sorted int32 indices of a forget set that leaves something to retain."""
+    indices = np.asarray(indices)
+    if indices.size == 0:
+        raise InputError("the forget set is empty: nothing to forget")
+    if indices.ndim != 1 or not np.issubdtype(indices.dtype, np.integer):
+        raise InputError("forget indices must be a flat list of whole numbers")
+    if indices.min() < 0 or indices.max() >= size:
+        outside = indices[(indices < 0) | (indices >= size)][0]
         raise InputError(
-            f"{requests} requests of {count} of {size} examples: each needs one, and "
-            "something must be left"
+            f"forget index {outside} is out of range: "
+            f"the training set has indices 0..{size - 1}"
         )
-    order = np.random.default_rng(seed).permutation(size)
-    return order[: requests * count].reshape(requests, count)
+    unique, counts = np.unique(indices, return_counts=True)
+    if len(unique) < len(indices):
+        repeated = unique[counts > 1][0]
+        raise InputError(f"forget index {repeated} is repeated: give each index once")
+    if len(unique) == size:
+        raise InputError("the forget set is the whole training set: nothing to retain")
+    return unique.astype(np.int32)
 
 
-def check_count(count: int, size: int) -> None:
-    if not 0 < count <= size:
-        raise InputError(f"a forget set of 1..{size} targets is needed, not {count}")
+def forget_random(
+    labels: Sequence[int] | np.ndarray,
+    *,
+    fraction: float = 0.0,
+    count: int = 0,
+    seed: int = 0,
+) -> np.ndarray:
+    """Draws a random forget set, by fraction of the training set or by count."""
+    size = len(labels)
+    if bool(fraction) == bool(count):
+        if not fraction:
+            raise InputError(
+                "the forget set is empty: give a fraction in (0, 1) or a count"
+            )
+        raise InputError("give the forget set by fraction or by count, not by both")
+    if fraction and not 0 < fraction < 1:
+        raise InputError(f"forget fraction must lie in (0, 1); it is {fraction}")
+    count = count or round(fraction * size)
+    if not 0 < count < size:
+        raise InputError(
+            f"the forget set must have 1..{size - 1} of the {size} training examples; "
+            f"it would have {count}"
+        )
+    chosen = np.random.default_rng(seed).choice(size, count, replace=False)
+    return np.sort(chosen).astype(np.int32)
+
+
+def forget_class(
+    labels: ArrayLike,
+    classes: Iterable[int],
+    *,
+    num_classes: int,
+    fraction: float = 1.0,
+    seed: int = 0,
+) -> np.ndarray:
+    """Returns indices of one or more classes, or of a random part of each of them."""
+    labels, classes = np.asarray(labels), list(classes)
+    for c in classes:
+        if not 0 <= c < num_classes:
+            raise InputError(
+                f"there is no class {c}: the classes are 0..{num_classes - 1}"
+            )
+        if not np.any(labels == c):
+            raise InputError(f"class {c} has no training example: nothing to forget")
+    if not 0 < fraction <= 1:
+        raise InputError(f"forget fraction must lie in (0, 1]; it is {fraction}")
+    rng = np.random.default_rng(seed)
+    parts = []
+    for c in sorted(set(classes)):
+        members = np.flatnonzero(labels == c)
+        if fraction < 1:
+            count = max(1, round(fraction * len(members)))
+            members = rng.choice(members, count, replace=False)
+        parts.append(members)
+    if not parts:
+        raise InputError("no class to forget was given")
+    return np.sort(np.concatenate(parts)).astype(np.int32)
+
+
+def read_indices(path: str | Path) -> np.ndarray:
+    """Reads forget indices from a file: `.npy`, or text with a whole number a line."""
+    path = Path(path)
+    try:
+        if path.suffix == ".npy":
+            return np.load(path)
+        return np.array([int(word) for word in path.read_text().split()], np.int64)
+    except OSError as error:
+        raise InputError(
+            f"cannot read forget indices from {path}: {error.strerror or error}"
+        ) from error
+    except (ValueError, EOFError, OverflowError) as error:
+        raise InputError(
+            f"{path} is not a list of whole numbers, one a line: {error}"
+        ) from error

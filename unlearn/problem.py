@@ -8,14 +8,15 @@ arrays, so `jax.vmap` over `forget` and `retain` maps a method over splits.
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
 from unlearn.errors import InputError
+from unlearn.forget_sets import check_forget_indices
 
 Variables = dict[str, Any]
 """`{"params": tree, "batch_stats": tree}`; the second only if the model has one."""
@@ -53,6 +54,20 @@ class Batch(NamedTuple):
     weights: jax.Array  # float32[B]: 1, or 0 for the filling of a ragged last batch
 
 
+class Examples(Protocol):
+    """Examples by index, as a `Problem` gives them."""
+
+    def batch(
+        self,
+        indices: jax.Array,
+        weights: jax.Array | None = None,
+        *,
+        key: jax.Array | None = None,
+    ) -> Batch:
+        """Returns the examples at `indices`; augmented if a key is given."""
+        ...
+
+
 @functools.partial(
     jax.tree_util.register_dataclass,
     data_fields=[
@@ -76,28 +91,35 @@ class Problem:
     that are to be forgotten as a whole; it is empty in random forgetting.
     """
 
-    images: jax.Array | None  # uint8[N, H, W, C]
-    labels: jax.Array | None  # int32[N]
-    forget: jax.Array | None  # int32[F]
-    retain: jax.Array | None  # int32[R]
+    images: jax.Array  # uint8[N, H, W, C]
+    labels: jax.Array  # int32[N]
+    forget: jax.Array  # int32[F]
+    retain: jax.Array  # int32[R]
     mean: jax.Array  # float32[C], in units of [0, 1]
     std: jax.Array  # float32[C]
     model: Model
     num_classes: int
     image_shape: tuple[int, int, int]  # static: known even with the images withheld
-    forget_classes: jax.Array | None = None  # int32[.]
+    forget_classes: jax.Array = None  # int32[.]
     augment: Callable[[jax.Array, jax.Array], jax.Array] | None = None
     validation: "Problem | None" = None
 
-    def replace(self, **changes) -> "Problem":
+    def replace(self, **changes: Any) -> "Problem":
+        """Returns a copy with other fields."""
         return dataclasses.replace(self, **changes)
 
     def inputs(self, indices: jax.Array) -> jax.Array:
-        """Standardised float32[B, H, W, C]: the one place where uint8 becomes float."""
+        """Returns standardised float32[B, H, W, C]: only here uint8 becomes float."""
         return standardize(self.images[indices], self.mean, self.std)
 
-    def batch(self, indices, weights=None, *, key=None) -> Batch:
-        """The examples at `indices`; augmented if a key is given."""
+    def batch(
+        self,
+        indices: jax.Array,
+        weights: jax.Array | None = None,
+        *,
+        key: jax.Array | None = None,
+    ) -> Batch:
+        """Returns the examples at `indices`; augmented if a key is given."""
         inputs = self.inputs(indices)
         if key is not None and self.augment is not None:
             inputs = self.augment(key, inputs)
@@ -107,23 +129,23 @@ class Problem:
 
 
 def standardize(images: jax.Array, mean: jax.Array, std: jax.Array) -> jax.Array:
-    """uint8[..., C] to float32[..., C] with the given mean and standard deviation."""
+    """Converts uint8[..., C] to float32[..., C] by mean and standard deviation."""
     scale, shift = 1 / (255 * std), mean / std
     return images.astype(jnp.float32) * scale - shift
 
 
 def make_problem(
-    images,
-    labels,
-    forget: Sequence[int],
+    images: ArrayLike,
+    labels: ArrayLike,
+    forget: ArrayLike,
     model: Model,
     *,
     num_classes: int | None = None,
-    forget_classes: Sequence[int] = (),
-    mean=0.5,
-    std=0.5,
-    augment=None,
-    validation: tuple[Any, Any] | None = None,
+    forget_classes: ArrayLike = (),
+    mean: ArrayLike = 0.5,
+    std: ArrayLike = 0.5,
+    augment: Callable[[jax.Array, jax.Array], jax.Array] | None = None,
+    validation: tuple[ArrayLike, ArrayLike] | None = None,
 ) -> Problem:
     """Checks the arrays and puts them on the device.
 
@@ -189,6 +211,7 @@ def make_problem(
 
 
 def check_images(images: np.ndarray, labels: np.ndarray, what: str) -> None:
+    """Refuses images and labels of wrong shapes or dtypes, and none at all."""
     if images.ndim != 4 or images.dtype != np.uint8:
         raise InputError(
             f"{what} images must be uint8[N, H, W, C]; "
@@ -204,6 +227,7 @@ def check_images(images: np.ndarray, labels: np.ndarray, what: str) -> None:
 
 
 def check_labels(labels: np.ndarray, num_classes: int) -> None:
+    """Refuses labels outside [0, num_classes)."""
     if labels.min() < 0 or labels.max() >= num_classes:
         raise InputError(
             f"labels must lie in 0..{num_classes - 1}; "
@@ -211,124 +235,39 @@ def check_labels(labels: np.ndarray, num_classes: int) -> None:
         )
 
 
-def check_forget_indices(indices, size: int) -> np.ndarray:
-    """Sorted int32 indices of a forget set that leaves something to retain."""
-    indices = np.asarray(indices)
-    if indices.size == 0:
-        raise InputError("the forget set is empty: nothing to forget")
-    if indices.ndim != 1 or not np.issubdtype(indices.dtype, np.integer):
-        raise InputError("forget indices must be a flat list of whole numbers")
-    if indices.min() < 0 or indices.max() >= size:
-        outside = indices[(indices < 0) | (indices >= size)][0]
-        raise InputError(
-            f"forget index {outside} is out of range: "
-            f"the training set has indices 0..{size - 1}"
-        )
-    unique, counts = np.unique(indices, return_counts=True)
-    if len(unique) < len(indices):
-        repeated = unique[counts > 1][0]
-        raise InputError(f"forget index {repeated} is repeated: give each index once")
-    if len(unique) == size:
-        raise InputError("the forget set is the whole training set: nothing to retain")
-    return unique.astype(np.int32)
-
-
-def forget_random(labels, *, fraction: float = 0.0, count: int = 0, seed: int = 0):
-    """Indices of a random forget set, by fraction of the training set or by count."""
-    size = len(labels)
-    if bool(fraction) == bool(count):
-        if not fraction:
-            raise InputError(
-                "the forget set is empty: give a fraction in (0, 1) or a count"
-            )
-        raise InputError("give the forget set by fraction or by count, not by both")
-    if fraction and not 0 < fraction < 1:
-        raise InputError(f"forget fraction must lie in (0, 1); it is {fraction}")
-    count = count or round(fraction * size)
-    if not 0 < count < size:
-        raise InputError(
-            f"the forget set must have 1..{size - 1} of the {size} training examples; "
-            f"it would have {count}"
-        )
-    chosen = np.random.default_rng(seed).choice(size, count, replace=False)
-    return np.sort(chosen).astype(np.int32)
-
-
-def forget_class(
-    labels,
-    classes: Sequence[int],
-    *,
-    num_classes: int,
-    fraction: float = 1.0,
-    seed: int = 0,
-):
-    """Indices of one or more classes, or of a random part of each of them."""
-    labels, classes = np.asarray(labels), list(classes)
-    for c in classes:
-        if not 0 <= c < num_classes:
-            raise InputError(
-                f"there is no class {c}: the classes are 0..{num_classes - 1}"
-            )
-        if not np.any(labels == c):
-            raise InputError(f"class {c} has no training example: nothing to forget")
-    if not 0 < fraction <= 1:
-        raise InputError(f"forget fraction must lie in (0, 1]; it is {fraction}")
-    rng = np.random.default_rng(seed)
-    parts = []
-    for c in sorted(set(classes)):
-        members = np.flatnonzero(labels == c)
-        if fraction < 1:
-            count = max(1, round(fraction * len(members)))
-            members = rng.choice(members, count, replace=False)
-        parts.append(members)
-    if not parts:
-        raise InputError("no class to forget was given")
-    return np.sort(np.concatenate(parts)).astype(np.int32)
-
-
-def read_indices(path: str | Path) -> np.ndarray:
-    """Forget indices from a file: `.npy`, or text with a whole number a line."""
-    path = Path(path)
-    try:
-        if path.suffix == ".npy":
-            return np.load(path)
-        return np.array([int(word) for word in path.read_text().split()], np.int64)
-    except OSError as error:
-        raise InputError(
-            f"cannot read forget indices from {path}: {error.strerror or error}"
-        ) from error
-    except (ValueError, EOFError, OverflowError) as error:
-        raise InputError(
-            f"{path} is not a list of whole numbers, one a line: {error}"
-        ) from error
-
-
-def sample_retain(key, problem: Problem, count: int) -> Problem:
-    """The problem with a random `count` of its retain set: a cheaper request."""
+def sample_retain(key: jax.Array, problem: Problem, count: int) -> Problem:
+    """Returns the problem with a random `count` of its retain set."""
     count = min(count, len(problem.retain))
     chosen = jax.random.choice(key, problem.retain, (count,), replace=False)
     return problem.replace(retain=chosen)
 
 
 def withhold(problem: Problem, needs: Sequence[str]) -> Problem:
-    """A problem with only what `needs` names; everything else is gone, not hidden.
+    """Keeps only what `needs` names; everything else is gone, not hidden.
 
     `needs` may name `forget`, `retain`, `forget_classes` and `validation`. With only
     one of the two sets, the images and labels are cut down to that set.
     """
-    changes = {}
-    if "validation" not in needs:
-        changes["validation"] = None
-    if "forget_classes" not in needs:
-        changes["forget_classes"] = None
+    return drop_fields(cut_to_sets(problem, needs), needs)
+
+
+def cut_to_sets(problem: Problem, needs: Sequence[str]) -> Problem:
+    """Cuts images and labels down to the sets that `needs` names."""
     kept = [name for name in ("forget", "retain") if name in needs]
-    if len(kept) < 2:
-        changes |= {"forget": None, "retain": None, "images": None, "labels": None}
-    if len(kept) == 1:
-        indices = getattr(problem, kept[0])
+    if len(kept) == 2:
+        return problem
+    changes: dict[str, Any] = dict.fromkeys(("forget", "retain", "images", "labels"))
+    for name in kept:
+        indices = getattr(problem, name)
         changes |= {
             "images": problem.images[indices],
             "labels": problem.labels[indices],
-            kept[0]: jnp.arange(len(indices), dtype=jnp.int32),
+            name: jnp.arange(len(indices), dtype=jnp.int32),
         }
     return problem.replace(**changes)
+
+
+def drop_fields(problem: Problem, needs: Sequence[str]) -> Problem:
+    """Drops the classes to forget and the validation set unless `needs` names them."""
+    gone = [name for name in ("validation", "forget_classes") if name not in needs]
+    return problem.replace(**dict.fromkeys(gone))

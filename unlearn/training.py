@@ -10,15 +10,19 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from unlearn.errors import InputError
-from unlearn.problem import Model, Problem, Variables, standardize
+from unlearn.problem import Examples, Model, Problem, Variables, standardize
 
 Objective = Callable[[Variables, Any, jax.Array], tuple[jax.Array, Variables]]
+Rate = float | jax.Array | optax.Schedule
 
 
 class State(NamedTuple):
+    """What a training step changes."""
+
     variables: Variables
     opt_state: optax.OptState
 
@@ -26,21 +30,23 @@ class State(NamedTuple):
 class Rows(NamedTuple):
     """Index batches: what `epoch` scans over."""
 
-    indices: jax.Array  # int32[S, B]
-    weights: jax.Array  # float32[S, B]
+    indices: jax.Array | np.ndarray  # int32[S, B]
+    weights: jax.Array | np.ndarray  # float32[S, B]
 
 
 # Batches
 
 
 def batch_shape(size: int, batch_size: int) -> tuple[int, int]:
-    """(steps, batch size) of a pass over `size` examples."""
+    """Returns (steps, batch size) of a pass over `size` examples."""
     batch_size = min(batch_size, size)
     return -(-size // batch_size), batch_size
 
 
-def shuffle(key, indices: jax.Array, batch_size: int, steps: int | None = None) -> Rows:
-    """Random batches of `indices`.
+def shuffle(
+    key: jax.Array, indices: jax.Array, batch_size: int, steps: int | None = None
+) -> Rows:
+    """Draws random batches of `indices`.
 
     By default one pass: every example exactly once. A ragged last batch is filled from
     the head of the same permutation (so that batch statistics come from real examples)
@@ -60,7 +66,7 @@ def shuffle(key, indices: jax.Array, batch_size: int, steps: int | None = None) 
 
 
 def balanced(rows: Rows, problem: Problem, indices: jax.Array) -> Rows:
-    """Each class weighs the same in all: n / (classes * examples of the class)."""
+    """Weighs each class the same in all: n / (classes * examples of the class)."""
     counts = jnp.bincount(problem.labels[indices], length=problem.num_classes)
     of_class = len(indices) / (jnp.sum(counts > 0) * jnp.maximum(counts, 1))
     weights = rows.weights * of_class[problem.labels[rows.indices]]
@@ -68,7 +74,7 @@ def balanced(rows: Rows, problem: Problem, indices: jax.Array) -> Rows:
 
 
 def in_order(indices: jax.Array, batch_size: int) -> Rows:
-    """Every example once, in the order given."""
+    """Batches every example once, in the order given."""
     steps, batch_size = batch_shape(len(indices), batch_size)
     fill = steps * batch_size - len(indices)
     order = jnp.concatenate([indices, jnp.broadcast_to(indices[:1], (fill,))])
@@ -80,21 +86,23 @@ def in_order(indices: jax.Array, batch_size: int) -> Rows:
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """Per-example cross-entropy in nats: float32[B]."""
+    """Returns the cross-entropy of each example, in nats: float32[B]."""
     return optax.softmax_cross_entropy_with_integer_labels(
         logits.astype(jnp.float32), labels
     )
 
 
-def kl_divergence(teacher: jax.Array, student: jax.Array, temperature=1.0) -> jax.Array:
-    """Per-example T^2 KL(teacher || student) of two logits, in nats: float32[B]."""
+def kl_divergence(
+    teacher: jax.Array, student: jax.Array, temperature: float = 1.0
+) -> jax.Array:
+    """Returns T^2 KL(teacher || student) of each example's logits, in nats: [B]."""
     log_p = jax.nn.log_softmax(teacher.astype(jnp.float32) / temperature)
     log_q = jax.nn.log_softmax(student.astype(jnp.float32) / temperature)
     return temperature**2 * jnp.sum(jnp.exp(log_p) * (log_p - log_q), axis=-1)
 
 
 def classification(model: Model, *, train: bool = True) -> Objective:
-    """Weighted mean cross-entropy of a batch; `train` as in `Model.apply`."""
+    """Makes an objective of the weighted mean cross-entropy; `train`: see `Model`."""
 
     def objective(variables, batch, key):
         logits, variables = model.apply(variables, batch.inputs, train=train, key=key)
@@ -107,8 +115,12 @@ def classification(model: Model, *, train: bool = True) -> Objective:
 # Optimizers
 
 
-def sgd(learning_rate, *, momentum=0.9, weight_decay=0.0):
-    """SGD with momentum and decoupled weight decay on kernels (Loshchilov & Hutter).
+def sgd(
+    learning_rate: Rate, *, momentum: float = 0.9, weight_decay: float = 0.0
+) -> optax.GradientTransformation:
+    """Makes SGD with momentum and decoupled weight decay on kernels.
+
+    Loshchilov & Hutter, https://arxiv.org/abs/1711.05101.
 
     `learning_rate` is a number or a schedule; all floats may be traced.
     """
@@ -119,8 +131,10 @@ def sgd(learning_rate, *, momentum=0.9, weight_decay=0.0):
     )
 
 
-def adam(learning_rate, *, weight_decay=0.0):
-    """Adam with decoupled weight decay on kernels."""
+def adam(
+    learning_rate: Rate, *, weight_decay: float = 0.0
+) -> optax.GradientTransformation:
+    """Makes Adam with decoupled weight decay on kernels."""
     return optax.chain(
         optax.scale_by_adam(),
         optax.add_decayed_weights(weight_decay, mask=_is_kernel),
@@ -138,8 +152,10 @@ def _is_kernel(params):
 SCHEDULES = ("constant", "cosine", "step")
 
 
-def schedule(kind: str, learning_rate, steps: int, warmup: int = 0):
-    """A learning rate by step: linear warm-up to the peak, then by `kind`.
+def schedule(
+    kind: str, learning_rate: float, steps: int, warmup: int = 0
+) -> optax.Schedule:
+    """Makes a learning rate by step: linear warm-up to the peak, then by `kind`.
 
     `constant`; `cosine` to 0 at `steps`; `step`: a tenth after 1/2 and again after 3/4
     of the steps (182 epochs with milestones 91 and 136 in the literature).
@@ -166,9 +182,14 @@ def schedule(kind: str, learning_rate, steps: int, warmup: int = 0):
 
 
 def descend(
-    objective: Objective, optimizer, state: State, batch, key, trainable=None
+    objective: Objective,
+    optimizer: optax.GradientTransformation,
+    state: State,
+    batch: Any,
+    key: jax.Array,
+    trainable: dict | None = None,
 ) -> tuple[State, jax.Array]:
-    """One gradient step.
+    """Takes one gradient step.
 
     `trainable` is a tree of booleans like the parameters (scalars or full masks); where
     it is false, weights keep their bits whatever momentum and weight decay say.
@@ -187,7 +208,14 @@ def descend(
 
 
 def epoch(
-    key, state: State, problem: Problem, rows, objective, optimizer, *, trainable=None
+    key: jax.Array,
+    state: State,
+    problem: Examples,
+    rows: Rows | tuple[Rows, ...],
+    objective: Objective,
+    optimizer: optax.GradientTransformation,
+    *,
+    trainable: dict | None = None,
 ) -> tuple[State, jax.Array]:
     """Steps over the leading axis of `rows`; returns the state and float32[S] losses.
 
@@ -208,52 +236,56 @@ def epoch(
         return descend(objective, optimizer, state, batch, key_model, trainable)
 
     steps = len(jax.tree.leaves(rows)[0])
-    return jax.lax.scan(step, state, (jnp.arange(steps), rows))
+    return jax.lax.scan(step, state, (jnp.arange(steps, dtype=jnp.int32), rows))
 
 
 def shuffled_epoch(
-    key,
-    state,
-    problem,
-    indices,
-    objective,
-    optimizer,
+    key: jax.Array,
+    state: State,
+    problem: Examples,
+    indices: jax.Array,
+    objective: Objective,
+    optimizer: optax.GradientTransformation,
     *,
-    batch_size,
-    trainable=None,
-    balance=False,
+    batch_size: int,
+    trainable: dict | None = None,
+    balance: bool = False,
 ) -> tuple[State, jax.Array]:
-    """One pass over `indices` in a fresh order; with `balance`, see `balanced`."""
+    """Passes once over `indices` in a fresh order; with `balance`, see `balanced`."""
     key_order, key_steps = jax.random.split(key)
     rows = shuffle(key_order, indices, batch_size)
     if balance:
+        assert isinstance(problem, Problem)
         rows = balanced(rows, problem, indices)
     return epoch(
         key_steps, state, problem, rows, objective, optimizer, trainable=trainable
     )
 
 
-def start(variables: Variables, optimizer) -> State:
+def start(variables: Variables, optimizer: optax.GradientTransformation) -> State:
+    """Returns the state before the first step."""
     return State(variables, optimizer.init(variables["params"]))
 
 
-def epoch_keys(key, epochs: int) -> jax.Array:
-    """Key e depends on `key` and e alone, so a resumed run draws the same numbers."""
-    return jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(epochs))
+def epoch_keys(key: jax.Array, epochs: int) -> jax.Array:
+    """Makes a key an epoch, of `key` and its number: resumed runs draw the same."""
+    return jax.vmap(jax.random.fold_in, (None, 0))(
+        key, jnp.arange(epochs, dtype=jnp.int32)
+    )
 
 
 def fit(
-    key,
+    key: jax.Array,
     variables: Variables,
-    problem: Problem,
-    indices,
+    problem: Examples,
+    indices: jax.Array,
     objective: Objective,
-    optimizer,
+    optimizer: optax.GradientTransformation,
     *,
     epochs: int,
     batch_size: int,
-    trainable=None,
-    balance=False,
+    trainable: dict | None = None,
+    balance: bool = False,
 ) -> tuple[Variables, jax.Array]:
     """Minimises `objective` over `epochs` shuffled passes; float32[E, S] losses."""
 
@@ -290,8 +322,8 @@ class Recipe(NamedTuple):
     schedule: str = "cosine"
     balance: bool = False  # weigh the examples so that each class counts the same
 
-    def optimizer(self, examples: int):
-        """For a training set of that many examples."""
+    def optimizer(self, examples: int) -> optax.GradientTransformation:
+        """Makes the optimizer for a training set of that many examples."""
         steps, _ = batch_shape(examples, self.batch_size)
         rate = schedule(
             self.schedule,
@@ -302,8 +334,10 @@ class Recipe(NamedTuple):
         return sgd(rate, momentum=self.momentum, weight_decay=self.weight_decay)
 
 
-def train(key, problem: Problem, indices, recipe: Recipe):
-    """A model trained from scratch on `indices`: `(variables, losses[E, S])`."""
+def train(
+    key: jax.Array, problem: Problem, indices: jax.Array, recipe: Recipe
+) -> tuple[Variables, jax.Array]:
+    """Trains from scratch on `indices`; returns (variables, losses float32[E, S])."""
     key_init, key_fit = jax.random.split(key)
     variables = problem.model.init(key_init, problem.inputs(indices[:1]))
     return fit(
@@ -323,9 +357,14 @@ def train(key, problem: Problem, indices, recipe: Recipe):
 
 
 def predict(
-    model: Model, variables: Variables, images, mean, std, batch_size: int = 500
+    model: Model,
+    variables: Variables,
+    images: jax.Array,
+    mean: jax.Array,
+    std: jax.Array,
+    batch_size: int = 500,
 ) -> jax.Array:
-    """Logits float32[N, K] of uint8[N, H, W, C] images, in evaluation mode."""
+    """Returns logits float32[N, K] of uint8[N, H, W, C], in evaluation mode."""
     size = len(images)
     steps, batch_size = batch_shape(size, batch_size)
     fill = [(0, steps * batch_size - size)] + [(0, 0)] * (images.ndim - 1)
@@ -338,8 +377,10 @@ def predict(
     return logits.reshape(steps * batch_size, -1)[:size].astype(jnp.float32)
 
 
-def predict_set(problem: Problem, variables: Variables, indices, batch_size=500):
-    """Logits float32[len(indices), K] of examples of the problem."""
+def predict_set(
+    problem: Problem, variables: Variables, indices: jax.Array, batch_size: int = 500
+) -> jax.Array:
+    """Returns logits float32[len(indices), K] of examples of the problem."""
     return predict(
         problem.model,
         variables,
@@ -348,24 +389,3 @@ def predict_set(problem: Problem, variables: Variables, indices, batch_size=500)
         problem.std,
         batch_size,
     )
-
-
-def mean_gradient(objective, variables: Variables, problem, indices, batch_size=256):
-    """Gradient of the mean objective over `indices`; each example weighs the same.
-
-    The objective must be a weighted mean over its batch.
-    """
-    rows = in_order(indices, batch_size)
-
-    def loss_fn(params, batch, key):
-        return objective({**variables, "params": params}, batch, key)[0]
-
-    def add(total, row):
-        batch = problem.batch(*row)
-        gradient = jax.grad(loss_fn)(variables["params"], batch, None)
-        return jax.tree.map(jnp.add, total, gradient), None
-
-    zeros = jax.tree.map(jnp.zeros_like, variables["params"])
-    total, _ = jax.lax.scan(add, zeros, rows)
-    scale = rows.indices.shape[1] / len(indices)
-    return jax.tree.map(lambda g: g * scale, total)

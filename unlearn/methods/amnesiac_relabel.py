@@ -6,7 +6,7 @@ y' is uniform over the labels that are neither the example's own nor those of a 
 that is forgotten as a whole (but for the own one, if nothing else is left). Unlike
 `random_labels`, which redraws every epoch, the net can memorise y'. Graves, Nagisetty
 and Ganesh, "Amnesiac Machine Learning", AAAI 2021, https://arxiv.org/abs/2010.10981
-("unlearning"; its other half, subtracting stored updates, is `unlearn.exact`).
+("unlearning"; its other half, subtracting stored updates, is `unlearn.training_time`).
 Constants: 3 epochs of Adam 1e-4 at batch 128, of the comparisons in the code of bad
 teaching and of SSD.
 """
@@ -14,29 +14,38 @@ teaching and of SSD.
 import jax
 import jax.numpy as jnp
 
+from unlearn.methods.registry import method
+from unlearn.problem import Problem, Variables
 from unlearn.training import adam, batch_shape, classification, fit, schedule
 
 
-def relabel(key, problem):
-    """A wrong label for each forget example: int32[F]."""
+def relabel(key: jax.Array, problem: Problem) -> jax.Array:
+    """Draws a wrong label for each forget example: int32[F]."""
     labels = problem.labels[problem.forget]
-    forgotten = jnp.zeros(problem.num_classes).at[problem.forget_classes].set(1.0)
-    own = jax.nn.one_hot(labels, problem.num_classes)
+    forgotten = (
+        jnp.zeros(problem.num_classes, jnp.float32).at[problem.forget_classes].set(1.0)
+    )
+    own = jax.nn.one_hot(labels, problem.num_classes, dtype=jnp.float32)
     # 1e2 is out of reach of the draw's noise; the own label is worse than all others
     return jax.random.categorical(key, -1e2 * forgotten - 1e4 * own).astype(jnp.int32)
 
 
+@method(
+    needs=("forget", "retain", "forget_classes"),
+    paper="arXiv:2010.10981",
+    search={"learning_rate": (1e-4, 1e-2)},
+)
 def amnesiac_relabel(
-    key,
-    variables,
-    problem,
+    key: jax.Array,
+    variables: Variables,
+    problem: Problem,
     *,
-    learning_rate=1e-4,
-    epochs=3,
-    batch_size=128,
-    weight_decay=0.0,
-    decay="constant",
-):
+    learning_rate: float = 1e-4,
+    epochs: int = 3,
+    batch_size: int = 128,
+    weight_decay: float = 0.0,
+    decay: str = "constant",
+) -> tuple[Variables, dict]:
     """Trains on relabelled data; `info["loss"]` is float32[epochs, steps].
 
     `decay` is the schedule of the learning rate: constant, cosine or step.

@@ -13,22 +13,29 @@ hides. On small nets the published epoch and rate forget nothing: tune both.
 import jax
 import jax.numpy as jnp
 
-from unlearn.structure import fresh
+from unlearn.methods.registry import method
+from unlearn.problem import Problem, Variables
+from unlearn.surgery import fresh
 from unlearn.training import adam, fit, kl_divergence
 
 
+@method(
+    needs=("forget", "retain"),
+    paper="arXiv:2205.08096",
+    search={"learning_rate": (1e-4, 1e-2)},
+)
 def bad_teacher(
-    key,
-    variables,
-    problem,
+    key: jax.Array,
+    variables: Variables,
+    problem: Problem,
     *,
-    learning_rate=1e-4,
-    epochs=1,
-    temperature=1.0,
-    retain_percent=30,
-    batch_size=256,
-    weight_decay=0.0,
-):
+    learning_rate: float = 1e-4,
+    epochs: int = 1,
+    temperature: float = 1.0,
+    retain_percent: int = 30,
+    batch_size: int = 256,
+    weight_decay: float = 0.0,
+) -> tuple[Variables, dict]:
     """Distils two teachers; `info["loss"]` is float32[epochs, steps]."""
     key_bad, key_share, key_fit = jax.random.split(key, 3)
     good, bad, model = variables, fresh(key_bad, problem), problem.model

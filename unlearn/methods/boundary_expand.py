@@ -12,24 +12,32 @@ as in `boundary_shrink`.
 import jax
 import jax.numpy as jnp
 
-from unlearn.structure import features
+from unlearn.methods.registry import method
+from unlearn.problem import Problem, Variables
+from unlearn.surgery import features
 from unlearn.training import cross_entropy, fit, sgd
 
 
+@method(
+    needs=("forget",),
+    paper="arXiv:2303.11570",
+    differs="batch statistics are not trained",
+    search={"learning_rate": (1e-5, 1e-2)},
+)
 def boundary_expand(
-    key,
-    variables,
-    problem,
+    key: jax.Array,
+    variables: Variables,
+    problem: Problem,
     *,
-    learning_rate=1e-5,
-    epochs=10,
-    batch_size=64,
-    momentum=0.9,
-):
+    learning_rate: float = 1e-5,
+    epochs: int = 10,
+    batch_size: int = 64,
+    momentum: float = 0.9,
+) -> tuple[Variables, dict]:
     """Trains the widened net, returns it narrow; `info["loss"]` is float32[E, S].
 
     Raises:
-      InputError: a model that does not tell its activations.
+      InputError: a model that has no `activations`.
     """
     model, classes = problem.model, problem.num_classes
     image = jnp.zeros((1, *problem.image_shape), jnp.float32)
@@ -37,8 +45,8 @@ def boundary_expand(
     key_init, key_fit = jax.random.split(key)
     scale = (2 / (width + classes + 1)) ** 0.5
     neuron = {
-        "kernel": scale * jax.random.normal(key_init, (width, 1)),
-        "bias": jnp.zeros(1),
+        "kernel": scale * jax.random.normal(key_init, (width, 1), jnp.float32),
+        "bias": jnp.zeros(1, jnp.float32),
     }
 
     def objective(variables, batch, key):
@@ -49,7 +57,7 @@ def boundary_expand(
         neuron = params["neuron"]
         extra = hidden @ neuron["kernel"] + neuron["bias"]
         wide = jnp.concatenate([logits, extra], -1)
-        targets = jnp.full(batch.labels.shape, classes)
+        targets = jnp.full(batch.labels.shape, classes, jnp.int32)
         return jnp.mean(batch.weights * cross_entropy(wide, targets)), variables
 
     wide, losses = fit(

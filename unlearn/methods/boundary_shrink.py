@@ -16,11 +16,20 @@ more of the rest.
 import jax
 import jax.numpy as jnp
 
+from unlearn.methods.registry import method
+from unlearn.problem import Problem, Variables
 from unlearn.training import classification, cross_entropy, fit, in_order, sgd
 
 
-def nearest_wrong_labels(variables, problem, indices, bound, *, batch_size=256):
-    """The best wrong class one FGSM step away: int32 like `indices`."""
+def nearest_wrong_labels(
+    variables: Variables,
+    problem: Problem,
+    indices: jax.Array,
+    bound: float,
+    *,
+    batch_size: int = 256,
+) -> jax.Array:
+    """Finds the best wrong class one FGSM step away: int32 like `indices`."""
     rows = in_order(indices, batch_size)
 
     def one(row):
@@ -38,17 +47,23 @@ def nearest_wrong_labels(variables, problem, indices, bound, *, batch_size=256):
     return labels.astype(jnp.int32)
 
 
+@method(
+    needs=("forget",),
+    paper="arXiv:2303.11570",
+    differs="batch statistics are not trained; x' is not clipped, y' never true",
+    search={"learning_rate": (1e-5, 1e-2), "bound": (0.01, 0.5)},
+)
 def boundary_shrink(
-    key,
-    variables,
-    problem,
+    key: jax.Array,
+    variables: Variables,
+    problem: Problem,
     *,
-    learning_rate=1e-5,
-    epochs=10,
-    bound=0.1,
-    batch_size=64,
-    momentum=0.9,
-):
+    learning_rate: float = 1e-5,
+    epochs: int = 10,
+    bound: float = 0.1,
+    batch_size: int = 64,
+    momentum: float = 0.9,
+) -> tuple[Variables, dict]:
     """Trains the forget set to its nearest wrong labels.
 
     `info` has `loss` (float32[epochs, steps]) and the `labels` (int32[F]).

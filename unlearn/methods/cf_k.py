@@ -12,17 +12,20 @@ decay as in `finetune`.
 """
 
 import jax
+import optax
 
 from unlearn.errors import InputError
-from unlearn.structure import last, select
+from unlearn.methods.registry import method
+from unlearn.problem import Problem, Variables
+from unlearn.surgery import last, select
 from unlearn.training import batch_shape, classification, fit, schedule, sgd
 
 
-def last_layers(problem, variables, layers: int):
-    """Booleans like the variables: true in the last `layers` weighted layers.
+def last_layers(problem: Problem, variables: Variables, layers: int) -> dict:
+    """Returns booleans like the variables: true in the last `layers` weighted layers.
 
     Raises:
-      InputError: `layers` below 1, or a model that does not tell its activations.
+      InputError: `layers` below 1, or a model that has no `activations`.
     """
     if layers < 1:
         raise InputError(f"`layers` must be at least 1; it is {layers}")
@@ -35,8 +38,17 @@ def last_layers(problem, variables, layers: int):
     return jax.tree_util.tree_map_with_path(inside, variables)
 
 
-def train_where(key, variables, problem, trained, optimizer, *, epochs, batch_size):
-    """`fit` on the retain set; statistics, too, change only where `trained` is true."""
+def train_where(
+    key: jax.Array,
+    variables: Variables,
+    problem: Problem,
+    trained: dict,
+    optimizer: optax.GradientTransformation,
+    *,
+    epochs: int,
+    batch_size: int,
+) -> tuple[Variables, jax.Array]:
+    """Fits the retain set; only what `trained` marks changes, statistics included."""
     descent, frozen = classification(problem.model), variables
 
     def objective(variables, batch, key):
@@ -56,23 +68,29 @@ def train_where(key, variables, problem, trained, optimizer, *, epochs, batch_si
     )
 
 
+@method(
+    needs=("retain",),
+    paper="arXiv:2201.06640",
+    differs="cosine decay; frozen normalisations keep their statistics",
+    search={"learning_rate": (1e-3, 0.5)},
+)
 def cf_k(
-    key,
-    variables,
-    problem,
+    key: jax.Array,
+    variables: Variables,
+    problem: Problem,
     *,
-    learning_rate=0.01,
-    epochs=10,
-    layers=2,
-    batch_size=256,
-    momentum=0.9,
-    weight_decay=5e-4,
-    decay="cosine",
-):
+    learning_rate: float = 0.01,
+    epochs: int = 10,
+    layers: int = 2,
+    batch_size: int = 256,
+    momentum: float = 0.9,
+    weight_decay: float = 5e-4,
+    decay: str = "cosine",
+) -> tuple[Variables, dict]:
     """Trains the last `layers`; `info["loss"]` is float32[epochs, steps].
 
     Raises:
-      InputError: `layers` below 1, or a model that does not tell its activations.
+      InputError: `layers` below 1, or a model that has no `activations`.
     """
     steps, _ = batch_shape(len(problem.retain), batch_size)
     rate = schedule(decay, learning_rate, epochs * steps)

@@ -21,7 +21,9 @@ from jax.flatten_util import ravel_pytree
 
 from unlearn.curvature import fisher_diagonal
 from unlearn.errors import InputError
-from unlearn.structure import largest
+from unlearn.methods.registry import method
+from unlearn.problem import Problem, Variables
+from unlearn.surgery import largest
 from unlearn.training import (
     batch_shape,
     classification,
@@ -32,20 +34,31 @@ from unlearn.training import (
 )
 
 
+@method(
+    needs=("forget", "retain", "forget_classes"),
+    paper="none; parts of arXiv:2308.07707 and arXiv:2310.12508",
+    differs="its parts; the combination is in no paper",
+    search={
+        "learning_rate": (1e-3, 0.3),
+        "penalty": (1e-5, 0.1),
+        "fraction": (0.02, 0.5),
+    },
+    scope="class",
+)
 def class_swap(
-    key,
-    variables,
-    problem,
+    key: jax.Array,
+    variables: Variables,
+    problem: Problem,
     *,
-    learning_rate=0.05,
-    epochs=2,
-    fraction=0.1,
-    penalty=1e-3,
-    target=-1,
-    fisher_examples=1000,
-    batch_size=128,
-    momentum=0.9,
-):
+    learning_rate: float = 0.05,
+    epochs: int = 2,
+    fraction: float = 0.1,
+    penalty: float = 1e-3,
+    target: int = -1,
+    fisher_examples: int = 1000,
+    batch_size: int = 128,
+    momentum: float = 0.9,
+) -> tuple[Variables, dict]:
     """Trains the found weights; `info` has `loss`, `target` and the `trained` share.
 
     `target` is the class in place of the forgotten ones; -1: the retained class that
@@ -90,8 +103,15 @@ def class_swap(
     return variables, {"loss": losses, "trained": trained, "target": new}
 
 
-def carriers(key, variables, problem, fraction, *, examples=1000):
-    """True for the `fraction` of weights that most carry the forget set."""
+def carriers(
+    key: jax.Array,
+    variables: Variables,
+    problem: Problem,
+    fraction: float,
+    *,
+    examples: int = 1000,
+) -> dict:
+    """Returns a mask: true for the `fraction` of weights that most carry the class."""
     of_forget, of_retain = (
         fisher_diagonal(
             variables, problem, jax.random.permutation(k, indices)[:examples]
@@ -105,8 +125,8 @@ def carriers(key, variables, problem, fraction, *, examples=1000):
     return largest(scores, fraction)
 
 
-def likeliest(variables, problem):
-    """The retained class of the largest mean probability on the forget set."""
+def likeliest(variables: Variables, problem: Problem) -> jax.Array:
+    """Returns the retained class of largest mean probability on the forget set."""
     logits = predict_set(problem, variables, problem.forget)
     mean = jnp.mean(jax.nn.softmax(logits), 0).at[problem.forget_classes].set(-1.0)
     return jnp.argmax(mean).astype(jnp.int32)

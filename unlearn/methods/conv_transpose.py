@@ -17,11 +17,13 @@ import jax.numpy as jnp
 
 from unlearn.errors import InputError
 from unlearn.methods.finetune import finetune
-from unlearn.structure import at, replace, weighted_layers
+from unlearn.methods.registry import method
+from unlearn.problem import Problem, Variables
+from unlearn.surgery import at, replace, weighted_layers
 
 
-def transpose(problem, variables):
-    """The parameters with all square filters transposed.
+def transpose(problem: Problem, variables: Variables) -> dict:
+    """Returns the parameters with all square filters transposed.
 
     Raises:
       InputError: there is none.
@@ -40,7 +42,7 @@ def transpose(problem, variables):
         path = weighted_layers(problem, variables)[0]
         height, width, channels = problem.image_shape
 
-        def turn(w):
+        def transpose(w):
             if w.ndim != 2:
                 return w
             images = w.reshape(height, width, channels, -1)
@@ -49,24 +51,30 @@ def transpose(problem, variables):
         layer = at(params, path)
         sizes = [len(w) for w in jax.tree.leaves(layer) if w.ndim == 2]
         if height == width > 1 and sizes == [height * width * channels]:
-            return replace(params, path, jax.tree.map(turn, layer))
+            return replace(params, path, jax.tree.map(transpose, layer))
     raise InputError(
         "conv_transpose needs square k x k filters, k > 1, or a dense layer on square "
         "images; this net has neither: choose another method"
     )
 
 
+@method(
+    needs=("retain",),
+    paper="NeurIPS 2023 challenge, arXiv:2406.09073",
+    differs="cosine decay by the step, not by the epoch; dense nets: their first layer",
+    search={"learning_rate": (3e-4, 0.2)},
+)
 def conv_transpose(
-    key,
-    variables,
-    problem,
+    key: jax.Array,
+    variables: Variables,
+    problem: Problem,
     *,
-    learning_rate=1e-3,
-    epochs=3,
-    batch_size=64,
-    momentum=0.9,
-    weight_decay=5e-4,
-):
+    learning_rate: float = 1e-3,
+    epochs: int = 3,
+    batch_size: int = 64,
+    momentum: float = 0.9,
+    weight_decay: float = 5e-4,
+) -> tuple[Variables, dict]:
     """Transposes and fine-tunes; `info["loss"]` is float32[epochs, steps].
 
     Raises:

@@ -22,7 +22,9 @@ impair as in `unsir`; T 4 as is usual; alpha 1 and first_share 0.2 are ours.
 import jax
 import jax.numpy as jnp
 
+from unlearn.methods.registry import method
 from unlearn.methods.unsir import impair, retain_subset
+from unlearn.problem import Problem, Variables
 from unlearn.training import (
     Rows,
     adam,
@@ -37,26 +39,33 @@ from unlearn.training import (
 NEVER = -1e9  # a logit; finite, as 0 * inf is not a number
 
 
+@method(
+    needs=("retain", "forget_classes"),
+    paper="arXiv:2111.08947 with arXiv:1503.02531 and arXiv:1903.09848",
+    differs="its parts; the combination is in no paper",
+    search={"learning_rate": (1e-4, 0.1), "repair_learning_rate": (1e-4, 0.03)},
+    scope="class",
+)
 def curriculum_distill(
-    key,
-    variables,
-    problem,
+    key: jax.Array,
+    variables: Variables,
+    problem: Problem,
     *,
-    learning_rate=0.02,
-    repair_learning_rate=0.01,
-    impair_epochs=1,
-    epochs=1,
-    temperature=4.0,
-    alpha=1.0,
-    first_share=0.2,
-    examples=9000,
-    batch_size=256,
-    noise_images=256,
-    noise_copies=20,
-    noise_learning_rate=0.1,
-    noise_steps=40,
-    penalty=0.1,
-):
+    learning_rate: float = 0.02,
+    repair_learning_rate: float = 0.01,
+    impair_epochs: int = 1,
+    epochs: int = 1,
+    temperature: float = 4.0,
+    alpha: float = 1.0,
+    first_share: float = 0.2,
+    examples: int = 9000,
+    batch_size: int = 256,
+    noise_images: int = 256,
+    noise_copies: int = 20,
+    noise_learning_rate: float = 0.1,
+    noise_steps: int = 40,
+    penalty: float = 0.1,
+) -> tuple[Variables, dict]:
     """Impairs, then distils; `info["loss"]` is of the repair.
 
     Constants as in `unsir`; `first_share` is the share of the subset, the easiest, that
@@ -98,8 +107,8 @@ def curriculum_distill(
     return state.variables, {"loss": losses.reshape(epochs, steps)}
 
 
-def easy_to_hard(problem, teacher, indices):
-    """`indices` by the rank of the teacher's loss within their class."""
+def easy_to_hard(problem: Problem, teacher: Variables, indices: jax.Array) -> jax.Array:
+    """Sorts `indices` by the rank of the teacher's loss within their class."""
     labels = problem.labels[indices]
     losses = cross_entropy(predict_set(problem, teacher, indices), labels)
     by_class = jnp.lexsort((losses, labels))
@@ -109,11 +118,13 @@ def easy_to_hard(problem, teacher, indices):
     return indices[by_class[jnp.argsort((rank + 0.5) / count)]]
 
 
-def growing_pool(key, ordered, steps, batch_size, first_share) -> Rows:
-    """Batches drawn from the first `first_share`, from all in the second half."""
+def growing_pool(
+    key: jax.Array, ordered: jax.Array, steps: int, batch_size: int, first_share: float
+) -> Rows:
+    """Draws batches from the first `first_share`; in the second half, from all."""
     size = len(ordered)
-    progress = jnp.minimum(1, jnp.arange(steps) / max(1, steps // 2))
+    progress = jnp.minimum(1, jnp.arange(steps, dtype=jnp.float32) / max(1, steps // 2))
     pool = jnp.round(size * (first_share + (1 - first_share) * progress))
-    drawn = jax.random.uniform(key, (steps, batch_size)) * pool[:, None]
+    drawn = jax.random.uniform(key, (steps, batch_size), jnp.float32) * pool[:, None]
     drawn = jnp.minimum(drawn.astype(jnp.int32), size - 1)
-    return Rows(ordered[drawn], jnp.ones((steps, batch_size)))
+    return Rows(ordered[drawn], jnp.ones((steps, batch_size), jnp.float32))

@@ -14,25 +14,30 @@ there, on forget examples alone.
 import jax
 import jax.numpy as jnp
 
+from unlearn.methods.registry import method
+from unlearn.problem import Problem, Variables
 from unlearn.training import fit, kl_divergence, sgd
 
 
-def without_class(logits, labels):
-    """Logits whose softmax is 0 at `labels`; finite, so that 0 log 0 is 0."""
+def without_class(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """Masks logits so that their softmax is 0 at `labels`: finite, so 0 log 0 is 0."""
     true = jax.nn.one_hot(labels, logits.shape[-1], dtype=bool)
     return jnp.where(true, -1e9, logits.astype(jnp.float32))
 
 
+@method(
+    needs=("forget",), paper="arXiv:2503.23751", search={"learning_rate": (1e-5, 1e-2)}
+)
 def delete(
-    key,
-    variables,
-    problem,
+    key: jax.Array,
+    variables: Variables,
+    problem: Problem,
     *,
-    learning_rate=1e-3,
-    epochs=20,
-    batch_size=128,
-    momentum=0.9,
-):
+    learning_rate: float = 1e-3,
+    epochs: int = 20,
+    batch_size: int = 128,
+    momentum: float = 0.9,
+) -> tuple[Variables, dict]:
     """Distils on the forget set; `info["loss"]` is float32[epochs, steps]."""
     teacher, model = variables, problem.model
 

@@ -18,7 +18,9 @@ position in the batch, which a shuffled loader changes every epoch.
 import jax
 import jax.numpy as jnp
 
-from unlearn.structure import features
+from unlearn.methods.registry import method
+from unlearn.problem import Problem, Variables
+from unlearn.surgery import features
 from unlearn.training import (
     adam,
     batch_shape,
@@ -32,17 +34,22 @@ from unlearn.training import (
 )
 
 
-def unit(vectors):
+def unit(vectors: jax.Array) -> jax.Array:
+    """Scales vectors [..., D] to length 1."""
     return vectors * jax.lax.rsqrt(jnp.sum(vectors**2, -1, keepdims=True) + 1e-8)
 
 
-def class_centroids(variables, problem, *, batch_size=256):
-    """Mean retain embedding a class, float32[K, D], and the class sizes, float32[K]."""
+def class_centroids(
+    variables: Variables, problem: Problem, *, batch_size: int = 256
+) -> tuple[jax.Array, jax.Array]:
+    """Returns the mean retain embedding of each class, [K, D], and the sizes, [K]."""
 
     def one(row):
         inputs, labels, weights = problem.batch(*row)
         embeddings, _, _ = features(problem.model, variables, inputs)
-        member = weights[:, None] * jax.nn.one_hot(labels, problem.num_classes)
+        member = weights[:, None] * jax.nn.one_hot(
+            labels, problem.num_classes, dtype=jnp.float32
+        )
         return member.T @ embeddings, member.sum(0)
 
     sums, sizes = jax.lax.map(one, in_order(problem.retain, batch_size))
@@ -50,8 +57,15 @@ def class_centroids(variables, problem, *, batch_size=256):
     return sums.sum(0) / jnp.maximum(sizes, 1)[:, None], sizes
 
 
-def nearest_others(variables, problem, centroids, sizes, *, batch_size=256):
-    """The class of each forget example's target, int32[F]; K where there is none."""
+def nearest_others(
+    variables: Variables,
+    problem: Problem,
+    centroids: jax.Array,
+    sizes: jax.Array,
+    *,
+    batch_size: int = 256,
+) -> jax.Array:
+    """Returns the target class of each forget example: int32[F]; K if there is none."""
 
     def one(row):
         inputs, labels, _ = problem.batch(*row)
@@ -68,22 +82,28 @@ def nearest_others(variables, problem, centroids, sizes, *, batch_size=256):
     return classes.reshape(-1)[: len(problem.forget)].astype(jnp.int32)
 
 
+@method(
+    needs=("forget", "retain"),
+    paper="arXiv:2312.02052",
+    differs="a constant learning rate; without released code's two last epochs",
+    search={"learning_rate": (1e-4, 1e-2), "target_accuracy": (0.0, 1.0)},
+)
 def duck(
-    key,
-    variables,
-    problem,
+    key: jax.Array,
+    variables: Variables,
+    problem: Problem,
     *,
-    learning_rate=4e-4,
-    epochs=10,
-    forget_weight=1.0,
-    retain_weight=1.4,
-    temperature=2.0,
-    target_accuracy=0.01,
-    retain_steps=5,
-    batch_size=256,
-    forget_batch_size=256,
-    weight_decay=0.0,
-):
+    learning_rate: float = 4e-4,
+    epochs: int = 10,
+    forget_weight: float = 1.0,
+    retain_weight: float = 1.4,
+    temperature: float = 2.0,
+    target_accuracy: float = 0.01,
+    retain_steps: int = 5,
+    batch_size: int = 256,
+    forget_batch_size: int = 256,
+    weight_decay: float = 0.0,
+) -> tuple[Variables, dict]:
     """Moves the forget embeddings until they are misclassified.
 
     Returns `info` with `loss` (float32[epochs, steps]) and `forget_accuracy`
@@ -91,7 +111,7 @@ def duck(
     the class aimed at for each forget example, `targets` (int32[F]).
 
     Raises:
-      InputError: the model does not tell its activations.
+      InputError: the model has no `activations`.
     """
     model = problem.model
     centroids, sizes = class_centroids(variables, problem)
@@ -126,7 +146,8 @@ def duck(
         )
         logits = predict_set(problem, state.variables, problem.forget)
         right = jnp.argmax(logits, -1) == problem.labels[problem.forget]
-        return state, losses, jnp.mean(right.astype(jnp.float32))
+        accuracy = jnp.mean(right.astype(jnp.float32))
+        return state, losses.astype(jnp.float32), accuracy
 
     def one(carry, key):
         ended = carry[-1] <= target_accuracy
@@ -135,13 +156,13 @@ def duck(
 
     state = start(variables, optimizer)
     steps, _ = batch_shape(len(problem.forget), forget_batch_size)
-    carry = state, jnp.zeros(steps * retain_steps), jnp.float32(jnp.inf)
+    carry = state, jnp.zeros(steps * retain_steps, jnp.float32), jnp.float32(jnp.inf)
     (state, _, _), (losses, accuracies, ended) = jax.lax.scan(
         one, carry, epoch_keys(key, epochs)
     )
     return state.variables, {
         "loss": losses,
         "forget_accuracy": accuracies,
-        "epochs": jnp.sum(~ended),
+        "epochs": jnp.sum(~ended, dtype=jnp.int32),
         "targets": targets,
     }

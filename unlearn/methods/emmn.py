@@ -28,26 +28,35 @@ from unlearn.methods.noise import (
     error_maximizing_noise,
     error_minimizing_noise,
 )
+from unlearn.methods.registry import method
+from unlearn.problem import Problem, Variables
 from unlearn.training import adam, classification, fit, kl_divergence
 
 
+@method(
+    needs=("forget_classes",),
+    paper="arXiv:2201.05629",
+    differs="its repair by masked distillation is ours: none with repair_epochs=0",
+    search={"repair_rate": (1e-4, 1e-2), "temperature": (2.0, 30.0)},
+    scope="class",
+)
 def emmn(
-    key,
-    variables,
-    problem,
+    key: jax.Array,
+    variables: Variables,
+    problem: Problem,
     *,
-    learning_rate=1e-4,
-    epochs=2,
-    repair_rate=1e-3,
-    repair_epochs=20,
-    temperature=10.0,
-    images=64,
-    batch_size=64,
-    noise_rate=0.1,
-    max_steps=25,
-    min_steps=5,
-    penalty=0.1,
-):
+    learning_rate: float = 1e-4,
+    epochs: int = 2,
+    repair_rate: float = 1e-3,
+    repair_epochs: int = 20,
+    temperature: float = 10.0,
+    images: int = 64,
+    batch_size: int = 64,
+    noise_rate: float = 0.1,
+    max_steps: int = 25,
+    min_steps: int = 5,
+    penalty: float = 0.1,
+) -> tuple[Variables, dict]:
     """Impairs, then repairs, on `images` noise images a class.
 
     Returns `info` with `loss` (float32[epochs, steps], of the impairment) and
@@ -112,14 +121,14 @@ def emmn(
     return variables, {"loss": losses, "repair_loss": repair_losses}
 
 
-def mixed(key, inputs):
-    """Each image and another one of the batch, in random shares."""
+def mixed(key: jax.Array, inputs: jax.Array) -> jax.Array:
+    """Mixes each image with another one of the batch, in random shares."""
     key_order, key_share = jax.random.split(key)
     others = jax.random.permutation(key_order, inputs)
-    share = jax.random.uniform(key_share, (len(inputs), 1, 1, 1))
+    share = jax.random.uniform(key_share, (len(inputs), 1, 1, 1), inputs.dtype)
     return share * inputs + (1 - share) * others
 
 
-def without(logits, forgotten):
-    """Logits[B, K] that give the classes where `forgotten[K]` no probability."""
+def without(logits: jax.Array, forgotten: jax.Array) -> jax.Array:
+    """Masks logits [B, K] so that classes where `forgotten[K]` have no probability."""
     return jnp.where(forgotten, -1e9, logits)

@@ -12,30 +12,35 @@ port re-initialises but freezes nothing.)
 import jax
 
 from unlearn.methods.cf_k import last_layers, train_where
-from unlearn.structure import fresh, select
+from unlearn.methods.registry import method
+from unlearn.problem import Problem, Variables
+from unlearn.surgery import fresh, select
 from unlearn.training import Recipe
 
 DEFAULTS = Recipe()
 
 
+@method(
+    needs=("retain",), paper="arXiv:2201.06640", search={"learning_rate": (0.01, 0.5)}
+)
 def eu_k(
-    key,
-    variables,
-    problem,
+    key: jax.Array,
+    variables: Variables,
+    problem: Problem,
     *,
-    learning_rate=DEFAULTS.learning_rate,
-    epochs=DEFAULTS.epochs,
-    layers=2,
-    batch_size=DEFAULTS.batch_size,
-    momentum=DEFAULTS.momentum,
-    weight_decay=DEFAULTS.weight_decay,
-    warmup_epochs=DEFAULTS.warmup_epochs,
-    schedule=DEFAULTS.schedule,
-):
+    learning_rate: float = DEFAULTS.learning_rate,
+    epochs: int = DEFAULTS.epochs,
+    layers: int = 2,
+    batch_size: int = DEFAULTS.batch_size,
+    momentum: float = DEFAULTS.momentum,
+    weight_decay: float = DEFAULTS.weight_decay,
+    warmup_epochs: int = DEFAULTS.warmup_epochs,
+    schedule: str = DEFAULTS.schedule,
+) -> tuple[Variables, dict]:
     """Retrains the last `layers`; `info["loss"]` is float32[epochs, steps].
 
     Raises:
-      InputError: `layers` below 1, or a model that does not tell its activations.
+      InputError: `layers` below 1, or a model that has no `activations`.
     """
     recipe = Recipe(
         epochs,

@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 
 from unlearn.errors import InputError
+from unlearn.methods.registry import method
+from unlearn.problem import Problem, Variables
 from unlearn.training import (
     batch_shape,
     classification,
@@ -25,20 +27,26 @@ from unlearn.training import (
 )
 
 
+@method(
+    needs=("retain", "forget_classes", "validation"),
+    paper="arXiv:2304.04934",
+    differs="the cosine decay is that of the NeurIPS 2023 challenge's starting kit",
+    search={"learning_rate": (1e-3, 0.3)},
+)
 def finetune(
-    key,
-    variables,
-    problem,
+    key: jax.Array,
+    variables: Variables,
+    problem: Problem,
     *,
-    learning_rate=0.01,
-    epochs=10,
-    batch_size=256,
-    momentum=0.9,
-    weight_decay=5e-4,
-    decay="cosine",
-    balance=False,
-    early_stopping=False,
-):
+    learning_rate: float = 0.01,
+    epochs: int = 10,
+    batch_size: int = 256,
+    momentum: float = 0.9,
+    weight_decay: float = 5e-4,
+    decay: str = "cosine",
+    balance: bool = False,
+    early_stopping: bool = False,
+) -> tuple[Variables, dict]:
     """Trains on the retain set; `info["loss"]` is float32[epochs, steps].
 
     `decay` is the schedule of the learning rate: constant, cosine or step. `balance`
@@ -52,7 +60,7 @@ def finetune(
     if early_stopping and problem.validation is None:
         raise InputError(
             "finetune stops early by a validation set: give data.validation, "
-            "or --config.methods.finetune.early_stopping=False"
+            "or set early_stopping=False"
         )
     steps, _ = batch_shape(len(problem.retain), batch_size)
     rate = schedule(decay, learning_rate, epochs * steps)
@@ -82,22 +90,25 @@ def finetune(
         return (state, best), losses
 
     best = jnp.float32(jnp.inf), jnp.int32(0), variables
-    scanned = jnp.arange(1, epochs + 1), epoch_keys(key, epochs)
+    scanned = jnp.arange(1, epochs + 1, dtype=jnp.int32), epoch_keys(key, epochs)
     carry = start(variables, optimizer), best
     (_, best), losses = jax.lax.scan(one, carry, scanned)
     return best[2], {"loss": losses, "best_epoch": best[1]}
 
 
-def validation_loss(problem, variables, balance=False):
-    """Mean loss on the validation set, without the classes that are to be forgotten.
+def validation_loss(
+    problem: Problem, variables: Variables, balance: bool = False
+) -> jax.Array:
+    """Returns the mean loss on the validation set without the forgotten classes.
 
     With them, the best model would be the one that forgot least.
     """
     held_out, forgotten = problem.validation, problem.forget_classes
+    assert held_out is not None
     logits = predict_set(held_out, variables, jnp.arange(len(held_out.labels)))
     losses, labels = cross_entropy(logits, held_out.labels), held_out.labels
-    weights = 1.0 - jnp.isin(labels, forgotten)
+    weights = 1.0 - jnp.isin(labels, forgotten).astype(jnp.float32)
     if balance:
         counts = jnp.bincount(labels, length=problem.num_classes)
-        weights = weights / counts[labels]
+        weights = weights / counts[labels].astype(jnp.float32)
     return jnp.sum(weights * losses) / jnp.sum(weights)

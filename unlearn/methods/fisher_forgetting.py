@@ -19,21 +19,36 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from unlearn import structure
+from unlearn import surgery
 from unlearn.curvature import draw, expected_fisher_diagonal
+from unlearn.methods.registry import method
+from unlearn.problem import Problem, Variables
 
 
-def fisher_forgetting(key, variables, problem, *, alpha=1e-6, examples=0):
+@method(
+    needs=("retain", "forget_classes"),
+    paper="arXiv:1911.04933",
+    differs="the released code's constants and 1 / F, not the paper's 1 / sqrt(F)",
+    search={"alpha": (1e-9, 1e-4)},
+)
+def fisher_forgetting(
+    key: jax.Array,
+    variables: Variables,
+    problem: Problem,
+    *,
+    alpha: float = 1e-6,
+    examples: int = 0,
+) -> tuple[Variables, dict]:
     """Adds noise once; `info` has its root mean square, `noise`.
 
     Raises:
-      InputError: the model does not tell its activations.
+      InputError: the model has no `activations`.
     """
     params, classes = variables["params"], problem.forget_classes
     key_examples, key_noise = jax.random.split(key)
     chosen = draw(key_examples, problem.retain, examples)
     fisher = expected_fisher_diagonal(variables, problem, chosen)
-    in_head = structure.mask(params, [structure.head(problem, variables)])
+    in_head = surgery.mask(params, [surgery.head(problem, variables)])
     forgotten = jnp.zeros(problem.num_classes, bool)
     if classes is not None:
         forgotten = forgotten.at[classes].set(True)
@@ -54,6 +69,6 @@ def fisher_forgetting(key, variables, problem, *, alpha=1e-6, examples=0):
         jax.tree.structure(params), jax.tree.structure((0, 0)), pairs
     )
     flat, unflatten = ravel_pytree(deviation)
-    noise = flat * jax.random.normal(key_noise, flat.shape)
+    noise = flat * jax.random.normal(key_noise, flat.shape, flat.dtype)
     params = jax.tree.map(jnp.add, mean, unflatten(noise))
     return {**variables, "params": params}, {"noise": jnp.sqrt(jnp.mean(noise**2))}

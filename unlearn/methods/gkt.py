@@ -7,7 +7,7 @@
 
 a_l and b_l are the student's and the teacher's attention in layer l: the mean over
 channels of the squared activations [B, H, W, C], as a unit vector. Other layers, and
-models that do not tell their `activations`, have none. What does not pass the gate is
+models without `activations` have none. What does not pass the gate is
 left out altogether, of batch statistics too; a round in which nothing passes leaves the
 student as it is. The student never sees what looks like the forgotten class.
 
@@ -34,12 +34,15 @@ and with data at hand `watch` it along the run.
 """
 
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from unlearn import structure
+from unlearn import surgery
+from unlearn.methods.registry import method
+from unlearn.problem import Model, Problem, Variables
 from unlearn.training import (
     adam,
     descend,
@@ -50,28 +53,35 @@ from unlearn.training import (
 )
 
 
+@method(
+    needs=("forget_classes",),
+    paper="arXiv:2201.05629",
+    differs="dense generator, cosine rate; last layers fresh, masked, balanced",
+    search={"learning_rate": (3e-4, 1e-2), "temperature": (1.0, 20.0)},
+    scope="class",
+)
 def gkt(
-    key,
-    variables,
-    problem,
+    key: jax.Array,
+    variables: Variables,
+    problem: Problem,
     *,
-    learning_rate=3e-3,
-    generator_rate=2e-3,
-    rounds=80,
-    student_steps=5,
-    batch_size=64,
-    candidates=2,
-    threshold=0.01,
-    beta=250.0,
-    temperature=8.0,
-    balance=1.0,
-    mask=True,
-    fresh_layers=2,
-    latent=128,
-    width=256,
-    clip=5.0,
-    watch=None,
-):
+    learning_rate: float = 3e-3,
+    generator_rate: float = 2e-3,
+    rounds: int = 80,
+    student_steps: int = 5,
+    batch_size: int = 64,
+    candidates: int = 2,
+    threshold: float = 0.01,
+    beta: float = 250.0,
+    temperature: float = 8.0,
+    balance: float = 1.0,
+    mask: bool = True,
+    fresh_layers: int = 2,
+    latent: int = 128,
+    width: int = 256,
+    clip: float = 5.0,
+    watch: Callable | None = None,
+) -> tuple[Variables, dict]:
     """Trains the student for `rounds` of one generator and several student steps.
 
     Returns `info` with `loss` (float32[rounds, student_steps]) and, a number a round,
@@ -81,7 +91,7 @@ def gkt(
     after each round, such as its forget accuracy; `info["watched"]` stacks the answers.
 
     Raises:
-      InputError: `fresh_layers` of a model that does not tell its activations.
+      InputError: `fresh_layers` of a model that has no `activations`.
     """
     teacher, model, shape = variables, problem.model, problem.image_shape
     is_forgotten = jnp.isin(jnp.arange(problem.num_classes), problem.forget_classes)
@@ -116,7 +126,7 @@ def gkt(
     def one_round(states, key):
         student, generator = states
         key_z, key_generator, key_student = jax.random.split(key, 3)
-        z = jax.random.normal(key_z, (candidates * batch_size, latent))
+        z = jax.random.normal(key_z, (candidates * batch_size, latent), jnp.float32)
         generator, generator_loss = descend(
             generator_objective,
             generator_optimizer,
@@ -137,7 +147,7 @@ def gkt(
 
         keys = jax.random.split(key_student, student_steps)
         moved, losses = jax.lax.scan(student_step, student, keys)
-        student = structure.select(
+        student = surgery.select(
             jax.tree.map(lambda _: passed.any(), student), moved, student
         )
         leak = weighted_mean(forgotten_share(wanted, is_forgotten), weights)
@@ -152,21 +162,28 @@ def gkt(
         return (student, generator), seen
 
     key_student, key_generator, key_rounds = jax.random.split(key, 3)
-    student = structure.fresh(key_student, problem)
+    first = surgery.fresh(key_student, problem)
     if fresh_layers:
-        chosen = structure.last(problem, variables, fresh_layers)
-        chosen = structure.mask(variables["params"], chosen)
-        params = structure.select(chosen, student["params"], variables["params"])
-        student = {**variables, "params": params}
-    generator = {"params": new_generator(key_generator, latent, width, shape)}
-    states = start(student, student_optimizer), start(generator, generator_optimizer)
+        chosen = surgery.last(problem, variables, fresh_layers)
+        chosen = surgery.mask(variables["params"], chosen)
+        params = surgery.select(chosen, first["params"], variables["params"])
+        first = {**variables, "params": params}
+    noise = {"params": new_generator(key_generator, latent, width, shape)}
+    states = start(first, student_optimizer), start(noise, generator_optimizer)
     keys = epoch_keys(key_rounds, rounds)
     (student, _), info = jax.lax.scan(one_round, states, keys)
     return student.variables, info
 
 
-def look(model, variables, inputs, *, train=False, key=None):
-    """`Model.activations`, or nothing in their place."""
+def look(
+    model: Model,
+    variables: Variables,
+    inputs: jax.Array,
+    *,
+    train: bool = False,
+    key: jax.Array | None = None,
+) -> tuple[dict, jax.Array, Variables]:
+    """Returns what `Model.activations` does; an empty dict if the model has none."""
     if model.activations is not None:
         return model.activations(variables, inputs, train=train, key=key)
     return {}, *model.apply(variables, inputs, train=train, key=key)
@@ -175,47 +192,51 @@ def look(model, variables, inputs, *, train=False, key=None):
 # The gate
 
 
-def gate(logits, is_forgotten, threshold):
-    """1 where the forgotten classes have at most `threshold` probability, else 0."""
+def gate(logits: jax.Array, is_forgotten: jax.Array, threshold: float) -> jax.Array:
+    """Returns 1 where the forgotten classes have at most `threshold` probability."""
     return (forgotten_share(logits, is_forgotten) <= threshold).astype(jnp.float32)
 
 
-def forgotten_share(logits, is_forgotten):
+def forgotten_share(logits: jax.Array, is_forgotten: jax.Array) -> jax.Array:
+    """Returns the probability of all forgotten classes together: float32[B]."""
     return jax.nn.softmax(logits.astype(jnp.float32)) @ is_forgotten.astype(jnp.float32)
 
 
-def first_passed(inputs, passed, count):
-    """The first `count` images that pass, and weights.
+def first_passed(
+    inputs: jax.Array, passed: jax.Array, count: int
+) -> tuple[jax.Array, jax.Array]:
+    """Returns the first `count` images that pass, and their weights.
 
     Where fewer do, they are repeated with weight 0.
     """
     order = jnp.argsort(1 - passed)
     total = passed.sum().astype(jnp.int32)
-    places = jnp.arange(count)
-    chosen = order[places % jnp.maximum(total, 1)]
-    return inputs[chosen], (places < total).astype(jnp.float32)
+    positions = jnp.arange(count, dtype=jnp.int32)
+    chosen = order[positions % jnp.maximum(total, 1)]
+    return inputs[chosen], (positions < total).astype(jnp.float32)
 
 
-def weighted_mean(values, weights):
+def weighted_mean(values: jax.Array, weights: jax.Array) -> jax.Array:
+    """Averages with weights of 0 or 1; 0 if all are 0."""
     return jnp.sum(weights * values) / jnp.maximum(jnp.sum(weights), 1.0)
 
 
 # What is compared
 
 
-def attention(activations):
-    """Where [B, H, W, C] is strong: mean squares over C as a unit vector [B, H W]."""
+def attention(activations: jax.Array) -> jax.Array:
+    """Averages squares of [B, H, W, C] over C, as unit vectors [B, H W]."""
     energy = jnp.mean(activations**2, -1).reshape(len(activations), -1)
     return energy * jax.lax.rsqrt(jnp.sum(energy**2, -1, keepdims=True) + 1e-12)
 
 
-def attention_distance(a, b):
-    """Mean squared difference: float32[B]."""
+def attention_distance(a: jax.Array, b: jax.Array) -> jax.Array:
+    """Returns the mean squared difference: float32[B]."""
     return jnp.mean((a - b) ** 2, -1)
 
 
-def imbalance(logits, is_forgotten):
-    """How unsure the teacher is, and KL(uniform over retained classes || its mean)."""
+def imbalance(logits: jax.Array, is_forgotten: jax.Array) -> jax.Array:
+    """Adds how unsure the teacher is and KL(uniform over retained classes || mean)."""
     log_p = jax.nn.log_softmax(logits.astype(jnp.float32))
     log_mean = jax.nn.logsumexp(log_p, 0) - math.log(len(logits))
     retained = 1 - is_forgotten.astype(jnp.float32)
@@ -227,25 +248,29 @@ def imbalance(logits, is_forgotten):
 # The generator
 
 
-def new_generator(key, latent, width, image_shape):
-    """Two hidden layers and an image of half the height and width."""
+def new_generator(
+    key: jax.Array, latent: int, width: int, image_shape: tuple[int, int, int]
+) -> dict:
+    """Initialises two hidden layers and an image of half the height and width."""
     height, across, channels = image_shape
     pixels = -(-height // 2) * -(-across // 2) * channels
     sizes = [(latent, width), (width, width), (width, pixels)]
     kernels = [
-        jax.random.normal(k, size) * math.sqrt(2 / size[0])
+        jax.random.normal(k, size, jnp.float32) * math.sqrt(2 / size[0])
         for k, size in zip(jax.random.split(key, 3), sizes, strict=True)
     ]
     features = width, width, channels
     return {
         "kernels": kernels,
-        "scales": [jnp.ones(n) for n in features],
-        "biases": [jnp.zeros(n) for n in features],
+        "scales": [jnp.ones(n, jnp.float32) for n in features],
+        "biases": [jnp.zeros(n, jnp.float32) for n in features],
     }
 
 
-def generate(params, z, image_shape):
-    """Standardised float32[B, H, W, C] of z[B, latent]."""
+def generate(
+    params: dict, z: jax.Array, image_shape: tuple[int, int, int]
+) -> jax.Array:
+    """Makes standardised images float32[B, H, W, C] of z[B, latent]."""
     height, width, channels = image_shape
     layers = zip(params["kernels"], params["scales"], params["biases"], strict=True)
     *hidden, (kernel, scale, bias) = layers
@@ -256,8 +281,8 @@ def generate(params, z, image_shape):
     return normalize(images, scale, bias)
 
 
-def normalize(values, scale, bias):
-    """By the statistics of the batch."""
+def normalize(values: jax.Array, scale: jax.Array, bias: jax.Array) -> jax.Array:
+    """Normalises by the statistics of the batch."""
     axes = tuple(range(values.ndim - 1))
     centred = values - values.mean(axes)
     return centred * jax.lax.rsqrt(values.var(axes) + 1e-5) * scale + bias

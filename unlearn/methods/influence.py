@@ -24,28 +24,41 @@ is of a random `examples` of the retain set (0: all).
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
-from jax.scipy.sparse.linalg import cg
 
-from unlearn.curvature import draw, gauss_newton_product, woodfisher
+from unlearn.curvature import (
+    conjugate_gradient,
+    draw,
+    gauss_newton_product,
+    mean_gradient,
+    woodfisher,
+)
 from unlearn.errors import InputError
-from unlearn.training import classification, mean_gradient
+from unlearn.methods.registry import method
+from unlearn.problem import Problem, Variables
+from unlearn.training import classification
 
 SOLVERS = ("cg", "woodfisher")
 
 
+@method(
+    needs=("forget", "retain"),
+    paper="arXiv:1703.04730",
+    differs="Fisher or Gauss-Newton matrix of some examples for the Hessian",
+    search={"scale": (0.1, 10.0), "damping": (1e-5, 1e-2)},
+)
 def influence(
-    key,
-    variables,
-    problem,
+    key: jax.Array,
+    variables: Variables,
+    problem: Problem,
     *,
-    scale=1.0,
-    damping=1e-4,
-    solver="cg",
-    examples=1000,
-    iterations=20,
-    batch_size=256,
-):
-    """One step; `info` has the norms of v, `gradient`, and of the whole `step`.
+    scale: float = 1.0,
+    damping: float = 1e-4,
+    solver: str = "cg",
+    examples: int = 1000,
+    iterations: int = 20,
+    batch_size: int = 256,
+) -> tuple[Variables, dict]:
+    """Takes one step; `info` has the norms of v, `gradient`, and of the `step`.
 
     Raises:
       InputError: an unknown solver.
@@ -70,12 +83,13 @@ def influence(
     if solver == "woodfisher":
         move = woodfisher(variables, problem, chosen, v, damping)
     else:
-        move, _ = cg(damped, v, maxiter=iterations)
+        move = conjugate_gradient(damped, v, iterations)
     step = jax.tree.map(lambda m: scale * m, move)
     params = jax.tree.map(jnp.add, variables["params"], step)
     norms = {"gradient": norm(v), "step": norm(step)}
     return {**variables, "params": params}, norms
 
 
-def norm(tree):
+def norm(tree: dict) -> jax.Array:
+    """Returns the Euclidean norm of all leaves together."""
     return jnp.linalg.norm(ravel_pytree(tree)[0])

@@ -16,6 +16,8 @@ Simplified: the cosine ends at 0, not at 1e-6.
 import jax
 import jax.numpy as jnp
 
+from unlearn.methods.registry import method
+from unlearn.problem import Problem, Variables
 from unlearn.training import (
     State,
     batch_shape,
@@ -31,22 +33,32 @@ from unlearn.training import (
 )
 
 
+@method(
+    needs=("forget", "retain"),
+    paper="NeurIPS 2023 challenge, arXiv:2406.09073",
+    differs="the contrast rate decays to 0, not to 1e-6",
+    search={
+        "learning_rate": (3e-4, 0.1),
+        "uniform_learning_rate": (1e-4, 0.1),
+        "forget_learning_rate": (1e-5, 0.01),
+    },
+)
 def kl_contrastive(
-    key,
-    variables,
-    problem,
+    key: jax.Array,
+    variables: Variables,
+    problem: Problem,
     *,
-    learning_rate=4e-3,
-    uniform_learning_rate=5e-3,
-    forget_learning_rate=3e-4,
-    epochs=8,
-    temperature=1.15,
-    batch_size=256,
-    forget_batch_size=64,
-    momentum=0.9,
-    weight_decay=0.01,
-):
-    """Flattens, then contrasts and repairs in turn.
+    learning_rate: float = 4e-3,
+    uniform_learning_rate: float = 5e-3,
+    forget_learning_rate: float = 3e-4,
+    epochs: int = 8,
+    temperature: float = 1.15,
+    batch_size: int = 256,
+    forget_batch_size: int = 64,
+    momentum: float = 0.9,
+    weight_decay: float = 0.01,
+) -> tuple[Variables, dict]:
+    """Flattens, then alternates contrast and repair.
 
     `info["loss"]` is float32[epochs, steps], of the repairing passes.
     """

@@ -10,21 +10,30 @@ Simplified: the net stays in evaluation mode. Normalised by batches of one class
 an all-convolutional net did not forget that class of the digits at any learning rate.
 """
 
+import jax
 import jax.numpy as jnp
 
+from unlearn.methods.registry import method
+from unlearn.problem import Problem, Variables
 from unlearn.training import fit, kl_divergence, sgd
 
 
+@method(
+    needs=("forget",),
+    paper="NeurIPS 2023 challenge, arXiv:2406.09073",
+    differs="the first stage alone; batch statistics are not trained",
+    search={"learning_rate": (1e-3, 0.1)},
+)
 def kl_uniform(
-    key,
-    variables,
-    problem,
+    key: jax.Array,
+    variables: Variables,
+    problem: Problem,
     *,
-    learning_rate=0.005,
-    epochs=1,
-    batch_size=64,
-    momentum=0.9,
-):
+    learning_rate: float = 0.005,
+    epochs: int = 1,
+    batch_size: int = 64,
+    momentum: float = 0.9,
+) -> tuple[Variables, dict]:
     """Trains the forget set to uniform outputs; `info["loss"]` is float32[E, S]."""
 
     def objective(variables, batch, key):

@@ -14,22 +14,30 @@ batch 256 (E = 10), E_0 = `no_l1_epochs` = 0. Their scripts use alpha 1e-5 and 3
 import jax
 import jax.numpy as jnp
 
+from unlearn.methods.registry import method
+from unlearn.problem import Problem, Variables
 from unlearn.training import classification, epoch_keys, sgd, shuffled_epoch, start
 
 
+@method(
+    needs=("retain",),
+    paper="arXiv:2304.04934",
+    differs="alpha is ours",
+    search={"learning_rate": (0.01, 0.3), "alpha": (1e-5, 1e-2)},
+)
 def l1_sparse(
-    key,
-    variables,
-    problem,
+    key: jax.Array,
+    variables: Variables,
+    problem: Problem,
     *,
-    learning_rate=0.01,
-    epochs=10,
-    alpha=5e-4,
-    no_l1_epochs=0,
-    batch_size=256,
-    momentum=0.9,
-    weight_decay=5e-4,
-):
+    learning_rate: float = 0.01,
+    epochs: int = 10,
+    alpha: float = 5e-4,
+    no_l1_epochs: int = 0,
+    batch_size: int = 256,
+    momentum: float = 0.9,
+    weight_decay: float = 5e-4,
+) -> tuple[Variables, dict]:
     """Trains on the retain set, without the penalty in the last `no_l1_epochs`.
 
     `info` has `loss`, float32[epochs, steps], the penalty included.
@@ -37,7 +45,9 @@ def l1_sparse(
     descent = classification(problem.model)
     optimizer = sgd(learning_rate, momentum=momentum, weight_decay=weight_decay)
     penalised = epochs - no_l1_epochs
-    left = jnp.maximum(penalised - jnp.arange(epochs), 0) / max(penalised, 1)
+    left = jnp.maximum(penalised - jnp.arange(epochs, dtype=jnp.float32), 0) / max(
+        penalised, 1
+    )
 
     def one(state, scanned):
         key, penalty = scanned

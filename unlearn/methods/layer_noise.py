@@ -18,26 +18,34 @@ import jax.numpy as jnp
 
 from unlearn.errors import InputError
 from unlearn.methods.noise_reset import gaussian
-from unlearn.structure import at, fresh, mask, replace, select, weighted_layers
+from unlearn.methods.registry import method
+from unlearn.problem import Problem, Variables
+from unlearn.surgery import at, fresh, mask, replace, select, weighted_layers
 from unlearn.training import classification, epoch_keys, sgd, shuffled_epoch, start
 
 
+@method(
+    needs=("retain",),
+    paper="NeurIPS 2023 challenge, arXiv:2406.09073",
+    differs="a layer may be noised more than once; one learning rate for the tail",
+    search={"learning_rate": (3e-4, 0.1), "sigma": (0.01, 0.5)},
+)
 def layer_noise(
-    key,
-    variables,
-    problem,
+    key: jax.Array,
+    variables: Variables,
+    problem: Problem,
     *,
-    learning_rate=2e-4,
-    epochs=9,
-    tail_epochs=4,
-    tail=0.5,
-    count=9,
-    share=0.7,
-    sigma=0.04,
-    batch_size=64,
-    momentum=0.9,
-    weight_decay=5e-4,
-):
+    learning_rate: float = 2e-4,
+    epochs: int = 9,
+    tail_epochs: int = 4,
+    tail: float = 0.5,
+    count: int = 9,
+    share: float = 0.7,
+    sigma: float = 0.04,
+    batch_size: int = 64,
+    momentum: float = 0.9,
+    weight_decay: float = 5e-4,
+) -> tuple[Variables, dict]:
     """Resets the head, noises and fine-tunes; `info["loss"]` is float32[epochs, steps].
 
     Raises:
@@ -62,7 +70,7 @@ def layer_noise(
     )
 
     def spread(tree, flags):
-        """`tree` with one flag for all arrays of each layer."""
+        """Gives `tree` one flag for all arrays of each layer."""
         for path, flag in zip(layers, flags, strict=True):
             layer = jax.tree.map(lambda _, flag=flag: flag, at(params, path))
             tree = replace(tree, path, layer)
@@ -72,7 +80,9 @@ def layer_noise(
         key, number = scanned
         key_layers, key_noise, key_epoch = jax.random.split(key, 3)
         in_tail = number > epochs - tail_epochs
-        rank = jax.random.permutation(key_layers, len(layers))
+        rank = jax.random.permutation(
+            key_layers, jnp.arange(len(layers), dtype=jnp.int32)
+        )
         moved = spread(falses, (rank < noised) & (number > 1) & ~in_tail)
         trainable = spread(trues, (rank < count) | in_tail)
         params = jax.tree.map(
@@ -95,6 +105,6 @@ def layer_noise(
         )
         return state.variables, losses
 
-    scanned = epoch_keys(key_epochs, epochs), jnp.arange(1, epochs + 1)
+    scanned = epoch_keys(key_epochs, epochs), jnp.arange(1, epochs + 1, dtype=jnp.int32)
     after, losses = jax.lax.scan(one, {**variables, "params": params}, scanned)
     return after, {"loss": losses}

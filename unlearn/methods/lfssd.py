@@ -13,18 +13,36 @@ N / F nothing can ever be selected. Absolute gradients spread less than SSD's sq
 ones, so the alpha that selects as many weights is about the root of SSD's.
 """
 
+import jax
 import jax.numpy as jnp
 
 from unlearn.curvature import importance
+from unlearn.methods.registry import method
 from unlearn.methods.ssd import dampen
+from unlearn.problem import Problem, Variables
 
 
-def squared_norm(logits, labels):
+def squared_norm(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """Returns the squared length of each row: float32[B]. No label is read."""
     del labels
     return jnp.sum(jnp.square(logits.astype(jnp.float32)), -1)
 
 
-def lfssd(key, variables, problem, *, alpha=10.0, dampening=1.0, group=1):
+@method(
+    needs=("forget", "retain"),
+    paper="arXiv:2402.19308",
+    differs="exact per-example importances; the released code's by group=64",
+    search={"alpha": (0.5, 20.0), "dampening": (0.1, 1.0)},
+)
+def lfssd(
+    key: jax.Array,
+    variables: Variables,
+    problem: Problem,
+    *,
+    alpha: float = 10.0,
+    dampening: float = 1.0,
+    group: int = 1,
+) -> tuple[Variables, dict]:
     """Dampens once; `dampening` is the paper's lambda.
 
     Returns `info` with the share of weights `selected` and the mean `factor` of those.

@@ -16,27 +16,35 @@ them as there). The net is in evaluation mode; batch statistics stay.
 import jax
 import jax.numpy as jnp
 
+from unlearn.methods.registry import method
+from unlearn.problem import Problem, Variables
 from unlearn.training import fit, sgd
 
 
-def norm(x):
-    """Per example, with gradient 0 where it is 0."""
+def norm(x: jax.Array) -> jax.Array:
+    """Returns the norm of each example, with gradient 0 where it is 0."""
     return jnp.sqrt(jnp.sum(x.reshape(len(x), -1) ** 2, -1) + 1e-12)
 
 
+@method(
+    needs=("forget",),
+    paper="arXiv:2402.01401",
+    differs="f(x + xi) is a constant, as in released code; noise is not clipped",
+    search={"learning_rate": (0.01, 1.0), "sigma": (0.01, 1.0)},
+)
 def lipschitz(
-    key,
-    variables,
-    problem,
+    key: jax.Array,
+    variables: Variables,
+    problem: Problem,
     *,
-    learning_rate=0.04,
-    epochs=1,
-    sigma=0.5,
-    copies=25,
-    batch_size=128,
-    momentum=0.0,
-    through_noise=False,
-):
+    learning_rate: float = 0.04,
+    epochs: int = 1,
+    sigma: float = 0.5,
+    copies: int = 25,
+    batch_size: int = 128,
+    momentum: float = 0.0,
+    through_noise: bool = False,
+) -> tuple[Variables, dict]:
     """Smooths; `info["loss"]`, float32[epochs, steps], is the mean slope."""
     model = problem.model
 
@@ -44,7 +52,9 @@ def lipschitz(
         logits, _ = model.apply(variables, batch.inputs)
 
         def slope(variables, key):
-            noise = sigma * jax.random.normal(key, batch.inputs.shape)
+            noise = sigma * jax.random.normal(
+                key, batch.inputs.shape, batch.inputs.dtype
+            )
             noisy, _ = model.apply(variables, batch.inputs + noise)
             return norm(logits - noisy) / norm(noise)
 

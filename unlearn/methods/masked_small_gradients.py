@@ -18,18 +18,28 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from unlearn.structure import fresh, largest, select
-from unlearn.training import batch_shape, classification, fit, mean_gradient, sgd
+from unlearn.curvature import mean_gradient
+from unlearn.methods.registry import method
+from unlearn.problem import Problem, Variables
+from unlearn.surgery import fresh, largest, select
+from unlearn.training import batch_shape, classification, fit, sgd
 
 
-def filters(params):
-    """True for convolution kernels; in a net without convolutions, for all kernels."""
+def filters(params: dict) -> dict:
+    """Returns booleans: true for convolution kernels, or all kernels if none is one."""
     rank = 4 if any(w.ndim == 4 for w in jax.tree.leaves(params)) else 2
     return jax.tree.map(lambda w: w.ndim >= rank, params)
 
 
-def small_gradients(key, variables, problem, fraction, *, batch_size=64):
-    """True for the `fraction` of each filter tensor with the smallest score."""
+def small_gradients(
+    key: jax.Array,
+    variables: Variables,
+    problem: Problem,
+    fraction: float,
+    *,
+    batch_size: int = 64,
+) -> dict:
+    """Returns masks: true for the `fraction` of each filter with the smallest score."""
     objective = classification(problem.model, train=False)
     some = jax.random.permutation(key, problem.retain)[: len(problem.forget)]
     of_retain, of_forget = (
@@ -45,19 +55,25 @@ def small_gradients(key, variables, problem, fraction, *, batch_size=64):
     return jax.tree.map(smallest, filters(variables["params"]), of_retain, of_forget)
 
 
+@method(
+    needs=("forget", "retain"),
+    paper="NeurIPS 2023 challenge, arXiv:2406.09073",
+    differs="scores in evaluation mode; new weights from the model's own initialiser",
+    search={"learning_rate": (3e-4, 0.1), "fraction": (0.05, 0.95)},
+)
 def masked_small_gradients(
-    key,
-    variables,
-    problem,
+    key: jax.Array,
+    variables: Variables,
+    problem: Problem,
     *,
-    learning_rate=1e-3,
-    epochs=5,
-    fraction=0.3,
-    slow=0.1,
-    batch_size=64,
-    momentum=0.9,
-    weight_decay=5e-4,
-):
+    learning_rate: float = 1e-3,
+    epochs: int = 5,
+    fraction: float = 0.3,
+    slow: float = 0.1,
+    batch_size: int = 64,
+    momentum: float = 0.9,
+    weight_decay: float = 5e-4,
+) -> tuple[Variables, dict]:
     """Starts weights anew and fine-tunes, the kept filters by `slow` gradients.
 
     Returns `info` with `loss`, float32[epochs, steps], and the `renewed` share of all

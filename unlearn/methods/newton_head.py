@@ -10,42 +10,50 @@ removal w + H_r^-1 g_f of Guo et al., "Certified Data Removal from Machine Learn
 Models", ICML 2020, https://arxiv.org/abs/1911.03030; elsewhere, and with more steps,
 it ends at the optimum of the retain set all the same. H_r^-1 by conjugate gradient, so
 that many classes fit in memory. Simplified: no perturbed training, so nothing is
-certified (`unlearn.exact` does that); damped and iterated; a softmax.
+certified (`unlearn.training_time` does that); damped and iterated; a softmax.
 """
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.sparse.linalg import cg
 
-from unlearn import structure
+from unlearn import surgery
+from unlearn.curvature import conjugate_gradient
+from unlearn.methods.registry import method
+from unlearn.problem import Problem, Variables
 from unlearn.training import cross_entropy, predict_set
 
 STEPS = (1.0, 1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 32, 0.0)
 
 
+@method(
+    needs=("retain",),
+    paper="arXiv:1911.03030",
+    differs="no perturbed training: not certified; iterated; a softmax",
+    search={"weight_decay": (1e-6, 1e-2)},
+)
 def newton_head(
-    key,
-    variables,
-    problem,
+    key: jax.Array,
+    variables: Variables,
+    problem: Problem,
     *,
-    weight_decay=5e-4,
-    steps=5,
-    iterations=50,
-    batch_size=500,
-):
-    """Newton steps on the head; `info` has L_r before each step, `objective`.
+    weight_decay: float = 5e-4,
+    steps: int = 5,
+    iterations: int = 50,
+    batch_size: int = 500,
+) -> tuple[Variables, dict]:
+    """Takes Newton steps on the head; `info` has L_r before each, `objective`.
 
     Raises:
-      InputError: the model does not tell its activations.
+      InputError: the model has no `activations`.
     """
     del key
-    path = structure.head(problem, variables)
-    below = problem.replace(model=structure.feature_model(problem.model))
+    path = surgery.head(problem, variables)
+    below = problem.replace(model=surgery.feature_model(problem.model))
     features = predict_set(below, variables, problem.retain, batch_size)
     labels = problem.labels[problem.retain]
 
     def loss_fn(head):
-        logits = structure.head_logits(head, features)
+        logits = surgery.head_logits(head, features)
         squares = sum(jnp.sum(w**2) for w in jax.tree.leaves(head))
         return jnp.mean(cross_entropy(logits, labels)) + weight_decay / 2 * squares
 
@@ -55,16 +63,18 @@ def newton_head(
         def curved(vector):
             return jax.jvp(jax.grad(loss_fn), (head,), (vector,))[1]
 
-        direction, _ = cg(curved, gradient, maxiter=iterations)
+        direction = conjugate_gradient(curved, gradient, iterations)
 
         def moved(size):
-            return jax.tree.map(lambda w, d: w - size * d, head, direction)
+            return jax.tree.map(
+                lambda w, d: (w - size * d).astype(w.dtype), head, direction
+            )
 
-        sizes = jnp.array(STEPS)
+        sizes = jnp.array(STEPS, jnp.float32)
         losses = jax.lax.map(lambda size: loss_fn(moved(size)), sizes)
         return moved(sizes[jnp.argmin(losses)]), loss
 
-    head = structure.at(variables["params"], path)
+    head = surgery.at(variables["params"], path)
     head, losses = jax.lax.scan(step, head, length=steps)
-    params = structure.replace(variables["params"], path, head)
+    params = surgery.replace(variables["params"], path, head)
     return {**variables, "params": params}, {"objective": losses}

@@ -17,14 +17,21 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from unlearn.problem import Batch, Problem
+from unlearn.problem import Batch, Problem, Variables
 from unlearn.training import cross_entropy
 
 
 def error_maximizing_noise(
-    key, variables, problem, labels, *, learning_rate=0.1, steps=40, penalty=0.1
-):
-    """An image a label on which the model errs: float32[len(labels), H, W, C].
+    key: jax.Array,
+    variables: Variables,
+    problem: Problem,
+    labels: jax.Array,
+    *,
+    learning_rate: float = 0.1,
+    steps: int = 40,
+    penalty: float = 0.1,
+) -> jax.Array:
+    """Makes an image for each label on which the model errs: float32[M, H, W, C].
 
     They are standardised inputs. `labels` is int32[M], its values may be traced.
     """
@@ -37,9 +44,15 @@ def error_maximizing_noise(
 
 
 def error_minimizing_noise(
-    key, variables, problem, labels, *, learning_rate=0.1, steps=30
-):
-    """An image a label that the model takes for that class; as above."""
+    key: jax.Array,
+    variables: Variables,
+    problem: Problem,
+    labels: jax.Array,
+    *,
+    learning_rate: float = 0.1,
+    steps: int = 30,
+) -> jax.Array:
+    """Makes an image for each label that the model takes for it: as above."""
 
     def loss(inputs, logits):
         return cross_entropy(logits, labels)
@@ -59,7 +72,7 @@ def _descend(key, variables, problem, count, loss, learning_rate, steps):
         updates, opt_state = optimizer.update(jax.grad(total)(inputs), opt_state)
         return (optax.apply_updates(inputs, updates), opt_state), None
 
-    inputs = jax.random.normal(key, (count, *problem.image_shape))
+    inputs = jax.random.normal(key, (count, *problem.image_shape), jnp.float32)
     state = inputs, optimizer.init(inputs)
     (inputs, _), _ = jax.lax.scan(step, state, None, steps)
     return inputs
@@ -78,14 +91,21 @@ class WithNoise(NamedTuple):
 
     @property
     def indices(self) -> jax.Array:
-        """Those of the noise: int32[M]."""
+        """Returns the indices of the noise: int32[M]."""
         return self._start + jnp.arange(len(self.labels), dtype=jnp.int32)
 
     @property
     def _start(self) -> int:
         return 0 if self.problem.images is None else len(self.problem.labels)
 
-    def batch(self, indices, weights=None, *, key=None) -> Batch:
+    def batch(
+        self,
+        indices: jax.Array,
+        weights: jax.Array | None = None,
+        *,
+        key: jax.Array | None = None,
+    ) -> Batch:
+        """Returns the examples and the noise at `indices`, see `Problem.batch`."""
         if weights is None:
             weights = jnp.ones(indices.shape, jnp.float32)
         of_noise = jnp.maximum(indices - self._start, 0)

@@ -18,7 +18,9 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from unlearn.methods.masked_small_gradients import filters
-from unlearn.structure import mask, weighted_layers
+from unlearn.methods.registry import method
+from unlearn.problem import Problem, Variables
+from unlearn.surgery import mask, weighted_layers
 from unlearn.training import (
     State,
     batch_shape,
@@ -31,8 +33,8 @@ from unlearn.training import (
 )
 
 
-def class_weights(problem, power=1.0):
-    """float32[num_classes] like count^-power in the retain set, of mean 1 over it."""
+def class_weights(problem: Problem, power: float = 1.0) -> jax.Array:
+    """Returns weights like count^-power in the retain set, of mean 1 over it: [K]."""
     counts = jnp.bincount(
         problem.labels[problem.retain], length=problem.num_classes
     ).astype(jnp.float32)
@@ -40,26 +42,32 @@ def class_weights(problem, power=1.0):
     return weights * counts.sum() / jnp.sum(weights * counts)
 
 
-def gaussian(key, params):
-    """Independent standard normal numbers, a tree like the parameters."""
+def gaussian(key: jax.Array, params: dict) -> dict:
+    """Draws independent standard normal numbers, a tree like the parameters."""
     flat, unflatten = ravel_pytree(params)
-    return unflatten(jax.random.normal(key, flat.shape))
+    return unflatten(jax.random.normal(key, flat.shape, flat.dtype))
 
 
+@method(
+    needs=("retain",),
+    paper="NeurIPS 2023 challenge, arXiv:2406.09073",
+    differs="class weights for each example, not for batches; cosine by the step",
+    search={"learning_rate": (3e-4, 0.1), "sigma": (0.01, 1.0)},
+)
 def noise_reset(
-    key,
-    variables,
-    problem,
+    key: jax.Array,
+    variables: Variables,
+    problem: Problem,
     *,
-    learning_rate=7e-4,
-    epochs=4,
-    sigma=0.6,
-    last_sigma=0.005,
-    every=False,
-    batch_size=64,
-    momentum=0.9,
-    weight_decay=5e-4,
-):
+    learning_rate: float = 7e-4,
+    epochs: int = 4,
+    sigma: float = 0.6,
+    last_sigma: float = 0.005,
+    every: bool = False,
+    batch_size: int = 64,
+    momentum: float = 0.9,
+    weight_decay: float = 5e-4,
+) -> tuple[Variables, dict]:
     """Adds noise and fine-tunes; `info["loss"]` is float32[epochs, steps]."""
     model, params = problem.model, variables["params"]
     if every:
@@ -97,7 +105,7 @@ def noise_reset(
             batch_size=batch_size,
         )
 
-    stds = jnp.zeros(epochs).at[-1].set(last_sigma).at[0].set(sigma)
+    stds = jnp.zeros(epochs, jnp.float32).at[-1].set(last_sigma).at[0].set(sigma)
     state = start(variables, optimizer)
     state, losses = jax.lax.scan(one, state, (epoch_keys(key, epochs), stds))
     return state.variables, {"loss": losses}

@@ -22,31 +22,41 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from unlearn.curvature import draw, jacobian, map_examples
+from unlearn.methods.registry import method
+from unlearn.problem import Problem, Variables
 
 
+@method(
+    needs=("forget", "retain"),
+    paper="arXiv:2003.02960",
+    differs="some examples; linearised at the original, not the initial weights",
+    search={"scale": (1.0, 1e4), "weight_decay": (1e-3, 1.0)},
+)
 def ntk_scrub(
-    key,
-    variables,
-    problem,
+    key: jax.Array,
+    variables: Variables,
+    problem: Problem,
     *,
-    scale=1.0,
-    weight_decay=0.1,
-    examples=100,
-    forget_examples=100,
-):
-    """One step; `info` has the `step` norm and the `trapezium` factor in it."""
+    scale: float = 1.0,
+    weight_decay: float = 0.1,
+    examples: int = 100,
+    forget_examples: int = 100,
+) -> tuple[Variables, dict]:
+    """Takes one step; `info` has its norm, `step`, and the `trapezium` factor."""
     keys = jax.random.split(key)
     retain = draw(keys[0], problem.retain, examples)
     indices = jnp.append(retain, draw(keys[1], problem.forget, forget_examples))
     logits, rows = map_examples(lambda i: jacobian(variables, problem, i), indices)
     rows = rows.reshape(-1, rows.shape[-1])
-    wanted = jax.nn.one_hot(problem.labels[indices], logits.shape[-1])
+    wanted = jax.nn.one_hot(
+        problem.labels[indices], logits.shape[-1], dtype=logits.dtype
+    )
     errors = (jax.nn.softmax(logits) - wanted).reshape(-1)
     kernel = jnp.matmul(rows, rows.T, precision="highest")
 
     def solution(count):
         size = count * logits.shape[-1]
-        ridge = count * weight_decay * jnp.eye(size)
+        ridge = count * weight_decay * jnp.eye(size, dtype=kernel.dtype)
         weights = jax.scipy.linalg.solve(
             kernel[:size, :size] + ridge, errors[:size], assume_a="pos"
         )

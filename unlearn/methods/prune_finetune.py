@@ -15,30 +15,38 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from unlearn.structure import select, smallest
+from unlearn.methods.registry import method
+from unlearn.problem import Problem, Variables
+from unlearn.surgery import select, smallest
 from unlearn.training import batch_shape, classification, fit, schedule, sgd
 
 
-def magnitude_mask(params, sparsity):
-    """True for all but the `sparsity` share of kernel entries smallest in size."""
+def magnitude_mask(params: dict, sparsity: float) -> dict:
+    """Returns a mask: false for the `sparsity` share of smallest kernel entries."""
     kernels = jax.tree.map(lambda w: w.ndim > 1, params)
     pruned = smallest(jax.tree.map(jnp.abs, params), sparsity, kernels)
     return jax.tree.map(jnp.logical_not, pruned)
 
 
+@method(
+    needs=("retain",),
+    paper="arXiv:2304.04934",
+    differs="one-shot pruning, the head too; no training on all data before unlearning",
+    search={"learning_rate": (0.01, 0.3), "sparsity": (0.5, 0.98)},
+)
 def prune_finetune(
-    key,
-    variables,
-    problem,
+    key: jax.Array,
+    variables: Variables,
+    problem: Problem,
     *,
-    learning_rate=0.01,
-    epochs=10,
-    sparsity=0.95,
-    batch_size=256,
-    momentum=0.9,
-    weight_decay=5e-4,
-    decay="cosine",
-):
+    learning_rate: float = 0.01,
+    epochs: int = 10,
+    sparsity: float = 0.95,
+    batch_size: int = 256,
+    momentum: float = 0.9,
+    weight_decay: float = 5e-4,
+    decay: str = "cosine",
+) -> tuple[Variables, dict]:
     """Prunes once, then trains on the retain set with the mask held.
 
     `info` has `loss` (float32[epochs, steps]) and the share of weights `kept`.

@@ -15,6 +15,8 @@ should `decay`: its last steps, wrong labels among them, are what is left of it.
 import jax
 import jax.numpy as jnp
 
+from unlearn.methods.registry import method
+from unlearn.problem import Problem, Variables
 from unlearn.training import (
     batch_shape,
     classification,
@@ -27,26 +29,32 @@ from unlearn.training import (
 )
 
 
-def wrong_labels(key, labels, num_classes):
-    """Uniform over the other `num_classes - 1` labels: int32 like `labels`."""
-    offset = jax.random.randint(key, labels.shape, 1, num_classes)
+def wrong_labels(key: jax.Array, labels: jax.Array, num_classes: int) -> jax.Array:
+    """Draws uniformly from the other labels: int32 like `labels`."""
+    offset = jax.random.randint(key, labels.shape, 1, num_classes, jnp.int32)
     return (labels + offset) % num_classes
 
 
+@method(
+    needs=("forget", "retain"),
+    paper="arXiv:1911.04933",
+    differs="one joint loss, a mean over examples; not the released code's two phases",
+    search={"learning_rate": (1e-4, 0.2), "alpha": (0.3, 30.0)},
+)
 def random_labels(
-    key,
-    variables,
-    problem,
+    key: jax.Array,
+    variables: Variables,
+    problem: Problem,
     *,
-    learning_rate=0.01,
-    epochs=10,
-    alpha=1.0,
-    batch_size=256,
-    momentum=0.9,
-    weight_decay=5e-4,
-    decay="constant",
-    trainable=None,
-):
+    learning_rate: float = 0.01,
+    epochs: int = 10,
+    alpha: float = 1.0,
+    batch_size: int = 256,
+    momentum: float = 0.9,
+    weight_decay: float = 5e-4,
+    decay: str = "constant",
+    trainable: dict | None = None,
+) -> tuple[Variables, dict]:
     """Trains on relabelled data; `info["loss"]` is float32[epochs, steps].
 
     `decay` is the schedule of the learning rate: constant, cosine or step.
@@ -56,7 +64,9 @@ def random_labels(
     steps, _ = batch_shape(len(union), batch_size)
     rate = schedule(decay, learning_rate, epochs * steps)
     optimizer = sgd(rate, momentum=momentum, weight_decay=weight_decay)
-    weigh = jnp.full(problem.labels.shape, alpha).at[problem.forget].set(1.0)
+    weigh = (
+        jnp.full(problem.labels.shape, alpha, jnp.float32).at[problem.forget].set(1.0)
+    )
 
     def one(state, key):
         key_labels, key_order, key_steps = jax.random.split(key, 3)

@@ -14,24 +14,36 @@ here.
 import jax
 import jax.numpy as jnp
 
-from unlearn.structure import fresh, mask, select, weighted_layers
+from unlearn.methods.registry import method
+from unlearn.problem import Problem, Variables
+from unlearn.surgery import fresh, mask, select, weighted_layers
 from unlearn.training import batch_shape, cross_entropy, fit, schedule, sgd
 
 
+@method(
+    needs=("retain",),
+    paper="NeurIPS 2023 challenge, arXiv:2406.09073",
+    differs="the warm-up sees the retain set, not validation data; cosine by the step",
+    search={
+        "learning_rate": (3e-4, 0.1),
+        "warmup_learning_rate": (3e-4, 0.1),
+        "temperature": (1.0, 10.0),
+    },
+)
 def reset_head_distill(
-    key,
-    variables,
-    problem,
+    key: jax.Array,
+    variables: Variables,
+    problem: Problem,
     *,
-    learning_rate=1e-3,
-    warmup_learning_rate=9e-4,
-    epochs=3,
-    warmup_epochs=3,
-    temperature=5.0,
-    batch_size=64,
-    momentum=0.9,
-    weight_decay=5e-4,
-):
+    learning_rate: float = 1e-3,
+    warmup_learning_rate: float = 9e-4,
+    epochs: int = 3,
+    warmup_epochs: int = 3,
+    temperature: float = 5.0,
+    batch_size: int = 64,
+    momentum: float = 0.9,
+    weight_decay: float = 5e-4,
+) -> tuple[Variables, dict]:
     """Resets and distils.
 
     Returns `info` with `loss`, float32[epochs, steps], and `warmup_loss` like it.

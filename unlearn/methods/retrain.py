@@ -6,25 +6,30 @@ The original's weights are read for nothing: every leaf is initialised anew (pub
 "retrain" baselines that reset only some layers keep most of the original).
 """
 
+import jax
+
+from unlearn.methods.registry import method
+from unlearn.problem import Problem, Variables
 from unlearn.training import Recipe, train
 
 DEFAULTS = Recipe()
 
 
+@method(needs=("retain",), paper="the definition of unlearning", kind="exact")
 def retrain(
-    key,
-    variables,
-    problem,
+    key: jax.Array,
+    variables: Variables,
+    problem: Problem,
     *,
-    epochs=DEFAULTS.epochs,
-    batch_size=DEFAULTS.batch_size,
-    learning_rate=DEFAULTS.learning_rate,
-    momentum=DEFAULTS.momentum,
-    weight_decay=DEFAULTS.weight_decay,
-    warmup_epochs=DEFAULTS.warmup_epochs,
-    schedule=DEFAULTS.schedule,
-    balance=DEFAULTS.balance,
-):
+    epochs: int = DEFAULTS.epochs,
+    batch_size: int = DEFAULTS.batch_size,
+    learning_rate: float = DEFAULTS.learning_rate,
+    momentum: float = DEFAULTS.momentum,
+    weight_decay: float = DEFAULTS.weight_decay,
+    warmup_epochs: int = DEFAULTS.warmup_epochs,
+    schedule: str = DEFAULTS.schedule,
+    balance: bool = DEFAULTS.balance,
+) -> tuple[Variables, dict]:
     """Trains anew on the retain set; `info["loss"]` is float32[epochs, steps]."""
     del variables
     recipe = Recipe(

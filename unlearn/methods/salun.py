@@ -14,33 +14,44 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
+from unlearn.curvature import mean_gradient
 from unlearn.methods.random_labels import random_labels
-from unlearn.structure import largest
-from unlearn.training import classification, mean_gradient
+from unlearn.methods.registry import method
+from unlearn.problem import Problem, Variables
+from unlearn.surgery import largest
+from unlearn.training import classification
 
 
-def saliency_mask(variables, problem, fraction, *, batch_size=256):
-    """True for the `fraction` of weights with the largest forget gradient."""
+def saliency_mask(
+    variables: Variables, problem: Problem, fraction: float, *, batch_size: int = 256
+) -> dict:
+    """Returns a mask: true for the `fraction` of weights of largest forget gradient."""
     objective = classification(problem.model, train=False)
     gradient = mean_gradient(objective, variables, problem, problem.forget, batch_size)
     return largest(jax.tree.map(jnp.abs, gradient), fraction)
 
 
+@method(
+    needs=("forget", "retain"),
+    paper="arXiv:2310.12508",
+    differs="one joint loss, a mean over examples; not the released code's two phases",
+    search={"learning_rate": (1e-4, 0.2), "alpha": (0.3, 30.0), "fraction": (0.1, 0.9)},
+)
 def salun(
-    key,
-    variables,
-    problem,
+    key: jax.Array,
+    variables: Variables,
+    problem: Problem,
     *,
-    learning_rate=0.013,
-    epochs=10,
-    fraction=0.5,
-    alpha=1.0,
-    batch_size=256,
-    momentum=0.9,
-    weight_decay=5e-4,
-    decay="constant",
-):
-    """Masked random labels; `info` has `loss` and the `trained` share of weights."""
+    learning_rate: float = 0.013,
+    epochs: int = 10,
+    fraction: float = 0.5,
+    alpha: float = 1.0,
+    batch_size: int = 256,
+    momentum: float = 0.9,
+    weight_decay: float = 5e-4,
+    decay: str = "constant",
+) -> tuple[Variables, dict]:
+    """Trains the masked weights; `info` has `loss` and the `trained` share."""
     mask = saliency_mask(variables, problem, fraction, batch_size=batch_size)
     variables, info = random_labels(
         key,

@@ -19,6 +19,8 @@ import jax
 import jax.numpy as jnp
 
 from unlearn.errors import InputError
+from unlearn.methods.registry import method
+from unlearn.problem import Problem, Variables
 from unlearn.training import (
     OPTIMIZERS,
     cross_entropy,
@@ -30,23 +32,29 @@ from unlearn.training import (
 )
 
 
+@method(
+    needs=("forget", "retain", "validation"),
+    paper="arXiv:2302.09880",
+    differs="a constant learning rate",
+    search={"learning_rate": (1e-4, 0.1), "alpha": (0.001, 1.0)},
+)
 def scrub(
-    key,
-    variables,
-    problem,
+    key: jax.Array,
+    variables: Variables,
+    problem: Problem,
     *,
-    learning_rate=5e-4,
-    epochs=3,
-    max_epochs=2,
-    gamma=0.99,
-    alpha=0.001,
-    temperature=4.0,
-    batch_size=128,
-    forget_batch_size=32,
-    weight_decay=5e-4,
-    optimizer="sgd",
-    rewind=True,
-):
+    learning_rate: float = 5e-4,
+    epochs: int = 3,
+    max_epochs: int = 2,
+    gamma: float = 0.99,
+    alpha: float = 0.001,
+    temperature: float = 4.0,
+    batch_size: int = 128,
+    forget_batch_size: int = 32,
+    weight_decay: float = 5e-4,
+    optimizer: str = "sgd",
+    rewind: bool = True,
+) -> tuple[Variables, dict]:
     """Alternates max and min passes.
 
     Returns `info` with `loss` (float32[epochs, steps], of the min passes),
@@ -60,7 +68,7 @@ def scrub(
         raise InputError("scrub rewinds by a validation set: give one or rewind=False")
     teacher, model = variables, problem.model
     max_epochs = min(max_epochs, epochs)
-    optimizer = OPTIMIZERS[optimizer](learning_rate, weight_decay=weight_decay)
+    descent = OPTIMIZERS[optimizer](learning_rate, weight_decay=weight_decay)
 
     def distill(variables, batch, key):
         wanted, _ = model.apply(teacher, batch.inputs)
@@ -83,7 +91,7 @@ def scrub(
             problem,
             problem.forget,
             disobey,
-            optimizer,
+            descent,
             batch_size=forget_batch_size,
         )
         return state
@@ -95,7 +103,7 @@ def scrub(
             problem,
             problem.retain,
             obey,
-            optimizer,
+            descent,
             batch_size=batch_size,
         )
         error = weighted_error(state.variables, problem, problem.forget)
@@ -110,7 +118,7 @@ def scrub(
         return min_pass(jax.random.split(key)[1], state)
 
     keys = epoch_keys(key, epochs)
-    state = start(variables, optimizer)
+    state = start(variables, descent)
     state, first = jax.lax.scan(max_min_epoch, state, keys[:max_epochs])
     state, rest = jax.lax.scan(min_epoch, state, keys[max_epochs:])
     losses, errors, kept = jax.tree.map(
@@ -120,24 +128,30 @@ def scrub(
     if not rewind:
         return state.variables, info
     aim = validation_error(state.variables, problem)
-    chosen = jnp.argmin(jnp.abs(errors - aim))
+    chosen = jnp.argmin(jnp.abs(errors - aim)).astype(jnp.int32)
     variables = jax.tree.map(lambda leaf: leaf[chosen], kept)
     return variables, info | {"validation_error": aim, "epoch": chosen + 1}
 
 
-def weighted_error(variables, problem, indices, weights=None):
-    """Share of wrongly classified examples at `indices`."""
+def weighted_error(
+    variables: Variables,
+    problem: Problem,
+    indices: jax.Array,
+    weights: jax.Array | None = None,
+) -> jax.Array:
+    """Returns the share of wrongly classified examples at `indices`."""
     logits = predict_set(problem, variables, indices)
     wrong = jnp.argmax(logits, -1) != problem.labels[indices]
     return jnp.average(wrong.astype(jnp.float32), weights=weights)
 
 
-def validation_error(variables, problem):
-    """Error on validation examples weighted to the forget set's class frequencies.
+def validation_error(variables: Variables, problem: Problem) -> jax.Array:
+    """Returns the validation error at the class frequencies of the forget set.
 
     If there is none of those classes, all count alike.
     """
     held_out, classes = problem.validation, problem.num_classes
+    assert held_out is not None
     in_forget = jnp.bincount(problem.labels[problem.forget], length=classes)
     available = jnp.bincount(held_out.labels, length=classes)
     weights = (in_forget / jnp.maximum(available, 1))[held_out.labels]

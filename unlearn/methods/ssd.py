@@ -16,9 +16,25 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from unlearn.curvature import fisher_diagonal
+from unlearn.methods.registry import method
+from unlearn.problem import Problem, Variables
 
 
-def ssd(key, variables, problem, *, alpha=10.0, dampening=1.0, group=1):
+@method(
+    needs=("forget", "retain"),
+    paper="arXiv:2308.07707",
+    differs="exact per-example importances; the released code's by group=64",
+    search={"alpha": (0.5, 50.0), "dampening": (0.1, 1.0)},
+)
+def ssd(
+    key: jax.Array,
+    variables: Variables,
+    problem: Problem,
+    *,
+    alpha: float = 10.0,
+    dampening: float = 1.0,
+    group: int = 1,
+) -> tuple[Variables, dict]:
     """Dampens once; `dampening` is the paper's lambda.
 
     Returns `info` with the share of weights `selected` and the mean `factor` of those.
@@ -29,7 +45,14 @@ def ssd(key, variables, problem, *, alpha=10.0, dampening=1.0, group=1):
     return dampen(variables, problem, on_forget, on_retain, alpha, dampening)
 
 
-def dampen(variables, problem, on_forget, on_retain, alpha, dampening):
+def dampen(
+    variables: Variables,
+    problem: Problem,
+    on_forget: dict,
+    on_retain: dict,
+    alpha: float,
+    dampening: float,
+) -> tuple[Variables, dict]:
     """Shrinks where the importance on the forget set is alpha times that on all."""
     share = len(problem.forget) / (len(problem.forget) + len(problem.retain))
 

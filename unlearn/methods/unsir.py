@@ -16,26 +16,35 @@ import jax
 import jax.numpy as jnp
 
 from unlearn.methods.noise import WithNoise, error_maximizing_noise
+from unlearn.methods.registry import method
+from unlearn.problem import Problem, Variables
 from unlearn.training import adam, classification, fit
 
 
+@method(
+    needs=("retain", "forget_classes"),
+    paper="arXiv:2111.08947",
+    differs="a random retain subset; released code feeds 60 noise images",
+    search={"learning_rate": (1e-4, 0.1), "repair_learning_rate": (1e-4, 0.03)},
+    scope="class",
+)
 def unsir(
-    key,
-    variables,
-    problem,
+    key: jax.Array,
+    variables: Variables,
+    problem: Problem,
     *,
-    learning_rate=0.02,
-    repair_learning_rate=0.01,
-    impair_epochs=1,
-    epochs=1,
-    examples=9000,
-    batch_size=256,
-    noise_images=256,
-    noise_copies=20,
-    noise_learning_rate=0.1,
-    noise_steps=40,
-    penalty=0.1,
-):
+    learning_rate: float = 0.02,
+    repair_learning_rate: float = 0.01,
+    impair_epochs: int = 1,
+    epochs: int = 1,
+    examples: int = 9000,
+    batch_size: int = 256,
+    noise_images: int = 256,
+    noise_copies: int = 20,
+    noise_learning_rate: float = 0.1,
+    noise_steps: int = 40,
+    penalty: float = 0.1,
+) -> tuple[Variables, dict]:
     """Impairs, then repairs for `epochs`; `info["loss"]` is of the repair.
 
     `learning_rate` is that of the impair epochs. `examples` is the size of the retain
@@ -70,29 +79,29 @@ def unsir(
     return variables, {"loss": losses}
 
 
-def retain_subset(key, problem, examples):
-    """Indices of that many random retained examples; 0: of all."""
+def retain_subset(key: jax.Array, problem: Problem, examples: int) -> jax.Array:
+    """Draws the indices of that many retained examples; 0: of all."""
     if not examples:
         return problem.retain
     return jax.random.permutation(key, problem.retain)[:examples]
 
 
 def impair(
-    key,
-    variables,
-    problem,
-    subset,
+    key: jax.Array,
+    variables: Variables,
+    problem: Problem,
+    subset: jax.Array,
     *,
-    learning_rate,
-    epochs,
-    batch_size,
-    noise_images,
-    noise_copies,
-    noise_learning_rate,
-    noise_steps,
-    penalty,
-):
-    """Variables after training on noise of the forget classes and `subset`."""
+    learning_rate: float,
+    epochs: int,
+    batch_size: int,
+    noise_images: int,
+    noise_copies: int,
+    noise_learning_rate: float,
+    noise_steps: int,
+    penalty: float,
+) -> Variables:
+    """Trains on noise of the forgotten classes and on `subset`."""
     key_noise, key_fit = jax.random.split(key)
     labels = jnp.repeat(problem.forget_classes, noise_images)
     noise = error_maximizing_noise(

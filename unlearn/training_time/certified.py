@@ -34,17 +34,20 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
-from unlearn import structure
+from unlearn import surgery
 from unlearn.errors import InputError
-from unlearn.exact import common
-from unlearn.problem import Model, Problem
+from unlearn.problem import Model, Problem, Variables
+from unlearn.training_time import common
 
 LIPSCHITZ = 0.25
 """Of the second derivative of the logistic loss, as in the paper."""
 
 
 class Settings(NamedTuple):
+    """The constants of `fit` that `forget` needs."""
+
     epsilon: float
     delta: float
     sigma: float
@@ -53,6 +56,8 @@ class Settings(NamedTuple):
 
 
 class Head(NamedTuple):
+    """Linear classifiers, one a class against the rest."""
+
     weights: np.ndarray  # float64[K, D]
     noise: np.ndarray  # float64[K, D]: b
     bounds: np.ndarray  # float64[K]: the residual of each head is no larger
@@ -65,6 +70,8 @@ class Head(NamedTuple):
 )
 @dataclasses.dataclass(frozen=True)
 class State:
+    """A model fitted, with what is left of its budget."""
+
     bits: Head  # its float64 as pairs of uint32: nothing on its way can round them
     features: np.ndarray  # float32[N, D]; rows of removed examples are 0
     variables: dict | None  # the frozen extractor
@@ -78,21 +85,21 @@ class State:
 
 
 def fit(
-    key,
-    problem,
+    key: jax.Array,
+    problem: Problem,
     *,
-    indices=None,
-    variables=None,
-    epsilon=1.0,
-    delta=1e-4,
-    sigma=1.0,
-    l2=1e-2,
-    past_budget="refuse",
+    indices: ArrayLike | None = None,
+    variables: Variables | None = None,
+    epsilon: float = 1.0,
+    delta: float = 1e-4,
+    sigma: float = 1.0,
+    l2: float = 1e-2,
+    past_budget: str = "refuse",
 ) -> State:
     """Fits the heads on frozen features, with a random linear term in the objective.
 
     Raises:
-      InputError: constants out of range, or a model that does not tell its features.
+      InputError: constants out of range, or a model that has no `activations`.
     """
     if not 0 < epsilon <= 1:
         raise InputError(f"epsilon must lie in (0, 1]; it is {epsilon}")
@@ -105,11 +112,12 @@ def fit(
     problem, active = common.training_set(problem, indices)
     settings = Settings(epsilon, delta, sigma, l2, past_budget)
     features = extract(problem, variables, problem.images) * active[:, None]
-    return train(key, State(None, features, variables, active, problem, settings))
+    unfitted = to_bits(*np.zeros((3, problem.num_classes, 0)))
+    return train(key, State(unfitted, features, variables, active, problem, settings))
 
 
-def forget(key, state: State, indices) -> tuple[State, dict]:
-    """A Newton step a head; all of `indices` at once.
+def forget(key: jax.Array, state: State, indices: ArrayLike) -> tuple[State, dict]:
+    """Takes a Newton step a head, for all of `indices` at once.
 
     `info`: the accumulated `residual_bound`, the `budget` it must not pass, the share
     of it that is `spent`, and whether the heads were `retrained`. `key` is for that
@@ -157,34 +165,47 @@ def forget(key, state: State, indices) -> tuple[State, dict]:
     return state, info
 
 
-def predict(state: State, images) -> jax.Array:
-    """float32[N, K]: the scores of the heads."""
+def predict(state: State, images: jax.Array) -> jax.Array:
+    """Returns the scores of the heads: float32[N, K]."""
     features = extract(state.problem, state.variables, images)
     return jnp.asarray(features @ state.head.weights.T, jnp.float32)
 
 
 def budget(settings: Settings) -> float:
-    """The largest residual that the noise hides."""
+    """Returns the largest residual that the noise hides."""
     return settings.sigma * settings.epsilon / np.sqrt(2 * np.log(1.5 / settings.delta))
 
 
 # The head
 
 
-def gradient(w, features, signs, l2, noise):
-    """Of the objective; `l2` and `noise` as they stand in the sum over examples."""
+def gradient(
+    w: np.ndarray,
+    features: np.ndarray,
+    signs: np.ndarray,
+    l2: float,
+    noise: np.ndarray | float,
+) -> np.ndarray:
+    """Returns the gradient of the objective, a sum over examples plus both terms."""
     wrong = 1 / (1 + np.exp(np.clip(signs * (features @ w), -500, 500)))
     return -features.T @ (signs * wrong) + l2 * w + noise
 
 
-def hessian(w, features, l2):
+def hessian(w: np.ndarray, features: np.ndarray, l2: float) -> np.ndarray:
+    """Returns the Hessian of the objective: float64[D, D]."""
     half = np.tanh(features @ w / 2)
     curvature = (1 - half**2) / 4
     return (features.T * curvature) @ features + l2 * np.eye(len(w))
 
 
-def solve(features, signs, l2, noise, steps=100):
-    """The minimum, by Newton steps that are halved until the gradient is shorter."""
+def solve(
+    features: np.ndarray,
+    signs: np.ndarray,
+    l2: float,
+    noise: np.ndarray,
+    steps: int = 100,
+) -> tuple[np.ndarray, float]:
+    """Finds the minimum by Newton steps, halved until the gradient is shorter."""
     w = np.zeros(features.shape[1])
     slope = gradient(w, features, signs, l2, noise)
     for _ in range(steps):
@@ -199,15 +220,15 @@ def solve(features, signs, l2, noise, steps=100):
         w, slope = w - length * step, tried
         if np.linalg.norm(slope) < 1e-10:
             break
-    return w, np.linalg.norm(slope)
+    return w, float(np.linalg.norm(slope))
 
 
-def train(key, state: State) -> State:
-    """Heads of the active examples, with fresh noise; the bounds start anew."""
+def train(key: jax.Array, state: State) -> State:
+    """Fits heads to the active examples with fresh noise; the bounds start anew."""
     settings = state.settings
     features = np.asarray(state.features, np.float64)
     shape = state.problem.num_classes, features.shape[1]
-    noise = settings.sigma * common.random(common.words(key)).normal(size=shape)
+    noise = settings.sigma * common.random(common.key_bits(key)).normal(size=shape)
     l2 = settings.l2 * np.sum(state.active)
     signs = one_against_rest(state.problem)
     heads = [solve(features, s, l2, b) for s, b in zip(signs, noise, strict=True)]
@@ -216,11 +237,12 @@ def train(key, state: State) -> State:
 
 
 def to_bits(*head: np.ndarray) -> Head:
+    """Views float64 as pairs of uint32."""
     return Head(*(x.view(np.uint32) for x in head))
 
 
 def one_against_rest(problem: Problem) -> np.ndarray:
-    """float64[K, N] of 1 and -1."""
+    """Returns 1 for examples of each class and -1 for others: float64[K, N]."""
     own = np.arange(problem.num_classes)[:, None] == np.asarray(problem.labels)
     return np.where(own, 1.0, -1.0)
 
@@ -228,8 +250,10 @@ def one_against_rest(problem: Problem) -> np.ndarray:
 # Features
 
 
-def extract(problem: Problem, variables, images) -> np.ndarray:
-    """float32[N, D], no row longer than 1: the input of the net's head, or pixels."""
+def extract(
+    problem: Problem, variables: Variables | None, images: jax.Array
+) -> np.ndarray:
+    """Returns float32[N, D], no row longer than 1: inputs of the head, or pixels."""
     model = _extractor(problem.model, variables is None)
     mean, std = problem.mean, problem.std
     rows = np.asarray(common.predict(model, variables, images, mean, std), np.float64)
@@ -240,9 +264,9 @@ def extract(problem: Problem, variables, images) -> np.ndarray:
 
 @functools.cache
 def _extractor(model: Model, pixels: bool) -> Model:
-    """A model whose logits are features."""
+    """Makes a model whose logits are features."""
 
     def apply(variables, inputs):
         return inputs.reshape(len(inputs), -1), variables
 
-    return Model(model.init, apply) if pixels else structure.feature_model(model)
+    return Model(model.init, apply) if pixels else surgery.feature_model(model)

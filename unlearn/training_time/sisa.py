@@ -23,7 +23,7 @@ indices, one compiled program on one device given. For that to hold,
 - shards are trained one after another: in a vmapped pair, one could tell the other.
 The key's reuse is sound for requests that do not depend on the published models
 (Gupta et al., "Adaptive Machine Unlearning", https://arxiv.org/abs/2106.04378).
-Cost: shards x slices checkpoints of the model in memory; see `unlearn.exact.costs`.
+Cost: shards x slices checkpoints of the model in memory; see `costs`.
 """
 
 import dataclasses
@@ -33,18 +33,21 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
 from unlearn.errors import InputError
-from unlearn.exact import common
-from unlearn.problem import Problem
-from unlearn.structure import fresh
+from unlearn.problem import Problem, Variables
+from unlearn.surgery import fresh
 from unlearn.training import Rows, classification, descend, sgd, start
+from unlearn.training_time import common
 
 VOTES = ("majority", "probability", "logit")
 SCHEDULES = ("constant", "cosine")
 
 
 class Settings(NamedTuple):
+    """The constants of `fit` that `forget` needs."""
+
     shards: int
     slices: int
     epochs: int
@@ -59,12 +62,14 @@ class Settings(NamedTuple):
 
 @functools.partial(
     jax.tree_util.register_dataclass,
-    data_fields=["words", "checkpoints", "shard", "slice", "active", "problem"],
+    data_fields=["key_bits", "checkpoints", "shard", "slice", "active", "problem"],
     meta_fields=["settings"],
 )
 @dataclasses.dataclass(frozen=True)
 class State:
-    words: np.ndarray  # of the key
+    """A model trained, with a checkpoint for each slice of each shard."""
+
+    key_bits: np.ndarray  # uint32[.]: the key
     checkpoints: tuple  # checkpoints[s][r]: variables of shard s after slice r
     shard: np.ndarray  # int32[N]
     slice: np.ndarray  # int32[N]
@@ -74,20 +79,20 @@ class State:
 
 
 def fit(
-    key,
-    problem,
+    key: jax.Array,
+    problem: Problem,
     *,
-    indices=None,
-    shards=5,
-    slices=5,
-    epochs=10,
-    batch_size=128,
-    learning_rate=0.05,
-    momentum=0.9,
-    weight_decay=5e-4,
-    schedule="cosine",
-    vote="majority",
-    balance=False,
+    indices: ArrayLike | None = None,
+    shards: int = 5,
+    slices: int = 5,
+    epochs: int = 10,
+    batch_size: int = 128,
+    learning_rate: float = 0.05,
+    momentum: float = 0.9,
+    weight_decay: float = 5e-4,
+    schedule: str = "cosine",
+    vote: str = "majority",
+    balance: bool = False,
 ) -> State:
     """Trains all shards, a checkpoint a slice.
 
@@ -114,14 +119,14 @@ def fit(
     rates = learning_rate, momentum, weight_decay
     sizes = shards, slices, epochs, batch_size
     settings = Settings(*sizes, *rates, schedule, vote, balance)
-    words = common.words(key)
-    shard, part = assign(words, size, shards, slices)
+    key_bits = common.key_bits(key)
+    shard, part = assign(key_bits, size, shards, slices)
     empty = ((None,) * slices,) * shards
-    state = State(words, empty, shard, part, active, problem, settings)
+    state = State(key_bits, empty, shard, part, active, problem, settings)
     return train(state, np.zeros(shards, int))[0]
 
 
-def forget(key, state: State, indices) -> tuple[State, dict]:
+def forget(key: jax.Array, state: State, indices: ArrayLike) -> tuple[State, dict]:
     """Trains the touched shards again from the first touched slice on.
 
     `info`: `shards` and `slices` trained again, `retrained_examples` (examples times
@@ -139,8 +144,8 @@ def forget(key, state: State, indices) -> tuple[State, dict]:
     return train(dataclasses.replace(state, active=active), first)
 
 
-def predict(state: State, images) -> jax.Array:
-    """float32[N, K]; as `vote` says, with a softmax that sums to 1.
+def predict(state: State, images: jax.Array) -> jax.Array:
+    """Returns float32[N, K] as `vote` says, with a softmax that sums to 1.
 
     majority: logarithm of the share of votes, the mean probability being one vote more
     (it settles ties and no more); probability: logarithm of the mean probability;
@@ -164,12 +169,13 @@ def predict(state: State, images) -> jax.Array:
 
 @functools.partial(jax.jit, static_argnums=1)
 def aggregate(logits: jax.Array, vote: str) -> jax.Array:
-    """float32[S, N, K] to float32[N, K]; see `predict`."""
+    """Turns float32[S, N, K] into float32[N, K]; see `predict`."""
     if vote == "logit":
         return logits.mean(0)
     mean = jax.nn.softmax(logits).mean(0)
     if vote == "majority":
-        votes = jax.nn.one_hot(logits.argmax(-1), logits.shape[-1]).sum(0)
+        winners = logits.argmax(-1)
+        votes = jax.nn.one_hot(winners, logits.shape[-1], dtype=logits.dtype).sum(0)
         mean = (votes + mean) / (len(logits) + 1)
     return jnp.log(jnp.maximum(mean, 1e-30))
 
@@ -177,14 +183,16 @@ def aggregate(logits: jax.Array, vote: str) -> jax.Array:
 # Who is where, and for how long
 
 
-def assign(words, size: int, shards: int, slices: int) -> tuple[np.ndarray, np.ndarray]:
-    """Shard and slice of each index: int32[N] each, sizes equal to within one."""
-    place = common.random(words).permutation(size).astype(np.int32)
-    return place % shards, place // shards % slices
+def assign(
+    key_bits: np.ndarray, size: int, shards: int, slices: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns shard and slice of each index: int32[N], sizes equal to within one."""
+    position = common.random(key_bits).permutation(size).astype(np.int32)
+    return position % shards, position // shards % slices
 
 
 def slice_epochs(epochs: int, slices: int) -> np.ndarray:
-    """Whole epochs of each slice; they add up to 2 e R / (R + 1), rounded down.
+    """Returns whole epochs of each slice: they add up to 2 e R / (R + 1), rounded down.
 
     Raises:
       InputError: some slice would get none.
@@ -197,8 +205,10 @@ def slice_epochs(epochs: int, slices: int) -> np.ndarray:
     return np.diff(np.arange(slices + 1) * 2 * epochs // (slices + 1))
 
 
-def first_slices(shard, part, indices, settings) -> np.ndarray:
-    """For each shard the first slice that holds one of `indices`; else `slices`."""
+def first_slices(
+    shard: np.ndarray, part: np.ndarray, indices: np.ndarray, settings: Settings
+) -> np.ndarray:
+    """Returns for each shard the first slice with one of `indices`; else `slices`."""
     first = np.full(settings.shards, settings.slices)
     np.minimum.at(first, np.asarray(shard)[indices], np.asarray(part)[indices])
     return first
@@ -217,9 +227,9 @@ def train(state: State, first: np.ndarray) -> tuple[State, dict]:
     for s in np.flatnonzero(first < settings.slices):
         for r in range(first[s], settings.slices):
             members = np.flatnonzero(state.active & (shard == s) & (part <= r))
-            model = checkpoints[s][r - 1] if r else begin(state.words, s, problem)
+            model = checkpoints[s][r - 1] if r else begin(state.key_bits, s, problem)
             checkpoints[s][r] = train_slice(
-                state.words,
+                state.key_bits,
                 model,
                 problem,
                 members,
@@ -240,7 +250,7 @@ def train(state: State, first: np.ndarray) -> tuple[State, dict]:
 
 
 def most_steps(size: int, settings: Settings) -> int:
-    """Steps of the longest slice, whoever is removed."""
+    """Returns the steps of the longest slice, whoever is removed."""
     epochs = slice_epochs(settings.epochs, settings.slices)
     in_shard = -(-size // settings.shards)
     in_slice = -(-in_shard // settings.slices)
@@ -248,19 +258,26 @@ def most_steps(size: int, settings: Settings) -> int:
     return int(np.max(epochs * -(-counts // settings.batch_size)))
 
 
-def begin(words, shard: int, problem: Problem):
-    """The untrained model of a shard."""
-    key = common.draw_key(common.random(words, int(shard)))
+def begin(key_bits: np.ndarray, shard: int, problem: Problem) -> Variables:
+    """Makes the untrained model of a shard."""
+    key = common.draw_key(common.random(key_bits, int(shard)))
     return _fresh(key, problem.replace(images=None))
 
 
 def train_slice(
-    words, variables, problem, members, place, epochs, settings: Settings, capacity: int
-):
-    """`epochs` passes over `members` from `variables`; `place` is shard and slice."""
+    key_bits: np.ndarray,
+    variables: Variables,
+    problem: Problem,
+    members: np.ndarray,
+    shard_and_slice: tuple[int, int],
+    epochs: int,
+    settings: Settings,
+    capacity: int,
+) -> Variables:
+    """Trains `epochs` passes over `members` from `variables`."""
     if not len(members):
         return variables
-    rng = common.random(words, *map(int, place))
+    rng = common.random(key_bits, *map(int, shard_and_slice))
     rows = common.passes(rng, members, int(epochs), settings.batch_size)
     if settings.balance:
         weights = rows.weights * class_weights(problem, members)[rows.indices]
@@ -273,8 +290,8 @@ def train_slice(
     return _run(settings.schedule, *args)
 
 
-def class_weights(problem: Problem, members) -> np.ndarray:
-    """float32[N]: n / (classes * examples of the class), counted over `members`."""
+def class_weights(problem: Problem, members: np.ndarray) -> np.ndarray:
+    """Returns n / (classes * examples of the class) over `members`: float32[N]."""
     labels = np.asarray(problem.labels)
     counts = np.bincount(labels[members], minlength=problem.num_classes)
     weights = len(members) / (np.sum(counts > 0) * np.maximum(counts, 1))
@@ -286,7 +303,7 @@ _fresh = jax.jit(fresh)
 
 @functools.partial(jax.jit, static_argnums=0)
 def _run(schedule, key, variables, problem, rows, steps, rates):
-    """The first `steps` rows, a value: one compiled program for all of them."""
+    """Runs the first `steps` rows; a value, so that one program serves all."""
     rate, momentum, weight_decay = rates
     objective = classification(problem.model)
 

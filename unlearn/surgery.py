@@ -3,6 +3,9 @@
 Masks are trees of booleans like the parameters, as `training.descend` takes them.
 """
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
@@ -11,15 +14,16 @@ from unlearn.errors import InputError
 from unlearn.problem import Model, Problem, Variables
 
 Path = tuple[str, ...]
+T = TypeVar("T")
 
 
 def layers(problem: Problem, variables: Variables) -> list[Path]:
-    """Paths into the parameters of all layers, in the order of the forward pass.
+    """Returns the paths of all layers in the parameters, in order of the forward pass.
 
     Normalisations are layers too; see `Model.activations`.
 
     Raises:
-      InputError: the model does not tell its activations.
+      InputError: the model has no `activations`.
     """
     found = []
 
@@ -33,8 +37,8 @@ def layers(problem: Problem, variables: Variables) -> list[Path]:
     return found
 
 
-def activations(model: Model):
-    """`model.activations`.
+def activations(model: Model) -> Callable:
+    """Returns `model.activations`.
 
     Raises:
       InputError: the model has none.
@@ -48,7 +52,7 @@ def activations(model: Model):
 
 
 def weighted_layers(problem: Problem, variables: Variables) -> list[Path]:
-    """The convolutions and dense layers among `layers`: those that own a matrix."""
+    """Returns the layers that own a matrix: convolutions and dense layers."""
     return [
         path
         for path in layers(problem, variables)
@@ -56,21 +60,22 @@ def weighted_layers(problem: Problem, variables: Variables) -> list[Path]:
     ]
 
 
-def at(tree, path: Path):
+def at(tree: Any, path: Path) -> Any:
+    """Returns the part of nested dicts at `path`."""
     for name in path:
         tree = tree[name]
     return tree
 
 
-def replace(tree, path: Path, value):
-    """A copy of nested dicts with `value` at `path`."""
+def replace(tree: Any, path: Path, value: Any) -> Any:
+    """Copies nested dicts, with `value` at `path`."""
     if not path:
         return value
     return {**tree, path[0]: replace(tree[path[0]], path[1:], value)}
 
 
-def mask(params, paths):
-    """True for every weight of the layers at `paths`."""
+def mask(params: dict, paths: list[Path]) -> dict:
+    """Returns booleans: true for every weight of the layers at `paths`."""
     falses = jax.tree.map(lambda _: False, params)
     for path in paths:
         trues = jax.tree.map(lambda _: True, at(params, path))
@@ -79,7 +84,7 @@ def mask(params, paths):
 
 
 def last(problem: Problem, variables: Variables, count: int) -> list[Path]:
-    """The last `count` weighted layers and the normalisations among and after them.
+    """Returns the last `count` weighted layers and normalisations among or after.
 
     With `count` as large as the net: all layers.
     """
@@ -90,9 +95,14 @@ def last(problem: Problem, variables: Variables, count: int) -> list[Path]:
 
 
 def features(
-    model: Model, variables: Variables, inputs, *, train=False, key=None
+    model: Model,
+    variables: Variables,
+    inputs: jax.Array,
+    *,
+    train: bool = False,
+    key: jax.Array | None = None,
 ) -> tuple[jax.Array, jax.Array, Variables]:
-    """(input of the head float32[B, D], logits float32[B, K], variables).
+    """Returns (input of the head float32[B, D], logits float32[B, K], variables).
 
     Before a head that is a 1x1 convolution with pooling after it: the pooled input.
     """
@@ -103,7 +113,7 @@ def features(
 
 
 def feature_model(model: Model) -> Model:
-    """A model whose logits are the `features` of another: float32[B, D]."""
+    """Makes a model whose logits are the `features` of another: float32[B, D]."""
 
     def apply(variables, inputs, **options):
         found, _, variables = features(model, variables, inputs, **options)
@@ -112,44 +122,45 @@ def feature_model(model: Model) -> Model:
     return Model(model.init, apply)
 
 
-def head_logits(head, features: jax.Array) -> jax.Array:
-    """Logits float32[N, K]: what a head's parameters answer to float32[N, D]."""
+def head_logits(head: dict, features: jax.Array) -> jax.Array:
+    """Returns the logits float32[N, K] that a head gives to features float32[N, D]."""
     kernel = head["kernel"].reshape(features.shape[-1], -1)
     logits = jnp.matmul(features, kernel, precision="highest")
     return logits + head["bias"] if "bias" in head else logits
 
 
 def pooled(values: jax.Array) -> jax.Array:
-    """float32[B, D]: maps [B, H, W, D] averaged over space, features as they are."""
+    """Averages maps [B, H, W, D] over space to [B, D]; leaves features as they are."""
     return values.mean(tuple(range(1, values.ndim - 1)))
 
 
 def head(problem: Problem, variables: Variables) -> Path:
-    """Path of the last weighted layer; its kernel is [..., D, K], its bias [K]."""
+    """Returns the path of the last weighted layer: kernel [..., D, K], bias [K]."""
     return weighted_layers(problem, variables)[-1]
 
 
-def fresh(key, problem: Problem) -> Variables:
-    """Newly initialised variables."""
+def fresh(key: jax.Array, problem: Problem) -> Variables:
+    """Returns newly initialised variables."""
     return problem.model.init(key, jnp.zeros((1, *problem.image_shape), jnp.float32))
 
 
-def select(mask, chosen, otherwise):
-    """Leaf by leaf `chosen` where the mask is true."""
+def select(mask: Any, chosen: T, otherwise: T) -> T:
+    """Takes `chosen` where the mask is true, leaf by leaf."""
     return jax.tree.map(jnp.where, mask, chosen, otherwise)
 
 
-def largest(scores, fraction):
-    """True for that share of all entries of a tree, those with the largest scores.
+def largest(scores: Any, fraction: float) -> Any:
+    """Returns masks: true for the `fraction` of all entries with the largest scores.
 
-    By rank, not by a threshold: entries that tie would all pass or all fail one.
+    `scores` is a tree of arrays, or one array. By rank, not by a threshold: entries
+    that tie would all pass or all fail one.
     """
     flat, unflatten = ravel_pytree(scores)
     return _first(jnp.argsort(-flat), fraction * flat.size, unflatten, flat.dtype)
 
 
-def smallest(scores, fraction, among):
-    """True for that share of the entries in `among`, those with the smallest scores.
+def smallest(scores: dict, fraction: float, among: dict) -> dict:
+    """Returns masks: true for the `fraction` of `among` with the smallest scores.
 
     `among` is a tree of booleans, one a leaf.
     """
@@ -160,6 +171,10 @@ def smallest(scores, fraction, among):
 
 
 def _first(order, count, unflatten, dtype):
-    ranks = jnp.zeros(order.size, jnp.int32).at[order].set(jnp.arange(order.size))
+    ranks = (
+        jnp.zeros(order.size, jnp.int32)
+        .at[order]
+        .set(jnp.arange(order.size, dtype=jnp.int32))
+    )
     chosen = ranks < jnp.round(count)
     return jax.tree.map(lambda x: x > 0, unflatten(chosen.astype(dtype)))

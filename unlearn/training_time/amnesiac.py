@@ -1,16 +1,16 @@
 """Amnesiac unlearning: take back the updates of every batch that held the examples.
 
     training:  theta_t+1 = theta_t + Delta_t;  Delta_t is kept if batch t holds an
-               example that may be asked for
+               example that may be requested
     request:   theta <- theta - sum of Delta_t over batches that held one of them
     repair:    a few epochs on the rest, its updates kept as well
 
 Graves et al., "Amnesiac Machine Learning", AAAI 2021, https://arxiv.org/abs/2010.10981.
-What the examples did to *later* updates stays: it is the cheapest of the three exact
-methods at a request, and not exact. Examples in most batches (a class) take almost
-everything with them; the repair is then a training from the start.
+What the examples did to *later* updates stays, and nothing bounds it: no guarantee.
+Examples in most batches (a class) take almost everything with them; the repair is then
+a training from the start.
 Memory: one copy of the parameters for each stored update (batches x epochs if all
-examples are `sensitive`), or one in all if they will be asked for `together`.
+examples are `sensitive`), or one in all if they will be requested `together`.
 Simplified: plain SGD (in the paper's Adam, as with momentum, an update carries
 gradients of earlier batches), and batch statistics are not subtracted; the repair
 renews them.
@@ -23,15 +23,18 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
 from unlearn.errors import InputError
-from unlearn.exact import common
 from unlearn.problem import Problem
-from unlearn.structure import fresh
+from unlearn.surgery import fresh
 from unlearn.training import Recipe, classification, descend, start
+from unlearn.training_time import common
 
 
 class Settings(NamedTuple):
+    """The constants of `fit` that `forget` needs."""
+
     recipe: Recipe
     repair: Recipe
     together: bool
@@ -45,36 +48,38 @@ class Settings(NamedTuple):
 )
 @dataclasses.dataclass(frozen=True)
 class State:
+    """A model trained, with the updates that can be taken back."""
+
     variables: dict
     updates: dict  # like the parameters, with a leading axis: one entry an update
     batches: np.ndarray  # int32[updates, B]: who was in the batch
-    sensitive: np.ndarray  # bool[N]: may be asked for
+    sensitive: np.ndarray  # bool[N]: may be requested
     active: np.ndarray  # bool[N]: in the training set
     problem: Problem
     settings: Settings
 
 
 def fit(
-    key,
-    problem,
+    key: jax.Array,
+    problem: Problem,
     *,
-    indices=None,
-    sensitive=None,
-    together=False,
-    epochs=10,
-    batch_size=128,
-    learning_rate=0.1,
-    momentum=0.0,
-    weight_decay=5e-4,
-    schedule="cosine",
-    repair_epochs=1,
-    repair_learning_rate=0.05,
-    max_gigabytes=4.0,
+    indices: ArrayLike | None = None,
+    sensitive: ArrayLike | None = None,
+    together: bool = False,
+    epochs: int = 10,
+    batch_size: int = 128,
+    learning_rate: float = 0.1,
+    momentum: float = 0.0,
+    weight_decay: float = 5e-4,
+    schedule: str = "cosine",
+    repair_epochs: int = 1,
+    repair_learning_rate: float = 0.05,
+    max_gigabytes: float = 4.0,
 ) -> State:
     """Trains, and keeps the updates that may have to be taken back.
 
-    `sensitive` holds the indices that may be asked for (default: all); with `together`
-    they can only be asked for all at once, and their updates are summed.
+    `sensitive` holds the indices that may be requested (default: all); with `together`
+    they can only be requested all at once, and their updates are summed.
 
     Raises:
       InputError: the updates would take more than `max_gigabytes`; an index of
@@ -99,7 +104,7 @@ def fit(
     return train(key_fit, state, recipe)
 
 
-def forget(key, state: State, indices) -> tuple[State, dict]:
+def forget(key: jax.Array, state: State, indices: ArrayLike) -> tuple[State, dict]:
     """Subtracts the updates of the batches that held `indices`, then repairs.
 
     `info`: updates `subtracted` and still `stored`, their `gigabytes`, and
@@ -107,7 +112,7 @@ def forget(key, state: State, indices) -> tuple[State, dict]:
 
     Raises:
       InputError: see `common.check_request`; an example is not `sensitive`, or not all
-        of those stored `together` are asked for.
+        of those stored `together` are requested.
     """
     indices = common.check_request(state.active, indices)
     marked = np.asarray(state.sensitive)
@@ -119,7 +124,7 @@ def forget(key, state: State, indices) -> tuple[State, dict]:
         )
     if state.settings.together and len(indices) < np.sum(marked & state.active):
         raise InputError(
-            "the sensitive examples are stored together: ask for all of them, "
+            "the sensitive examples are stored together: request all of them, "
             "or train with together=False"
         )
     updates = jax.tree.map(np.asarray, state.updates)
@@ -150,26 +155,26 @@ def forget(key, state: State, indices) -> tuple[State, dict]:
     return state, info
 
 
-def predict(state: State, images) -> jax.Array:
-    """Logits float32[N, K]."""
+def predict(state: State, images: jax.Array) -> jax.Array:
+    """Returns logits float32[N, K]."""
     problem = state.problem
     return common.predict(
         problem.model, state.variables, images, problem.mean, problem.std
     )
 
 
-def gigabytes(params, updates: int) -> float:
-    """What so many stored updates take."""
+def gigabytes(params: dict, updates: int) -> float:
+    """Returns the memory that so many stored updates take."""
     return (
         updates * sum(p.size * p.dtype.itemsize for p in jax.tree.leaves(params)) / 1e9
     )
 
 
-def train(key, state: State, recipe: Recipe) -> State:
-    """Trains by `recipe` on the active examples, the updates kept that must be."""
+def train(key: jax.Array, state: State, recipe: Recipe) -> State:
+    """Trains by `recipe` on the active examples and stores the updates it must."""
     members, together = np.flatnonzero(state.active), state.settings.together
     marked = np.flatnonzero(np.asarray(state.sensitive) & state.active)
-    rng = common.random(common.words(key))
+    rng = common.random(common.key_bits(key))
     rows = common.passes(rng, members, recipe.epochs, recipe.batch_size)
     hit = np.isin(rows.indices, marked).any(1)
     count = min(int(hit.sum()), 1) if together else int(hit.sum())
@@ -206,7 +211,7 @@ _fresh = jax.jit(fresh)
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def _run(recipe, steps, count, key, variables, problem, rows, slots):
-    """A step a row; its update is added to the entry that `slots` says, if there is."""
+    """Takes a step a row; adds its update to the entry that `slots` names, if any."""
     objective = classification(problem.model)
     optimizer = recipe.optimizer(steps * recipe.batch_size)
 
@@ -229,6 +234,6 @@ def _run(recipe, steps, count, key, variables, problem, rows, slots):
         lambda p: jnp.zeros((count, *p.shape), p.dtype), variables["params"]
     )
     carry = start(variables, optimizer), updates
-    scanned = jnp.arange(len(slots)), rows, slots
+    scanned = jnp.arange(len(slots), dtype=jnp.int32), rows, slots
     (state, updates), _ = jax.lax.scan(step, carry, scanned)
     return state.variables, updates

@@ -1,10 +1,13 @@
-"""What the exact methods share: the training set, its batches, requests checked."""
+"""What these methods share: the training set, its batches, the check of a request."""
 
 import dataclasses
 import functools
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
 from unlearn import training
 from unlearn.errors import InputError
@@ -12,8 +15,10 @@ from unlearn.problem import Problem, check_forget_indices
 from unlearn.training import Rows
 
 
-def training_set(problem: Problem, indices=None) -> tuple[Problem, np.ndarray]:
-    """The problem less what belongs to a request, and bool[N]: who is trained on.
+def training_set(
+    problem: Problem, indices: ArrayLike | None = None
+) -> tuple[Problem, np.ndarray]:
+    """Returns the problem less its request, and bool[N]: the examples trained on.
 
     Raises:
       InputError: an index is out of range, or there is none.
@@ -32,8 +37,8 @@ def training_set(problem: Problem, indices=None) -> tuple[Problem, np.ndarray]:
     return problem.replace(**kept), active
 
 
-def check_request(active, indices) -> np.ndarray:
-    """Sorted indices of a request that leaves something to train on.
+def check_request(active: np.ndarray, indices: ArrayLike) -> np.ndarray:
+    """Returns the sorted indices of a request that leaves something to train on.
 
     Raises:
       InputError: no index, one out of range or repeated, one that is not (or no longer)
@@ -52,25 +57,27 @@ def check_request(active, indices) -> np.ndarray:
     return indices
 
 
-def words(key) -> np.ndarray:
-    """uint32[.]: a key as NumPy and a checkpoint can hold it."""
+def key_bits(key: jax.Array) -> np.ndarray:
+    """Returns uint32[.]: a key as NumPy and a checkpoint can hold it."""
     return np.asarray(jax.random.key_data(key))
 
 
-def random(words: np.ndarray, *purpose: int) -> np.random.Generator:
-    """NumPy's generator, another for each key and purpose."""
-    entropy = np.asarray(words).ravel().tolist()
+def random(key_bits: np.ndarray, *purpose: int) -> np.random.Generator:
+    """Makes NumPy's generator, another for each key and purpose."""
+    entropy = np.asarray(key_bits).ravel().tolist()
     return np.random.default_rng(np.random.SeedSequence(entropy, spawn_key=purpose))
 
 
 def draw_key(rng: np.random.Generator) -> jax.Array:
-    return jax.random.wrap_key_data(
-        rng.integers(2**32, size=2, dtype=np.uint32), impl="threefry2x32"
-    )
+    """Draws a JAX key with the generator of NumPy."""
+    bits = rng.integers(2**32, size=2, dtype=np.uint32)
+    return jax.random.wrap_key_data(jnp.asarray(bits), impl="threefry2x32")
 
 
-def passes(rng, members: np.ndarray, epochs: int, batch_size: int) -> Rows:
-    """Shuffled passes over `members` one after another, as NumPy arrays.
+def passes(
+    rng: np.random.Generator, members: np.ndarray, epochs: int, batch_size: int
+) -> Rows:
+    """Draws shuffled passes over `members` one after another, as NumPy arrays.
 
     A ragged last batch is filled from the same permutation, with weight 0.
     """
@@ -84,8 +91,8 @@ def passes(rng, members: np.ndarray, epochs: int, batch_size: int) -> Rows:
     return Rows(indices, weights)
 
 
-def without_data(state):
-    """The state less images and labels, as a checkpoint should hold it.
+def without_data(state: Any) -> Any:
+    """Returns the state less images and labels, as a checkpoint should hold it.
 
     It still predicts.
     """
@@ -93,8 +100,8 @@ def without_data(state):
     return dataclasses.replace(state, problem=problem)
 
 
-def with_data(state, problem: Problem):
-    """The state as it was before `without_data`."""
+def with_data(state: Any, problem: Problem) -> Any:
+    """Returns the state as it was before `without_data`."""
     problem = state.problem.replace(images=problem.images, labels=problem.labels)
     return dataclasses.replace(state, problem=problem)
 

@@ -5,10 +5,12 @@ as they come; full retraining then also happens once, or once a request. No mode
 trained here: `expected_cost` is a formula, `simulated_cost` counts.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from unlearn.exact import common
-from unlearn.exact.sisa import assign, slice_epochs
+from unlearn.training_time import common
+from unlearn.training_time.sisa import assign, slice_epochs
 
 
 def expected_cost(
@@ -20,7 +22,7 @@ def expected_cost(
     epochs: int,
     one_by_one: bool = False,
 ) -> float:
-    """Mean over random requests; exact.
+    """Returns the mean cost over random requests; exact.
 
     One request costs e (N / S) (2/3 + 1/(3 R)), up to rounding (equation in the paper).
     In general, with a_sr examples in slices 1..r of shard s, training it again costs
@@ -53,10 +55,10 @@ def simulated_cost(
     epochs: int,
     one_by_one: bool = False,
 ) -> int:
-    """The same for one random request (or so many of one example), counted."""
-    words = np.array([0, seed], np.uint32)  # of jax.random.key(seed)
-    shard, part = assign(words, size, shards, slices)
-    removed = common.random(words, 1).choice(size, requests, replace=False)
+    """Counts the cost of one random request (or of so many of one example)."""
+    key_bits = np.array([0, seed], np.uint32)  # of jax.random.key(seed)
+    shard, part = assign(key_bits, size, shards, slices)
+    removed = common.random(key_bits, 1).choice(size, requests, replace=False)
     epochs, total = slice_epochs(epochs, slices), 0
     inside = np.zeros((shards, slices), int)
     np.add.at(inside, (shard, part), 1)
@@ -69,8 +71,10 @@ def simulated_cost(
     return int(total)
 
 
-def full_cost(size: int, requests: int, *, epochs: int, one_by_one=False) -> int:
-    """Training one model anew, once or once a request."""
+def full_cost(
+    size: int, requests: int, *, epochs: int, one_by_one: bool = False
+) -> int:
+    """Returns the cost of training one model anew, once or once a request."""
     if one_by_one:
         return int(epochs * np.sum(size - np.arange(1, requests + 1)))
     return epochs * (size - requests)
@@ -82,10 +86,10 @@ def cost_table(
     shards: int = 5,
     slices: int = 5,
     epochs: int = 10,
-    requests=(1, 2, 5, 10, 20, 50, 100),
+    requests: Sequence[int] = (1, 2, 5, 10, 20, 50, 100),
     trials: int = 100,
 ) -> list[dict]:
-    """A row a number of requests, at once and one by one.
+    """Makes a row for each number of requests, at once and one by one.
 
     Each has the expected cost, the mean of `trials` simulations, that of full
     retraining, and the speed-up: full by expected.
@@ -94,10 +98,9 @@ def cost_table(
     rows = []
     for count in requests:
         for one_by_one in (False, True):
-            common_args = dict(parts, one_by_one=one_by_one)
-            expected = expected_cost(size, count, **common_args)
+            expected = expected_cost(size, count, one_by_one=one_by_one, **parts)
             simulated = [
-                simulated_cost(seed, size, count, **common_args)
+                simulated_cost(seed, size, count, one_by_one=one_by_one, **parts)
                 for seed in range(trials)
             ]
             full = full_cost(size, count, epochs=epochs, one_by_one=one_by_one)

@@ -1,0 +1,40 @@
+"""What is particular to boundary shrink."""
+
+import jax
+import numpy as np
+from cases import case
+from references import linear_case, softmax
+
+KEY = jax.random.key(3)
+
+WHOLE = dict(batch_size=40, momentum=0.9)
+
+
+def test_boundary_shrink_takes_the_nearest_wrong_label_and_trains_to_it():
+    """Linear model: input and weight gradients in closed form."""
+    problem, original = linear_case(10, mean=0.4, std=0.2)
+    kernel = np.asarray(original["params"]["head"]["kernel"])
+    indices = np.asarray(problem.forget)
+    x = (np.asarray(problem.images)[indices] / 255 - 0.4) / 0.2
+    x, y = x.reshape(len(indices), -1), np.asarray(problem.labels)[indices]
+    constants = dict(learning_rate=0.3, epochs=1, **WHOLE)
+    found = []
+    for bound in (0.0, 0.3):
+        step = np.sign((softmax(x @ kernel) - np.eye(10)[y]) @ kernel.T)
+        logits = (x + bound / 0.2 * step) @ kernel
+        nearest = np.where(np.eye(10)[y], -np.inf, logits).argmax(-1)
+        fn, seen = case("boundary_shrink", problem, bound=bound, **constants)
+        after, info = fn(KEY, original, seen)
+        np.testing.assert_array_equal(info["labels"], nearest)
+        found.append(nearest)
+        gradient = x.T @ (softmax(x @ kernel) - np.eye(10)[nearest]) / len(x)
+        moved = after["params"]["head"]["kernel"]
+        np.testing.assert_allclose(moved, kernel - 0.3 * gradient, 1e-4, 1e-5)
+    assert np.any(found[0] != found[1]) and np.all(found != y)
+
+
+def test_boundary_shrink_relabels_by_the_original_throughout(problem, variables):
+    fn, seen = case("boundary_shrink", problem, learning_rate=0.5, epochs=6)
+    short, _ = case("boundary_shrink", problem, learning_rate=0.0, epochs=1)
+    labels = [f(KEY, variables, seen)[1]["labels"] for f in (fn, short)]
+    np.testing.assert_array_equal(*labels)

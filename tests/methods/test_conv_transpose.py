@@ -1,0 +1,67 @@
+"""What is particular to the fifth of the NeurIPS 2023 challenge."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from references import (
+    FULL,
+    changed,
+    conv_case,
+    outputs,
+    prepare,
+    retain_loss,
+    step,
+    wide_case,
+)
+from trees import assert_close, assert_equal
+
+from unlearn import make_problem
+from unlearn.errors import InputError
+from unlearn.models import create
+
+
+@pytest.fixture(scope="module")
+def conv():
+    return conv_case()
+
+
+@pytest.fixture(scope="module")
+def wide():
+    return wide_case()
+
+
+def test_conv_transpose_transposes_square_filters_only(conv):
+    problem, variables = conv
+    after = prepare("conv_transpose", problem, variables, epochs=1, **FULL)(
+        learning_rate=0.0
+    )
+    expected = {k: dict(v) for k, v in variables["params"].items()}
+    for layer in ("Conv_0", "Conv_2"):
+        kernel = np.array(expected[layer]["kernel"])
+        for i, j in np.ndindex(3, 3):
+            expected[layer]["kernel"] = (
+                expected[layer]["kernel"].at[i, j].set(kernel[j, i])
+            )
+    assert_equal(after["params"], expected)
+    assert changed(variables, after).keys() == {"Conv_0/kernel", "Conv_2/kernel"}
+
+
+def test_conv_transpose_of_a_dense_net_sees_transposed_images(wide):
+    problem, variables = wide
+    turned = problem.replace(images=jnp.swapaxes(problem.images, 1, 2))
+    fn = prepare("conv_transpose", problem, variables, epochs=1, **FULL)
+    after = fn(learning_rate=0.0)
+    assert changed(variables, after).keys() == {"Dense_0/kernel"}
+    before, _ = outputs(problem, variables, problem.retain)
+    assert_close(outputs(turned, after, problem.retain)[0], before, 1e-4, 1e-5)
+    start, loss = after, retain_loss(problem)
+    assert_close(fn(learning_rate=0.1), step(loss, start, 0.1), 1e-4, 1e-5)
+
+
+def test_conv_transpose_says_when_there_is_nothing_to_transpose():
+    images = np.zeros((6, 4, 2, 1), np.uint8)
+    problem = make_problem(images, np.arange(6) % 3, [0], create("mlp", 3, widths=(4,)))
+    variables = problem.model.init(jax.random.key(0), problem.inputs(jnp.arange(1)))
+    with pytest.raises(InputError, match="another method"):
+        prepare("conv_transpose", problem, variables)()

@@ -1,0 +1,90 @@
+"""Every method through the same protocol.
+
+Plain models forget a random set, smaller than a batch (or a class, if the method is for
+classes only); models with batch statistics forget a class.
+"""
+
+import inspect
+
+import cases
+import jax
+import pytest
+from cases import case
+from conftest import tiny_problem
+
+from unlearn.methods import METHODS
+
+
+@pytest.fixture
+def plain(name, problem, class_problem):
+    return class_problem if METHODS[name].scope == "class" else problem
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_declaration(name):
+    info = METHODS[name]
+    cases.check_declaration(info)
+    assert info.fn.__doc__ and inspect.getmodule(info.fn).__doc__
+    assert info.search or name == "retrain"
+    assert info.fn.__module__ == f"unlearn.methods.{name}"
+
+
+def test_settings_name_methods_and_arguments_that_exist():
+    assert cases.OVERRIDES.keys() <= METHODS.keys()
+    for name, constants in cases.OVERRIDES.items():
+        assert constants.keys() <= inspect.signature(METHODS[name].fn).parameters.keys()
+    arguments = set().union(
+        *(inspect.signature(info.fn).parameters for info in METHODS.values())
+    )
+    assert cases.SMALL.keys() <= arguments
+
+
+@pytest.mark.parametrize(
+    "kind", ["plain", pytest.param("norm", marks=pytest.mark.slow)]
+)
+@pytest.mark.parametrize("name", METHODS)
+def test_pure_deterministic_compiled_once(name, kind, plain, request):
+    problem, variables = plain, request.getfixturevalue("variables")
+    if kind == "norm":
+        problem = request.getfixturevalue("norm_class_problem")
+        variables = request.getfixturevalue("norm_variables")
+    cases.check_pure_deterministic_compiled_once(
+        METHODS[name], problem, variables, kind
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", METHODS)
+def test_vmap_equals_loop(name, plain, variables):
+    cases.check_vmap_equals_loop(METHODS[name], plain, variables)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", METHODS)
+def test_jit_equals_eager(name, plain, variables):
+    cases.check_jit_equals_eager(METHODS[name], plain, variables)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", [name for name, info in METHODS.items() if info.scope != "class"]
+)
+def test_a_single_example_is_forgotten(name, variables):
+    problem = tiny_problem(size=10, forget=1)
+    cases.check_finite_for_a_single_example(METHODS[name], problem, variables)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, info in METHODS.items() if info.kind == "zero-shot"]
+)
+def test_a_zero_shot_method_sees_no_data(name, class_problem):
+    _, seen = case(name, class_problem)
+    assert seen.images is seen.labels is seen.forget is seen.retain is None
+    assert seen.validation is None
+    assert list(seen.forget_classes) == [1]
+
+
+def test_a_method_fails_without_what_it_needs(problem):
+    nothing = cases.withhold(problem, ())
+    with pytest.raises(Exception):  # noqa: B017
+        case("finetune", problem)[0](jax.random.key(0), {}, nothing)

@@ -1,0 +1,91 @@
+"""What amnesiac unlearning takes back."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from training_time_cases import GONE, KEY, SETTINGS
+from trees import assert_close, assert_equal, distance, pick
+
+from unlearn import InputError, training_time
+
+
+def amnesiac_fit(problem, **changes):
+    settings = SETTINGS["amnesiac"] | dict(repair_epochs=0) | changes
+    return training_time.METHODS["amnesiac"].fit(KEY, problem, **settings)
+
+
+def test_amnesiac_with_everything_subtracted_is_the_fresh_model(problem):
+    """One example a class, asked for in turn, until no update is stored."""
+    state = amnesiac_fit(problem)
+    assert len(state.batches) == 15
+    fresh = problem.model.init(jax.random.split(KEY)[0], problem.inputs(jnp.arange(1)))
+    assert distance(state.variables, fresh) > 0.1
+    for i in range(30):
+        state, info = training_time.METHODS["amnesiac"].forget(KEY, state, [i])
+        if not info["stored"]:
+            break
+    assert info["stored"] == 0
+    assert_close(state.variables, fresh, 1e-4, 1e-5)
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_amnesiac_subtracts_the_batches_of_the_example_alone(problem, together):
+    """Against the difference of weights before and after each of its batches."""
+    everything = amnesiac_fit(problem)
+    state = everything
+    if together:
+        state = amnesiac_fit(problem, sensitive=GONE, together=True)
+        assert_equal(state.variables, everything.variables)
+        assert len(state.batches) == 1
+    holds = np.array([bool(set(GONE) & set(b)) for b in everything.batches])
+    assert 3 <= holds.sum() <= 6
+    deltas = np.flatnonzero(holds)
+    expected = state.variables["params"]
+    for i in deltas:
+        expected = jax.tree.map(jnp.subtract, expected, pick(everything.updates, i))
+    after, info = training_time.METHODS["amnesiac"].forget(KEY, state, GONE)
+    assert_close(after.variables["params"], expected, 1e-4, 1e-6)
+    if not together:
+        assert info["subtracted"] == holds.sum()
+        np.testing.assert_array_equal(after.batches, everything.batches[~holds])
+
+
+def test_amnesiac_updates_are_steps_of_the_gradient(problem):
+    """The first stored update is a step of SGD on its batch."""
+    state = amnesiac_fit(problem)
+    fresh = problem.model.init(jax.random.split(KEY)[0], problem.inputs(jnp.arange(1)))
+    inputs, labels = problem.inputs(state.batches[0]), problem.labels[state.batches[0]]
+
+    def loss(params):
+        logits, _ = problem.model.apply({"params": params}, inputs)
+        decay = sum(jnp.sum(p**2) for p in jax.tree.leaves(params) if p.ndim > 1)
+        right = jax.nn.log_softmax(logits)[jnp.arange(8), labels]
+        return -right.mean() + 5e-4 / 2 * decay
+
+    expected = jax.tree.map(
+        lambda g: -0.1 * g, jax.jit(jax.grad(loss))(fresh["params"])
+    )
+    assert_close(pick(state.updates, 0), expected, 1e-3, 1e-6)
+
+
+def test_amnesiac_repair_is_recorded(problem):
+    """What the repair learns from an example can be taken back later."""
+    state = amnesiac_fit(problem, repair_epochs=2, repair_learning_rate=0.1)
+    after, info = training_time.METHODS["amnesiac"].forget(KEY, state, [5])
+    assert info["retrained_examples"] == 2 * 39
+    assert info["stored"] == 15 - info["subtracted"] + 2 * 5
+    assert not np.isin(after.batches, 5).any()
+    again, _ = training_time.METHODS["amnesiac"].forget(KEY, after, [6])
+    assert not np.isin(again.batches, [5, 6]).any()
+
+
+def test_amnesiac_says_what_it_cannot_take_back(problem):
+    forget = training_time.METHODS["amnesiac"].forget
+    state = amnesiac_fit(problem, sensitive=GONE, together=True)
+    with pytest.raises(InputError, match="example 6 were not stored"):
+        forget(KEY, state, [5, 6])
+    with pytest.raises(InputError, match="request all"):
+        forget(KEY, state, [5])
+    with pytest.raises(InputError, match="GB"):
+        amnesiac_fit(problem, max_gigabytes=1e-6)

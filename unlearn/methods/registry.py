@@ -1,0 +1,156 @@
+"""The registry of methods: each declares itself where it is defined.
+
+    @method(needs=("retain",), paper="arXiv:2304.04934", search={"alpha": (0.1, 10.0)})
+    def name(key, variables, problem, *, alpha=1.0, epochs=10): ...
+
+A method is `fn(key, variables, problem, *, ...) -> (variables, info)`: pure, so it
+jits, and it vmaps over keys, variables, splits and every float. `METHODS` holds all
+that have been imported, by name; `README.md` in this folder is made of it.
+"""
+
+import hashlib
+import inspect
+import sys
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from unlearn.errors import InputError
+
+NEEDS = ("forget", "retain", "forget_classes", "validation")
+SCOPES = ("both", "class", "random")
+KINDS = ("exact", "approximate", "zero-shot")
+
+
+class Function(Protocol):
+    """A function with a name, as `def` makes it."""
+
+    __name__: str
+    __qualname__: str
+
+    def __call__(self, *args: Any, **options: Any) -> Any: ...
+
+
+F = TypeVar("F", bound=Function)
+
+
+class MethodInfo(NamedTuple):
+    """What a method declares of itself."""
+
+    name: str
+    fn: Callable[..., Any]
+    needs: tuple[str, ...]  # of NEEDS: what the method may see
+    scope: str  # of SCOPES: the forget sets that it is for
+    kind: str  # of KINDS
+    paper: str
+    differs: str  # in what it is not as in the paper; "" if in nothing
+    search: dict[str, tuple[float, float]]  # floats to tune: lowest and highest value
+
+    def source_hash(self) -> str:
+        """Returns a SHA-256 of the file that defines a method of the user's.
+
+        Empty for a method of this package, and where there is no file.
+        """
+        if self.fn.__module__.partition(".")[0] == "unlearn":
+            return ""
+        try:
+            return hashlib.sha256(
+                inspect.getsource(sys.modules[self.fn.__module__]).encode()
+            ).hexdigest()
+        except (OSError, TypeError, KeyError):
+            return ""
+
+
+METHODS: dict[str, MethodInfo] = {}
+RESERVED = (
+    *("original", "oracle", "untrained"),  # names of other models in a run's folder
+    *("no_op", "head_distill", "constant_margin", "collapsed"),
+    *("sisa", "amnesiac", "certified"),
+)
+
+
+def method(
+    *,
+    needs: tuple[str, ...],
+    paper: str,
+    differs: str = "",
+    search: dict[str, tuple[float, float]] | None = None,
+    scope: str = "both",
+    kind: str | None = None,
+) -> Callable[[F], F]:
+    """Registers the decorated function under its name and returns it unchanged.
+
+    Args:
+      needs: any of `forget`, `retain`, `forget_classes` and `validation`. All else is
+        withheld from the method (`problem.withhold`).
+      paper: where the method is described, such as `arXiv:2304.04934`.
+      differs: what is not as in the paper; nothing by default.
+      search: floats worth tuning, each with its lowest and highest value.
+      scope: `class` if it only forgets whole classes, `random` if it cannot, `both`.
+      kind: `exact`, `approximate` or `zero-shot`. By default a method that needs
+        neither the forget nor the retain set is zero-shot, any other approximate.
+
+    Raises:
+      InputError: a declaration that does not fit the function, or a name that another
+        function has taken.
+    """
+
+    def register(fn: F) -> F:
+        name, given = fn.__name__, tuple(needs)
+        found = kind or ("approximate" if _sees_data(given) else "zero-shot")
+        info = MethodInfo(name, fn, given, scope, found, paper, differs, search or {})
+        fault = _fault(info)
+        if fault:
+            raise InputError(f"method {name}: {fault}")
+        METHODS[name] = info
+        for known in sorted(METHODS):  # whoever imports whom first
+            METHODS[known] = METHODS.pop(known)
+        return fn
+
+    return register
+
+
+def _sees_data(needs: tuple[str, ...]) -> bool:
+    return "forget" in needs or "retain" in needs
+
+
+def _fault(info: MethodInfo) -> str | None:
+    """What is wrong with a declaration, in one line."""
+    if info.name in RESERVED or not info.name.isidentifier():
+        return "the name is taken, or not one of letters, digits and _: choose another"
+    unknown = [need for need in info.needs if need not in NEEDS]
+    if unknown:
+        return f"unknown need {unknown[0]!r}: choose from {', '.join(NEEDS)}"
+    if info.scope not in SCOPES:
+        return f"unknown scope {info.scope!r}: choose from {', '.join(SCOPES)}"
+    if info.kind not in KINDS:
+        return f"unknown kind {info.kind!r}: choose from {', '.join(KINDS)}"
+    if (info.kind == "zero-shot") == _sees_data(info.needs):
+        return "kind must be zero-shot if it needs no data, and only then"
+    parameters = list(inspect.signature(info.fn).parameters.values())
+    if [p.name for p in parameters[:3]] != ["key", "variables", "problem"]:
+        return "the first three arguments must be key, variables, problem"
+    for p in parameters[3:]:
+        if p.kind is not p.KEYWORD_ONLY or p.default is p.empty:
+            return f"argument {p.name!r} must be keyword-only and have a default"
+        if isinstance(p.default, list | dict | set):
+            return f"argument {p.name!r} needs a default that does not change: a tuple"
+    defaults = {p.name: p.default for p in parameters[3:]}
+    if not isinstance(info.search, dict) or not all(
+        isinstance(limits, tuple | list) for limits in info.search.values()
+    ):
+        return "search must be {argument: (lowest, highest)}"
+    for constant, limits in info.search.items():
+        if not isinstance(defaults.get(constant), float):
+            return (
+                f"search names {constant!r}, which is no argument with a float default"
+            )
+        if len(limits) != 2 or not limits[0] < limits[1]:
+            return f"search of {constant!r} must be (lowest, highest); it is {limits}"
+    other = METHODS.get(info.name)
+    if other is not None and _place(other.fn) != _place(info.fn):
+        return f"the name is taken by {'.'.join(_place(other.fn))}: choose another"
+    return None
+
+
+def _place(fn: Any) -> tuple[str, str]:
+    return fn.__module__, fn.__qualname__
