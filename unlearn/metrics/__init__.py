@@ -1,9 +1,15 @@
-"""Metrics: pure functions of logits, losses or result rows.
+"""Metrics: pure functions of logits, losses, variables or rows of results.
 
-`measure` computes a row of the results table from the logits of one model.
+`measure` computes a row of the results table from the logits of one model. The audits'
+metrics are in modules, imported where they are used: `metrics.lira.u_lira(...)`.
+README.md beside this file lists all by the question that they answer.
 """
 
+import importlib
+from typing import TYPE_CHECKING
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from unlearn.metrics.accuracy import (
     accuracy,
@@ -20,43 +26,74 @@ from unlearn.metrics.membership import (
     threshold_attack,
 )
 
+if TYPE_CHECKING:
+    from unlearn.metrics import (
+        bavaria,
+        columns,
+        composite,
+        divergence,
+        forgetting_score,
+        gaps,
+        idi,
+        klom,
+        lira,
+        membership,
+        relearning,
+        rmia,
+        roc,
+        ruli,
+        verdict,
+    )
+
 __all__ = [
     "accuracy",
     "avg_gap",
+    "bavaria",
+    "columns",
+    "composite",
     "confidence_attack",
     "confusion_matrix",
+    "divergence",
+    "forgetting_score",
+    "gaps",
+    "idi",
+    "klom",
+    "lira",
     "losses",
     "measure",
+    "membership",
     "modified_entropy",
     "per_class_accuracy",
     "regression_attack",
+    "relearning",
+    "rmia",
+    "roc",
+    "ruli",
     "threshold_attack",
     "tug_of_war",
+    "verdict",
 ]
 
-COLUMNS = (
-    "forget_accuracy",
-    "retain_accuracy",
-    "test_accuracy",
-    "mia_confidence",
-    "mia_regression",
-    "mia_auc",
-    "mia_tpr_at_1fpr",
-)
+
+def __getattr__(name: str):
+    """Imports a module of the audits' metrics where it is first used."""
+    if name in __all__:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def measure(
-    train_logits,
-    train_labels,
-    forget,
-    retain,
-    test_logits,
-    test_labels,
+    train_logits: np.ndarray,
+    train_labels: np.ndarray,
+    forget: np.ndarray,
+    retain: np.ndarray,
+    test_logits: np.ndarray,
+    test_labels: np.ndarray,
     *,
-    forget_classes=(),
+    forget_classes: ArrayLike = (),
     attack_examples: int = 0,
 ) -> dict[str, float]:
-    """The metrics of one model: accuracies and attacks, all in [0, 1].
+    """Computes the standard metrics of one model: accuracies and attacks, in [0, 1].
 
     Args:
       train_logits, test_logits: float[N, K], float[T, K].
@@ -68,6 +105,9 @@ def measure(
         machine, whose cost grows with the square; 0: no limit.
 
     The attacks on the loss compare the forget set with test examples of its classes.
+
+    Returns: what `columns.MEASURED` names and `mia_auc_null_sd`; `test_forget_accuracy`
+      if whole classes are forgotten.
     """
     forget, retain = np.asarray(forget), np.asarray(retain)
     train_labels, test_labels = np.asarray(train_labels), np.asarray(test_labels)

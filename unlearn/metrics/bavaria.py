@@ -4,7 +4,7 @@
     score = log t_positive(margin) - log t_out(margin)
 
 with t the predictive density of a margin given the other models, a Student t. It does
-not take a variance of three models at its word, as LiRA does. Brännvall,
+not trust a variance of three models, as LiRA does. Brännvall,
 "Exponential-Family Membership Inference: From LiRA and RMIA to BaVarIA",
 https://arxiv.org/abs/2603.11799. The conjugate prior and the Student t are the paper's;
 how (m, k, a, b) are chosen is ours:
@@ -27,9 +27,13 @@ from scipy.stats import t as student
 
 from unlearn.metrics.lira import MIN_SD, RETAIN, Moments, check, moments
 
+__all__ = ["bavaria"]
 
-def bavaria(margins, states, *, positive: int = RETAIN) -> np.ndarray:
-    """Log ratio of the predictive densities of two groups of models.
+
+def bavaria(
+    margins: np.ndarray, states: np.ndarray, *, positive: int = RETAIN
+) -> np.ndarray:
+    """Scores pairs by the log ratio of two groups' predictive densities.
 
     Args:
       margins: float[S, N]. The prior is learnt from the N examples: a few dozen at
@@ -58,7 +62,7 @@ def bavaria(margins, states, *, positive: int = RETAIN) -> np.ndarray:
 
 
 class Prior(NamedTuple):
-    """Normal-inverse-gamma, each float64[S, 1]: one for every row."""
+    """A normal-inverse-gamma prior, each float64[S, 1]: one for every row."""
 
     m: np.ndarray
     k: np.ndarray
@@ -67,7 +71,7 @@ class Prior(NamedTuple):
 
 
 def fit_prior(fitted: Moments) -> Prior:
-    """Of the moments of many examples, float64[S, N], along the last axis."""
+    """Fits the prior to the moments of many examples, float64[S, N]."""
     freedom = fitted.count - 1
     squared = np.maximum(fitted.squares / freedom, MIN_SD**2)
     logs = np.log(squared) - digamma(freedom / 2) + np.log(freedom / 2)
@@ -91,7 +95,7 @@ def _log_predictive(x, fitted):
 
 
 def _mean(x):
-    """Over the examples that have moments, float64[S, 1]; NaN if none has."""
+    """Mean over the examples that have moments, float64[S, 1]; NaN if none has."""
     there = ~np.isnan(x)
     count = there.sum(axis=1, keepdims=True)
     total = np.where(there, x, 0).sum(axis=1, keepdims=True)

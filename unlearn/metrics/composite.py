@@ -5,16 +5,18 @@ is from a retrained one: compute that model's value too. Average Gap and Tug-of-
 which do, are in `gaps`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from typing import NamedTuple
 
 import numpy as np
 
 from unlearn.errors import InputError
 
+__all__ = ["adaptive_unlearning_score", "interclass_confusion", "nomus"]
+
 
 def nomus(accuracy: float, attack_accuracy: float, *, weight: float = 0.5) -> float:
-    """Normalised Machine Unlearning Score, in [0, 1]: higher is better.
+    """Computes the Normalised Machine Unlearning Score, in [0, 1]: higher is better.
 
         weight * accuracy + (1 - weight) * (1 - 2 |attack_accuracy - 0.5|)
 
@@ -43,7 +45,7 @@ def adaptive_unlearning_score(
     *,
     class_removal: bool = False,
 ) -> float:
-    """AUS: utility kept, over how far the forget set is from where it should be.
+    """Computes AUS: utility kept, over how far the forget set is from its aim.
 
         (1 - (original test - test)) / (1 + D)
         D = |test - forget|, or |0 - forget| if whole classes are removed
@@ -66,14 +68,16 @@ def adaptive_unlearning_score(
 
 
 class InterclassConfusion(NamedTuple):
+    """What `interclass_confusion` finds."""
+
     error: float  # IC-Err, in [0, 1]
     confused: int  # Fgt, a number of examples
 
 
 def interclass_confusion(
-    confusion: np.ndarray, pairs: Sequence[tuple[int, int]]
+    confusion: np.ndarray, pairs: Collection[tuple[int, int]]
 ) -> InterclassConfusion:
-    """The interclass confusion test: does the model still mix up swapped classes?
+    """Tests whether the model still confuses classes whose labels were swapped.
 
     The original was trained with some labels of class A and B exchanged; these are the
     forget set. With C the confusion matrix by true labels, of the test set (does the
@@ -111,5 +115,6 @@ def interclass_confusion(
 
 
 def shares(*values: float) -> None:
+    """Refuses values outside [0, 1]."""
     if not all(0 <= value <= 1 for value in values):
         raise InputError(f"accuracies are shares in [0, 1], not {values}")

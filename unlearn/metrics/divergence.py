@@ -9,18 +9,27 @@ from scipy.special import rel_entr, softmax
 
 from unlearn.errors import InputError
 
+__all__ = [
+    "activation_distance",
+    "agreement",
+    "completeness",
+    "jensen_shannon",
+    "retrain_free_js",
+    "zrf",
+]
 
-def jensen_shannon(p_logits, q_logits) -> np.ndarray:
-    """Jensen-Shannon divergence of each example, float64[N], in nats in [0, ln 2].
+
+def jensen_shannon(p_logits: np.ndarray, q_logits: np.ndarray) -> np.ndarray:
+    """Computes the Jensen-Shannon divergence of each example, float64[N] in [0, ln 2].
 
         JS = KL(p || m) / 2 + KL(q || m) / 2,  m = (p + q) / 2
 
     Args:
       p_logits, q_logits: float[N, K], of two models.
 
-    Lin, IEEE Trans. Inf. Theory 1991. The code that unlearning papers share (Chundawat
-    et al., AAAI 2023, https://arxiv.org/abs/2205.08096) computes KL(m || p) and
-    divides by K, so the "JS" in their tables is not comparable.
+    In nats. Lin, IEEE Trans. Inf. Theory 1991. The code that unlearning papers share
+    (Chundawat et al., AAAI 2023, https://arxiv.org/abs/2205.08096) computes KL(m || p)
+    and divides by K, so the "JS" in their tables is not comparable.
 
     Raises:
       InputError: shapes differ or are not [N, K].
@@ -28,8 +37,8 @@ def jensen_shannon(p_logits, q_logits) -> np.ndarray:
     return js_of_probabilities(*probabilities(p_logits, q_logits))
 
 
-def zrf(unlearned, random_init) -> float:
-    """Zero Retrain Forgetting: one minus the mean JS to a model that never learnt.
+def zrf(unlearned: np.ndarray, random_init: np.ndarray) -> float:
+    """Computes Zero Retrain Forgetting: one minus the mean JS to an untrained model.
 
     Args:
       unlearned: float[F, K], logits of the forget set.
@@ -48,8 +57,8 @@ def zrf(unlearned, random_init) -> float:
     return 1 - mean(jensen_shannon(unlearned, random_init))
 
 
-def activation_distance(p_logits, q_logits) -> float:
-    """Mean Euclidean distance of the softmax outputs, in [0, sqrt(2)].
+def activation_distance(p_logits: np.ndarray, q_logits: np.ndarray) -> float:
+    """Computes the mean Euclidean distance of the softmax outputs, in [0, sqrt(2)].
 
     Args:
       p_logits, q_logits: float[N, K], of an unlearned and the retrained model.
@@ -63,8 +72,8 @@ def activation_distance(p_logits, q_logits) -> float:
     return mean(np.linalg.norm(p - q, axis=1))
 
 
-def agreement(p_logits, q_logits) -> float:
-    """Share of examples that both models put into the same class, in [0, 1].
+def agreement(p_logits: np.ndarray, q_logits: np.ndarray) -> float:
+    """Computes the share of examples that both models put into one class, in [0, 1].
 
     Args: as `activation_distance`. Raises: as `zrf`.
     """
@@ -72,8 +81,8 @@ def agreement(p_logits, q_logits) -> float:
     return mean(p.argmax(axis=1) == q.argmax(axis=1))
 
 
-def completeness(p_logits, q_logits) -> float:
-    """Jaccard index of the outputs of two models, in [0, 1]: 1 if all agree.
+def completeness(p_logits: np.ndarray, q_logits: np.ndarray) -> float:
+    """Computes the Jaccard index of the outputs of two models, in [0, 1].
 
     The outputs of a model are the pairs (example, predicted class), so of N examples
     with `a` agreements it is `a / (2 N - a)`: `agreement`, rescaled.
@@ -90,9 +99,12 @@ def completeness(p_logits, q_logits) -> float:
 
 
 def retrain_free_js(
-    forget_logits, forget_labels, unseen_logits, unseen_labels
+    forget_logits: np.ndarray,
+    forget_labels: np.ndarray,
+    unseen_logits: np.ndarray,
+    unseen_labels: np.ndarray,
 ) -> float:
-    """RF-JSD: JS of class-wise mean outputs, without a retrained model, in [0, ln 2].
+    """Computes RF-JSD: JS of class-wise mean outputs, without a retrained model.
 
         mean over classes of JS(mean p_unlearned on the class's forgotten examples ||
                                 mean p_original on the class's unseen examples)
@@ -103,9 +115,9 @@ def retrain_free_js(
       unseen_logits: float[U, K], of the *original* model on unseen examples.
       unseen_labels: int[U]; classes that are not in the forget set are left out.
 
-    Spartalis et al., "LoTUS", CVPR 2025. In nats; the released code has KL reversed
-    and divides by the number of classes once too often. Not for the forgetting of
-    classes: the original model knows them.
+    Spartalis et al., "LoTUS", CVPR 2025. In nats, in [0, ln 2]; the released code has
+    KL reversed and divides by the number of classes once too often. Not for the
+    forgetting of classes: the original model knows them.
 
     Raises:
       InputError: no example, or a forgotten class without unseen examples.
@@ -122,24 +134,30 @@ def retrain_free_js(
     return mean(js_of_probabilities(p, q))
 
 
-def js_of_probabilities(p, q) -> np.ndarray:
+def js_of_probabilities(p: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """Computes the Jensen-Shannon divergence of each row of two float[N, K]."""
     m = (p + q) / 2
     divergence = (rel_entr(p, m) + rel_entr(q, m)).sum(axis=1) / 2
     return np.clip(divergence, 0, np.log(2))  # rounding
 
 
-def probabilities(p_logits, q_logits) -> tuple[np.ndarray, np.ndarray]:
+def probabilities(
+    p_logits: np.ndarray, q_logits: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the softmax of the logits of two models, checked to fit."""
     shapes = np.shape(p_logits), np.shape(q_logits)
     if shapes[0] != shapes[1] or len(shapes[0]) != 2:
         raise InputError(f"logits of two models must be [N, K] alike: {shapes}")
     return softmax_of(p_logits), softmax_of(q_logits)
 
 
-def softmax_of(logits) -> np.ndarray:
+def softmax_of(logits: np.ndarray) -> np.ndarray:
+    """Returns the softmax in float64."""
     return softmax(np.asarray(logits, np.float64), axis=1)
 
 
-def mean(values) -> float:
+def mean(values: np.ndarray) -> float:
+    """Computes the mean; refuses an empty set."""
     if not len(values):
         raise InputError("no example to compare the models on")
     return float(np.mean(values))

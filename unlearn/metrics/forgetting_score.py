@@ -1,15 +1,15 @@
 """The score of the NeurIPS 2023 unlearning challenge.
 
 For each forgotten example an attacker guesses from the margin (see `klom`) of a model
-whether that model was unlearned or retrained. Of the attacker's error rates follows an
-epsilon, as in differential privacy, for each way to guess; the best counts:
+whether that model was unlearned or retrained. From the attacker's error rates follows
+an epsilon, as in differential privacy, for each rule of guessing; the best counts:
 
     eps(FPR, FNR)   = max(ln(1-d-FPR) - ln FNR, ln(1-d-FNR) - ln FPR, 0),  d = 1e-5
     points(eps)     = 2**-k for eps in [k/2, (k+1)/2), 0 from ceil(ln(models - 1)) on
     score           = mean of the points over the forget set
     final score     = score * (RA_u / RA_r) * (TA_u / TA_r)
 
-Triantafillou et al., https://arxiv.org/abs/2406.09073. The ways to guess:
+Triantafillou et al., https://arxiv.org/abs/2406.09073. The rules of guessing:
 
 single  the group of the larger median is where margin >= t; t on a grid of 100 a unit
         from the least to the largest margin of both groups;
@@ -17,7 +17,7 @@ double  the group of the smaller range is where l <= margin <= r; r on a grid of
         unit within 2 of that group's largest margin, l likewise within 2 of r minus
         the range.
 
-A threshold that makes errors of one kind only is discarded (too few models to tell);
+A threshold that makes errors of one kind only is discarded (too few models);
 one that makes none gives infinity. If one range is below 1 % of the other, eps is 50,
 which is also its cap.
 
@@ -31,13 +31,22 @@ so even the perfect score depends on how much margins vary (.09 for a standard d
 of .3, .18 for 3). Hence `relative_forgetting_score`.
 """
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from unlearn.errors import InputError
 from unlearn.metrics.klom import comparable, margins
+
+__all__ = [
+    "epsilons",
+    "final_score",
+    "forgetting_score",
+    "points",
+    "relative_forgetting_score",
+]
 
 CAP = 50.0
 LIMIT = float(-np.log(1e-45))  # the challenge adds 1e-45 to probabilities
@@ -47,6 +56,8 @@ STEPS = int(2 * BUFFER * PER_UNIT)
 
 
 class ForgettingScore(NamedTuple):
+    """A forgetting score beside its floor."""
+
     score: float
     floor: float  # other retrained models in the place of the unlearned ones
     relative: float  # score / floor: 1 is as good as retraining, up to noise
@@ -54,15 +65,19 @@ class ForgettingScore(NamedTuple):
 
 
 def epsilons(
-    unlearned, retrained, *, delta=1e-5, rules=("single", "double")
+    unlearned: np.ndarray,
+    retrained: np.ndarray,
+    *,
+    delta: float = 1e-5,
+    rules: Sequence[str] = ("single", "double"),
 ) -> np.ndarray:
-    """The attacker's best epsilon for each example, float64[N], in [0, 50].
+    """Computes the attacker's best epsilon for each example, float64[N], in [0, 50].
 
     Args:
       unlearned: float[M, N], margins of N forgotten examples under M unlearned models.
       retrained: float[L, N], the same under L retrained models.
       delta: of the (epsilon, delta) guarantee that is tested.
-      rules: which ways to guess: single, double or both.
+      rules: of guessing: single, double or both.
 
     An epsilon depends only on how many models of each group are guessed wrong, so all
     are computed once, and each example needs but counts. Where every threshold of the
@@ -81,8 +96,8 @@ def epsilons(
     return np.array([best_epsilon(u, r, table, rules) for u, r in examples])
 
 
-def points(epsilon, models: int) -> np.ndarray:
-    """2**-k for an epsilon in the k-th bin of width 0.5; 0 past the last bin.
+def points(epsilon: np.ndarray, models: int) -> np.ndarray:
+    """Awards 2**-k for an epsilon in the k-th bin of width 0.5, 0 past the last bin.
 
     Args:
       models: in a group; the last bin ends at `ceil(ln(models - 1))`.
@@ -97,8 +112,10 @@ def points(epsilon, models: int) -> np.ndarray:
     return np.where(number < bins, 2.0**-number, 0.0)
 
 
-def forgetting_score(unlearned, retrained, **options) -> float:
-    """The mean of the points, in [0, 1]; a perfect method has about .19.
+def forgetting_score(
+    unlearned: np.ndarray, retrained: np.ndarray, **options: Any
+) -> float:
+    """Computes the mean of the points, in [0, 1]; a perfect method has about .19.
 
     Args: as `epsilons`. Raises: as `epsilons` and `points`.
     """
@@ -107,9 +124,12 @@ def forgetting_score(unlearned, retrained, **options) -> float:
 
 
 def relative_forgetting_score(
-    unlearned, retrained, other=None, **options
+    unlearned: np.ndarray,
+    retrained: np.ndarray,
+    other: np.ndarray | None = None,
+    **options: Any,
 ) -> ForgettingScore:
-    """The score, that of retrained models, and their ratio.
+    """Computes the score, that of retrained models, and their ratio.
 
     Args:
       unlearned: float[M, N], margins under M unlearned models.
@@ -129,7 +149,7 @@ def relative_forgetting_score(
 
 
 def final_score(score: float, retain_ratio: float, test_ratio: float) -> float:
-    """The score weighted by utility.
+    """Weights the score by utility.
 
     Args:
       score: a forgetting score.
@@ -140,7 +160,7 @@ def final_score(score: float, retain_ratio: float, test_ratio: float) -> float:
 
 
 def epsilon_table(rows: int, columns: int, delta: float) -> np.ndarray:
-    """Epsilon by how many models of two groups are guessed wrong, float64[R+1, C+1].
+    """Tabulates epsilon by the wrong guesses in two groups, float64[R+1, C+1].
 
     -inf where the threshold is discarded.
     """
@@ -156,8 +176,13 @@ def epsilon_table(rows: int, columns: int, delta: float) -> np.ndarray:
     return table
 
 
-def best_epsilon(unlearned, retrained, table, rules) -> float:
-    """Of one example, from sorted float[M] and float[L]."""
+def best_epsilon(
+    unlearned: np.ndarray,
+    retrained: np.ndarray,
+    table: np.ndarray,
+    rules: Sequence[str],
+) -> float:
+    """Finds the epsilon of one example, from sorted float[M] and float[L]."""
     ranges = [x[-1] - x[0] for x in (unlearned, retrained)]
     if not max(ranges):
         return CAP if unlearned[0] != retrained[0] else 0.0
@@ -173,8 +198,13 @@ def best_epsilon(unlearned, retrained, table, rules) -> float:
     return CAP if best == -np.inf else min(float(best), CAP)
 
 
-def single(positive, negative, table, thresholds=None) -> float:
-    """The group of the larger median is guessed where the margin is at least t."""
+def single(
+    positive: np.ndarray,
+    negative: np.ndarray,
+    table: np.ndarray,
+    thresholds: np.ndarray | None = None,
+) -> float:
+    """Guesses the group of the larger median where the margin is at least t."""
     if thresholds is None:
         low, high = min(positive[0], negative[0]), max(positive[-1], negative[-1])
         thresholds = np.linspace(low, high, int(np.ceil((high - low) * PER_UNIT)))
@@ -183,8 +213,8 @@ def single(positive, negative, table, thresholds=None) -> float:
     return table[missed, false].max(initial=-np.inf)
 
 
-def double(positive, negative, table) -> float:
-    """The group of the smaller range is guessed where the margin is in [l, r].
+def double(positive: np.ndarray, negative: np.ndarray, table: np.ndarray) -> float:
+    """Guesses the group of the smaller range where the margin is in [l, r].
 
     With s the grid of `STEPS` points in [-BUFFER, BUFFER], r_j = max + s_j and
     l_jk = r_j - range + s_k = min + s_j + s_k, which has but 2 STEPS - 1 values. One

@@ -20,11 +20,19 @@ features does not count; values are not those of the paper.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from unlearn.errors import InputError
+
+__all__ = [
+    "difference_of",
+    "information_difference",
+    "layer_information",
+    "linear_probe",
+    "mutual_information",
+]
 
 STRENGTHS = (1e-4, 1e-2, 1.0)
 
@@ -42,10 +50,10 @@ def information_difference(
     unlearned: Mapping | Sequence,
     original: Mapping | Sequence,
     retrained: Mapping | Sequence,
-    forgotten,
-    **options,
+    forgotten: np.ndarray,
+    **options: Any,
 ) -> InformationDifference:
-    """IDI of an unlearned model, with the information of every layer.
+    """Computes the IDI of an unlearned model, with the information of every layer.
 
     Args:
       unlearned, original, retrained: a layer's features float[n, ...] each, as a
@@ -61,24 +69,48 @@ def information_difference(
       InputError: models with different layers, or as `mutual_information`.
     """
     models = [unlearned, original, retrained]
-    if all(isinstance(model, Mapping) for model in models):
-        if any(model.keys() != retrained.keys() for model in models):
+    named = [model for model in models if isinstance(model, Mapping)]
+    if len(named) == len(models):
+        if any(model.keys() != named[-1].keys() for model in named):
             raise InputError("the models must have the same layers")
-        models = [[model[name] for name in retrained] for model in models]
+        models = [[model[name] for name in named[-1]] for model in named]
+    layers = [list(model) for model in models]
     if len({len(model) for model in models}) != 1:
         raise InputError("the models must have as many layers")
-    ours, before, reference = (
-        np.array([mutual_information(layer, forgotten, **options) for layer in model])
-        for model in models
+    return difference_of(
+        *(layer_information(model, forgotten, **options) for model in layers)
     )
+
+
+def layer_information(
+    layers: Sequence[np.ndarray], forgotten: np.ndarray, **options: Any
+) -> np.ndarray:
+    """Computes `mutual_information` of each layer with being forgotten: float[L]."""
+    return np.array([mutual_information(one, forgotten, **options) for one in layers])
+
+
+def difference_of(
+    ours: np.ndarray, before: np.ndarray, reference: np.ndarray
+) -> InformationDifference:
+    """Computes the IDI from the `layer_information` of three models.
+
+    For many models of one original and one retrained model, whose information is then
+    computed once.
+    """
     whole = (before - reference).sum()
     left = (ours - reference).sum()
     index = float(left / whole) if whole > 0 else float("nan")
     return InformationDifference(index, ours, before, reference)
 
 
-def mutual_information(features, labels, *, folds=5, classifier=None) -> float:
-    """A lower bound on I(Z; Y) in nats, by cross-validation; at most H(Y).
+def mutual_information(
+    features: np.ndarray,
+    labels: np.ndarray,
+    *,
+    folds: int = 5,
+    classifier: Any = None,
+) -> float:
+    """Bounds I(Z; Y) from below by cross-validation, in nats; at most H(Y).
 
     Args:
       features: float[n, ...], flattened and standardised. Average convolutional maps
@@ -129,8 +161,13 @@ def mutual_information(features, labels, *, folds=5, classifier=None) -> float:
     return float(-np.sum(share * np.log(share)) - cross_entropy)
 
 
-def linear_probe(train_features, train_labels, test_features, test_labels) -> float:
-    """Accuracy of a linear classifier trained on frozen features, in [0, 1].
+def linear_probe(
+    train_features: np.ndarray,
+    train_labels: np.ndarray,
+    test_features: np.ndarray,
+    test_labels: np.ndarray,
+) -> float:
+    """Measures the accuracy of a linear classifier of frozen features, in [0, 1].
 
     Args:
       train_features: float[n, ...], features of a layer, with their labels [n].
@@ -158,7 +195,8 @@ def linear_probe(train_features, train_labels, test_features, test_labels) -> fl
     )
 
 
-def flat(features, labels) -> tuple[np.ndarray, np.ndarray]:
+def flat(features: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns features as float64[n, size], checked to be as many as the labels."""
     features, labels = np.asarray(features, np.float64), np.asarray(labels)
     if len(features) != len(labels) or not len(labels):
         raise InputError(f"{len(features)} features for {len(labels)} labels")

@@ -20,16 +20,18 @@ is seen only in the mean over many. So a value means something only beside a flo
 as many models, which `klom_summary` computes.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import rel_entr
 
 from unlearn.errors import InputError
 
+__all__ = ["klom", "klom_floor", "klom_summary"]
+
 
 class KlomSummary(NamedTuple):
-    """Of the examples' KLoM, in nats; both parts against the same oracles."""
+    """Summary of the examples' KLoM in nats; both parts against the same oracles."""
 
     mean: float
     p95: float
@@ -38,15 +40,22 @@ class KlomSummary(NamedTuple):
     models: int  # in each of the three groups
 
 
-def klom(unlearned, oracle, *, bins=20, clip=100.0, floor=1e-5) -> np.ndarray:
-    """KL divergence of margins of each example, float64[N], in nats, at least 0.
+def klom(
+    unlearned: np.ndarray,
+    oracle: np.ndarray,
+    *,
+    bins: int = 20,
+    clip: float = 100.0,
+    floor: float = 1e-5,
+) -> np.ndarray:
+    """Computes the KL divergence of margins of each example, float64[N], in nats.
 
     Args:
       unlearned: float[M, N], margins of N examples under M unlearned models.
       oracle: float[L, N], the same under L models retrained without the forget set.
       bins: equal bins over the joint range of the example.
       clip: margins are cut to this absolute value first.
-      floor: least share of a bin of `oracle` where `unlearned` has any.
+      floor: smallest share of a bin of `oracle` where `unlearned` has any.
 
     The largest margin is counted in the last bin; the released code of the benchmark
     drops it. The floor of this value: the table above, or `klom_floor`.
@@ -71,8 +80,10 @@ def klom(unlearned, oracle, *, bins=20, clip=100.0, floor=1e-5) -> np.ndarray:
     return rel_entr(p, q / q.sum(axis=1, keepdims=True)).sum(axis=1)
 
 
-def klom_floor(oracle, other=None, **options) -> np.ndarray:
-    """KLoM of oracles against oracles, float64[N]: what a perfect method gets.
+def klom_floor(
+    oracle: np.ndarray, other: np.ndarray | None = None, **options: Any
+) -> np.ndarray:
+    """Computes KLoM of oracles against oracles, float64[N]: that of a perfect method.
 
     Args:
       oracle: float[L, N], margins under L retrained models.
@@ -88,8 +99,13 @@ def klom_floor(oracle, other=None, **options) -> np.ndarray:
     return klom(other, oracle, **options)
 
 
-def klom_summary(unlearned, oracle, other=None, **options) -> KlomSummary:
-    """Mean and 95th percentile over examples, beside their floor.
+def klom_summary(
+    unlearned: np.ndarray,
+    oracle: np.ndarray,
+    other: np.ndarray | None = None,
+    **options: Any,
+) -> KlomSummary:
+    """Summarises KLoM over examples: mean and 95th percentile, beside their floor.
 
     Args:
       unlearned: float[M, N], margins under M unlearned models.
@@ -97,26 +113,28 @@ def klom_summary(unlearned, oracle, other=None, **options) -> KlomSummary:
       other: float[L', N], a second, independent group of retrained models.
       options: of `klom`.
 
-    Method and floor use as many models: the least of the groups, or, without `other`,
-    at most half of the oracles.
+    Method and floor use as many models: the smallest of the groups, or, without
+    `other`, at most half of the oracles.
 
     Raises:
       InputError: as `klom_floor`.
     """
     unlearned, oracle, other = comparable(unlearned, oracle, other)
     value = klom(unlearned, oracle, **options)
-    least = klom(other, oracle, **options)
+    perfect = klom(other, oracle, **options)
     return KlomSummary(
         float(value.mean()),
         float(np.percentile(value, 95)),
-        float(least.mean()),
-        float(np.percentile(least, 95)),
+        float(perfect.mean()),
+        float(np.percentile(perfect, 95)),
         len(oracle),
     )
 
 
-def margins(unlearned, oracle, limit) -> tuple[np.ndarray, np.ndarray]:
-    """Both as float64 within `limit`, checked to be of the same N examples."""
+def margins(
+    unlearned: np.ndarray, oracle: np.ndarray, limit: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cuts both to `limit`, in float64, checked to be of the same N examples."""
     both = tuple(np.asarray(x, np.float64) for x in (unlearned, oracle))
     shapes = [x.shape for x in both]
     if any(x.ndim != 2 for x in both) or shapes[0][1] != shapes[1][1]:
@@ -125,11 +143,13 @@ def margins(unlearned, oracle, limit) -> tuple[np.ndarray, np.ndarray]:
         raise InputError(f"no model or no example to compare: {shapes}")
     if any(np.isnan(x).any() for x in both):
         raise InputError("a margin is NaN: a model has diverged; leave it out")
-    return tuple(np.clip(x, -limit, limit) for x in both)
+    return np.clip(both[0], -limit, limit), np.clip(both[1], -limit, limit)
 
 
-def comparable(unlearned, oracle, other=None) -> tuple:
-    """Three groups of as many models: unlearned, oracle, other oracles.
+def comparable(
+    unlearned: np.ndarray, oracle: np.ndarray, other: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Cuts three groups to as many models: unlearned, oracle, other oracles.
 
     Without `other`, the oracles are cut into halves.
     """

@@ -9,18 +9,18 @@ A study has S models and N examples, and each example has a state in each model:
 `margins[s, n]`, the logit-scaled confidence of model s in the true class of example n,
 is compared with the margins of the same example in *other* models. A score uses
 
-- never the model's own margin: fitted in-sample, Gaussians separate what cannot be
-  told, with an AUC of 0.68 for 8 models in each group;
+- never the model's own margin: fitted in-sample, Gaussians separate groups that are
+  alike, with an AUC of 0.68 for 8 models in each group;
 - and of the other group, too, one model less: the k-th positive and the k-th negative
   row of an example are left out together. With only the row itself left out, a positive
   is compared with n - 1 positives and n negatives, a negative the other way round, and
-  each looks more like the group that it is not in: where nothing could be told, the
+  each looks more like the group that it is not in: where the groups were alike, the
   pooled AUC of U-LiRA with 4 / 8 / 16 / 32 models in each group was 0.444 / 0.488 /
   0.495 / 0.498. In pairs it is 0.5 (see also `balanced` of `roc.evaluate`).
 
 So an example needs three models in each group that an attack fits. An AUC of *one
 example* is no measure: its scores depend on each other's margins, and its mean where
-nothing could be told was 0.36 to 0.44 with one row left out, 0.45 in pairs. Pooled,
+the groups were alike was 0.36 to 0.44 with one row left out, 0.45 in pairs. Pooled,
 that is one in N of the pairs that are compared: have a few dozen examples at least.
 """
 
@@ -31,6 +31,16 @@ from scipy.special import logsumexp
 
 from unlearn.errors import InputError
 
+__all__ = [
+    "FORGET",
+    "OUT",
+    "RETAIN",
+    "lira_offline",
+    "lira_online",
+    "margins",
+    "u_lira",
+]
+
 OUT, RETAIN, FORGET = 0, 1, 2
 
 # Standard deviations of margins are at least this: float32 logits around 100 are
@@ -39,15 +49,16 @@ OUT, RETAIN, FORGET = 0, 1, 2
 MIN_SD = 1e-5
 
 
-def margins(logits, labels) -> np.ndarray:
-    """Logit-scaled confidence `z_y - logsumexp(z of the other classes)`, float64[...].
+def margins(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Computes `z_y - logsumexp(z of the other classes)`, float64[...].
 
     Args:
       logits: float[..., K].
       labels: int[...], or what broadcasts to it: int[N] for logits [S, N, K].
 
-    It is `log(p / (1 - p))` of the true class's probability p, which Carlini et al.
-    (2022) found near to Gaussian over models, without forming p: no p rounds to 1.
+    It is the logit-scaled confidence, `log(p / (1 - p))` of the true class's
+    probability p, which Carlini et al. (2022) found near to Gaussian over models; p is
+    not formed, so none rounds to 1.
 
     Raises:
       InputError: fewer than two classes, or labels that do not fit.
@@ -68,9 +79,13 @@ def margins(logits, labels) -> np.ndarray:
 
 
 def lira_online(
-    margins, states, *, positive: int = RETAIN, variance: str = "per_example"
+    margins: np.ndarray,
+    states: np.ndarray,
+    *,
+    positive: int = RETAIN,
+    variance: str = "per_example",
 ) -> np.ndarray:
-    """LiRA, online: log of the likelihood ratio of two Gaussians.
+    """Scores pairs by online LiRA: the log of the likelihood ratio of two Gaussians.
 
     Args:
       margins: float[S, N].
@@ -100,9 +115,13 @@ def lira_online(
 
 
 def lira_offline(
-    margins, states, *, positive: int = RETAIN, variance: str = "per_example"
+    margins: np.ndarray,
+    states: np.ndarray,
+    *,
+    positive: int = RETAIN,
+    variance: str = "per_example",
 ) -> np.ndarray:
-    """LiRA, offline: how far above the OUT models, in their standard deviations.
+    """Scores pairs by offline LiRA: how many deviations above the OUT models.
 
     Args, raises and paper: as `lira_online`; only OUT models are fitted. The paper's
     score is the normal distribution function of this, which rounds to 1 above 8.
@@ -115,8 +134,8 @@ def lira_offline(
     return np.where(members | non_members, scores, np.nan)
 
 
-def u_lira(margins, states) -> np.ndarray:
-    """U-LiRA: was it trained on and unlearned (FORGET), or never seen (OUT)?
+def u_lira(margins: np.ndarray, states: np.ndarray) -> np.ndarray:
+    """Scores pairs by U-LiRA: trained on and unlearned (FORGET), or never seen (OUT)?
 
     Args, returns and raises: as `lira_online`. The margins are those of models *after*
     unlearning, all by the same method.
@@ -130,15 +149,15 @@ def u_lira(margins, states) -> np.ndarray:
 
 
 class Moments(NamedTuple):
-    """Of a group of an example's models without those left out; NaN if under two."""
+    """Moments of a group of models without those left out; NaN if under two."""
 
     count: np.ndarray  # float64[S, N]
     mean: np.ndarray
     squares: np.ndarray  # sum of squared deviations from the mean
 
 
-def moments(margins, group, other) -> Moments:
-    """Moments of `group` as every row sees them, see `left_out`."""
+def moments(margins: np.ndarray, group: np.ndarray, other: np.ndarray) -> Moments:
+    """Computes the moments of `group` as every row sees them, see `left_out`."""
     centre = np.sort(np.where(group, margins, np.inf), axis=0)
     centre = np.take_along_axis(centre, group.sum(axis=0, keepdims=True) // 2, axis=0)
     deviations = np.where(group, margins - np.where(group.any(axis=0), centre, 0), 0)
@@ -152,8 +171,8 @@ def moments(margins, group, other) -> Moments:
     return Moments(count, centre + mean, np.maximum(squares - count * mean**2, 0))
 
 
-def left_out(group, other) -> np.ndarray:
-    """int[S, N]: the row of `group` that is not used for the score of each row.
+def left_out(group: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Picks the row of `group` that is not used for the score of each row, int[S, N].
 
     A row of the group is left out itself; for the k-th row of `other` it is the k-th of
     the group, counted in a circle.
@@ -165,16 +184,18 @@ def left_out(group, other) -> np.ndarray:
     return np.where(group, np.arange(len(group))[:, None], partner)
 
 
-def leave_one_out(values, ufunc=np.add) -> np.ndarray:
-    """`ufunc` over all other rows, float64[S, N], without subtracting anything."""
+def leave_one_out(values: np.ndarray, ufunc: np.ufunc = np.add) -> np.ndarray:
+    """Applies `ufunc` over all other rows, float64[S, N], subtracting nothing."""
     empty = np.full_like(values[:1], ufunc.identity)
     before = ufunc.accumulate(np.concatenate([empty, values[:-1]]))
     after = ufunc.accumulate(np.concatenate([empty, values[:0:-1]]))[::-1]
     return ufunc(before, after)
 
 
-def check(margins, states, positive) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The margins in float64, and where pairs are positive and OUT, bool[S, N]."""
+def check(
+    margins: np.ndarray, states: np.ndarray, positive: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns margins in float64, and where pairs are positive and OUT, bool[S, N]."""
     margins, states = np.asarray(margins, np.float64), np.asarray(states)
     if margins.ndim != 2 or margins.shape != states.shape:
         shapes = f"{margins.shape} and {states.shape}"
@@ -190,7 +211,8 @@ def check(margins, states, positive) -> tuple[np.ndarray, np.ndarray, np.ndarray
     return margins, states == positive, states == OUT
 
 
-def check_finite(margins):
+def check_finite(margins: np.ndarray) -> None:
+    """Refuses margins that are not finite."""
     wrong = np.argwhere(~np.isfinite(margins))
     if len(wrong):
         raise InputError(f"the margin of model and example {wrong[0]} is not finite")

@@ -9,21 +9,30 @@ from typing import NamedTuple
 
 import numpy as np
 
+__all__ = [
+    "confidence_attack",
+    "modified_entropy",
+    "regression_attack",
+    "threshold_attack",
+]
 
-def confidence_attack(members, non_members, forget) -> float:
-    """SalUn's "MIA": share of the forget set that an SVM calls non-members.
+
+def confidence_attack(
+    members: np.ndarray, non_members: np.ndarray, forget: np.ndarray
+) -> float:
+    """Computes SalUn's "MIA": the share of the forget set called non-members.
 
     Args:
       members: float[M], probability of the true class on retained examples.
       non_members: float[T], the same on test examples; balanced against `members`.
       forget: float[F], the same on the forget set.
 
-    Fan et al., ICLR 2024: `SVC(C=3, gamma="auto", kernel="rbf")` on one feature.
-    Meaningful only beside the value of a retrained model, which is not 1: a retrained
-    model classifies most of the forget set as confidently as its own training data.
-    With a whole class forgotten it says little: the true class has no probability left,
-    where the SVM knows but the few examples that the model gets wrong, and one more or
-    less of these turns the share from 0 to 1.
+    A support vector machine calls them so: `SVC(C=3, gamma="auto", kernel="rbf")` on
+    one feature. Fan et al., ICLR 2024. Meaningful only beside the value of a retrained
+    model, which is not 1: it classifies most of the forget set as confidently as its
+    own training data. With a whole class forgotten it says little: the true class has
+    no probability left, where the SVM knows but the few examples that the model gets
+    wrong, and one more or less of these turns the share from 0 to 1.
 
     Returns: a share in [0, 1].
     """
@@ -36,8 +45,10 @@ def confidence_attack(members, non_members, forget) -> float:
     return float(1 - np.mean(attack.predict(np.asarray(forget)[:, None])))
 
 
-def regression_attack(forget, non_members, *, splits: int = 10) -> float:
-    """Cross-validated accuracy of a logistic regression on the loss.
+def regression_attack(
+    forget: np.ndarray, non_members: np.ndarray, *, splits: int = 10
+) -> float:
+    """Measures the cross-validated accuracy of a logistic regression on the loss.
 
     Args:
       forget: float[F], cross-entropies of the forget set.
@@ -64,17 +75,19 @@ def regression_attack(forget, non_members, *, splits: int = 10) -> float:
 
 
 class Threshold(NamedTuple):
+    """What `threshold_attack` achieves."""
+
     auc: float
     tpr_at_1fpr: float
     auc_null_sd: float  # of the AUC when members and non-members are alike
 
 
-def threshold_attack(forget, non_members) -> Threshold:
-    """The loss-threshold attack: the lower the loss, the more a member.
+def threshold_attack(forget: np.ndarray, non_members: np.ndarray) -> Threshold:
+    """Attacks by a threshold on the loss: the lower the loss, the more a member.
 
     Args: as `regression_attack`.
 
-    Yeom et al., CSF 2018. The AUC of a model that cannot tell is 0.5 with standard
+    Yeom et al., CSF 2018. The AUC where both are alike is 0.5 with standard
     deviation `sqrt((n + m + 1) / (12 n m))`; below 0.5 the forget set has *higher*
     losses than unseen data, a failure in the other direction.
     """
@@ -93,8 +106,8 @@ def threshold_attack(forget, non_members) -> Threshold:
     )
 
 
-def modified_entropy(logits, labels) -> np.ndarray:
-    """float64[N], in nats: 0 for a sure and right answer, large for a sure wrong one.
+def modified_entropy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Computes the modified entropy of each example, float64[N], in nats.
 
         Mentr = -(1 - p_y) log p_y - sum over i != y of p_i log(1 - p_i)
 
@@ -102,6 +115,7 @@ def modified_entropy(logits, labels) -> np.ndarray:
       logits: float[N, K].
       labels: int[N].
 
+    It is 0 for a sure and right answer, large for a sure wrong one.
     Song & Mittal, "Systematic Evaluation of Privacy Risks of Machine Learning Models",
     USENIX Security 2021; give it to `threshold_attack` for its loss. Code that
     unlearning papers share takes log p_i in the place of log(1 - p_i), and the columns
@@ -118,5 +132,5 @@ def modified_entropy(logits, labels) -> np.ndarray:
 
 
 def spread(size: int, count: int) -> np.ndarray:
-    """`count` evenly spaced indices below `size`."""
+    """Spaces `count` indices evenly below `size`."""
     return np.linspace(0, size, count, endpoint=False).astype(int)

@@ -15,15 +15,16 @@ one). Training starts with a fresh optimiser; its old state would remember, too.
 """
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
 from unlearn.errors import InputError
 from unlearn.metrics.membership import spread
+from unlearn.problem import Problem
 from unlearn.training import (
     OPTIMIZERS,
     classification,
@@ -34,25 +35,27 @@ from unlearn.training import (
     start,
 )
 
+__all__ = ["anamnesis_index", "relearn", "relearn_time"]
+
 
 class Curves(NamedTuple):
-    """The forget set before relearning and after every step of it."""
+    """Accuracy and loss of the forget set, before relearning and after every step."""
 
-    accuracy: jax.Array  # float32[steps + 1]
-    loss: jax.Array  # float32[steps + 1], in nats
+    accuracy: jax.Array | np.ndarray  # float32[steps + 1]
+    loss: jax.Array | np.ndarray  # float32[steps + 1], in nats
 
 
 def relearn(
-    key,
-    variables,
-    problem,
+    key: jax.Array,
+    variables: dict,
+    problem: Problem,
     *,
-    steps=50,
-    batch_size=128,
-    learning_rate=0.01,
-    momentum=0.0,
-    optimizer="sgd",
-    examples=500,
+    steps: int = 50,
+    batch_size: int = 128,
+    learning_rate: float = 0.01,
+    momentum: float = 0.0,
+    optimizer: str = "sgd",
+    examples: int = 500,
 ) -> Curves:
     """Trains on the forget set and measures it after every step.
 
@@ -73,7 +76,7 @@ def relearn(
     if optimizer not in OPTIMIZERS:
         raise InputError(f"unknown optimizer {optimizer!r}: {', '.join(OPTIMIZERS)}")
     options = {"momentum": momentum} if optimizer == "sgd" else {}
-    optimizer = OPTIMIZERS[optimizer](learning_rate, **options)
+    descent = OPTIMIZERS[optimizer](learning_rate, **options)
     objective, problem = classification(problem.model), problem.replace(augment=None)
     size = len(problem.forget)
     measured = problem.forget[spread(size, min(size, examples))]
@@ -88,18 +91,18 @@ def relearn(
         number, row = scanned
         key_step = jax.random.fold_in(key_steps, number)
         row = jax.tree.map(lambda x: x[None], row)
-        state, _ = epoch(key_step, state, problem, row, objective, optimizer)
+        state, _ = epoch(key_step, state, problem, row, objective, descent)
         return state, measure(state.variables)
 
     key_order, key_steps = jax.random.split(key)
     rows = shuffle(key_order, problem.forget, batch_size, steps)
     scanned = jnp.arange(steps), rows
-    _, after = jax.lax.scan(step, start(variables, optimizer), scanned)
+    _, after = jax.lax.scan(step, start(variables, descent), scanned)
     return jax.tree.map(jnp.append, measure(variables), after)
 
 
-def relearn_time(curve: Sequence[float], target: float, *, rising=True) -> float:
-    """The first step at which the curve has reached `target`; infinite if none.
+def relearn_time(curve: ArrayLike, target: float, *, rising: bool = True) -> float:
+    """Finds the first step at which the curve has reached `target`; infinite if none.
 
     Args:
       curve: float[steps + 1], the value before and after every step.
@@ -109,21 +112,21 @@ def relearn_time(curve: Sequence[float], target: float, *, rising=True) -> float
     Raises:
       InputError: a target that is not finite, or an empty curve.
     """
-    curve = np.asarray(curve, np.float64)
-    if curve.ndim != 1 or not len(curve) or not math.isfinite(target):
+    values = np.asarray(curve, np.float64)
+    if values.ndim != 1 or not len(values) or not math.isfinite(target):
         raise InputError("relearn_time needs a curve of one dimension and a target")
-    reached = curve >= target if rising else curve <= target
+    reached = values >= target if rising else values <= target
     return float(np.argmax(reached)) if reached.any() else math.inf
 
 
 def anamnesis_index(
-    unlearned: Sequence[float],
-    retrained: Sequence[float],
+    unlearned: ArrayLike,
+    retrained: ArrayLike,
     original: float,
     *,
     margin: float = 0.05,
 ) -> float:
-    """The relearn time of an unlearned model over that of the retrained one.
+    """Computes the relearn time of an unlearned model over that of a retrained one.
 
     Args:
       unlearned, retrained: float[steps + 1], accuracies of the forget set.

@@ -14,21 +14,23 @@ from scipy.stats import rankdata
 from unlearn.errors import InputError
 from unlearn.metrics.lira import RETAIN, check, check_finite, leave_one_out, left_out
 
+__all__ = ["rmia"]
+
 # Ratios that are equal but for rounding count as equal.
 TOLERANCE = 1e-12
 
 
 def rmia(
-    margins,
-    states,
+    margins: np.ndarray,
+    states: np.ndarray,
     *,
     positive: int = RETAIN,
-    population=None,
+    population: np.ndarray | None = None,
     gamma: float = 1.0,
     offline: bool = False,
     a: float = 0.3,
 ) -> np.ndarray:
-    """Scores of RMIA, the share of z over which x is favoured.
+    """Scores pairs by RMIA: the share of z over which x is favoured.
 
     Args:
       margins: float[S, N]; p is their logistic function.

@@ -12,6 +12,8 @@ import numpy as np
 
 from unlearn.errors import InputError
 
+__all__ = ["FALSE_POSITIVE_RATES", "evaluate", "roc_curve"]
+
 FALSE_POSITIVE_RATES = (0.01, 0.001)
 
 
@@ -24,23 +26,25 @@ class Audit(NamedTuple):
     tpr_at_1fpr_interval: tuple[float, float]
     tpr_at_01fpr: float  # at a false positive rate of 0.1 %
     tpr_at_01fpr_interval: tuple[float, float]
-    null_sd: float  # of the AUC if no pair can be told and pairs were independent
+    null_sd: float  # of the AUC if groups are alike and pairs independent
     positives: int  # pairs
     negatives: int
 
 
 def evaluate(
-    scores,
-    positive,
-    negative,
+    scores: np.ndarray,
+    positive: np.ndarray,
+    negative: np.ndarray,
     *,
-    models=None,
+    models: np.ndarray | None = None,
     balanced: bool = True,
     examples: bool = True,
     rounds: int = 1000,
     seed: int = 0,
 ) -> Audit:
-    """AUC and true positive rates at 1 % and 0.1 % false positives, of all pairs.
+    """Computes AUC and true positive rates at 1 % and 0.1 % false positives.
+
+    All pairs of a model and an example are pooled.
 
     Args:
       scores: float[S, N], higher for members; NaN: the pair is left out.
@@ -52,7 +56,7 @@ def evaluate(
         it changes nothing. Without, as in the literature, pairs count the same. With
         states drawn independently, examples that are positive in more models have
         higher scores, too, since less is known of the other group: the AUC of U-LiRA on
-        24 models was 0.515 where nothing could be told, of BaVarIA 0.520; balanced,
+        24 models was 0.515 where the groups were alike, of BaVarIA 0.520; balanced,
         both were 0.50.
       examples: resample examples as well as models, see below.
       rounds: of the bootstrap; 0: no intervals.
@@ -61,7 +65,7 @@ def evaluate(
     NaN if x allows not even one of the negatives. The floor of the AUC is 0.5 with
     standard deviation `null_sd = sqrt((n + m + 1) / (12 n m))`, if pairs were
     independent. Those of an example share the models that they are compared with: over
-    repeated studies in which nothing could be told, the AUC of `lira_offline` and
+    repeated studies in which the groups were alike, the AUC of `lira_offline` and
     `rmia` varied as much as that or less, that of `u_lira`, `bavaria` and RULI 1.2 to
     1.6 times as much. To see the floor of one study, shuffle the states of each example
     among the models, and attack again.
@@ -98,7 +102,7 @@ def evaluate(
     if len(draws):
         ends = np.where(enough, np.quantile(draws, [0.025, 0.975], axis=0), np.nan)
     auc, at_1, at_01 = map(float, point)
-    interval, interval_1, interval_01 = (tuple(map(float, e)) for e in ends.T)
+    interval, interval_1, interval_01 = ((float(a), float(b)) for a, b in ends.T)
     return Audit(
         auc=auc,
         auc_interval=interval,
@@ -113,9 +117,13 @@ def evaluate(
 
 
 def roc_curve(
-    scores, positive, negative, *, balanced: bool = True
+    scores: np.ndarray,
+    positive: np.ndarray,
+    negative: np.ndarray,
+    *,
+    balanced: bool = True,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """False and true positive rates of all pairs, both rising, for a figure.
+    """Computes false and true positive rates of all pairs, both rising, for a figure.
 
     Args and raises: as `evaluate`, whose AUC is the area below. On log axes, leave out
     the first points, where the false positive rate is 0.

@@ -13,11 +13,15 @@ import numpy as np
 from unlearn.errors import InputError
 from unlearn.metrics.lira import FORGET, check, check_finite, left_out
 
+__all__ = ["ruli_efficacy", "ruli_privacy"]
+
 CHUNK = 2**20  # kernel values at once
 
 
-def ruli_privacy(margins, states, *, bandwidth: float = 1.0) -> np.ndarray:
-    """Privacy game: log of the density of FORGET models over that of OUT models.
+def ruli_privacy(
+    margins: np.ndarray, states: np.ndarray, *, bandwidth: float = 1.0
+) -> np.ndarray:
+    """Plays the privacy game: log density of FORGET models over that of OUT models.
 
     Args:
       margins: float[S, N], after unlearning.
@@ -44,9 +48,13 @@ def ruli_privacy(margins, states, *, bandwidth: float = 1.0) -> np.ndarray:
 
 
 def ruli_efficacy(
-    margins, retrained, states, *, bandwidth: float = 1.0
+    margins: np.ndarray,
+    retrained: np.ndarray,
+    states: np.ndarray,
+    *,
+    bandwidth: float = 1.0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Efficacy game: log of the density of unlearned over that of retrained models.
+    """Plays the efficacy game: log density of unlearned over retrained models.
 
     Args:
       margins: float[S, N], of the unlearned models.
@@ -81,12 +89,12 @@ def ruli_efficacy(
     check_finite(margins)
     check_finite(retrained)
     own = np.broadcast_to(np.arange(len(margins))[:, None], margins.shape)
-    scores = [
+    ours, theirs = (
         _log_density(points, margins, forget, own, bandwidth)
         - _log_density(points, retrained, forget, own, bandwidth)
         for points in (margins, retrained)
-    ]
-    return tuple(np.where(forget, x, np.nan) for x in scores)
+    )
+    return np.where(forget, ours, np.nan), np.where(forget, theirs, np.nan)
 
 
 def _log_density(points, data, group, without, bandwidth):

@@ -8,18 +8,39 @@ were the value the true one.
 """
 
 import math
+from collections.abc import Iterable
 from typing import NamedTuple
+
+__all__ = [
+    "INCONCLUSIVE",
+    "OUTSIDE",
+    "WITHIN",
+    "Judged",
+    "conclusive",
+    "judge",
+    "together",
+]
 
 WITHIN, OUTSIDE, INCONCLUSIVE = "within", "outside", "inconclusive"
 
 
 class Judged(NamedTuple):
+    """A verdict, and how many models it would take where there is none."""
+
     verdict: str
     models_needed: int | None  # None: decided, or no number of models would
 
 
-def judge(value, low, high, *, null, tolerance, models: int) -> Judged:
-    """The verdict on a value with the 95 % interval `[low, high]`.
+def judge(
+    value: float,
+    low: float,
+    high: float,
+    *,
+    null: float,
+    tolerance: float,
+    models: int,
+) -> Judged:
+    """Judges a value by its 95 % interval `[low, high]`.
 
     Args:
       null: what a perfect method gives.
@@ -40,20 +61,22 @@ def judge(value, low, high, *, null, tolerance, models: int) -> Judged:
     return Judged(INCONCLUSIVE, math.ceil(models * (half / room) ** 2))
 
 
-def together(judged) -> Judged:
-    """Outside if any is, within if all are."""
+def together(judged: Iterable[Judged]) -> Judged:
+    """Joins verdicts: outside if any is, within if all are."""
     judged = list(judged)
     verdicts = {one.verdict for one in judged}
     if OUTSIDE in verdicts:
         return Judged(OUTSIDE, None)
     if INCONCLUSIVE not in verdicts and judged:
         return Judged(WITHIN, None)
-    needed = [one.models_needed for one in judged if one.verdict == INCONCLUSIVE]
-    return Judged(INCONCLUSIVE, None if None in needed else max(needed, default=None))
+    open_ones = [one for one in judged if one.verdict == INCONCLUSIVE]
+    needed = [one.models_needed for one in open_ones if one.models_needed is not None]
+    decidable = len(needed) == len(open_ones)
+    return Judged(INCONCLUSIVE, max(needed, default=None) if decidable else None)
 
 
 def conclusive(original: Judged, retrained: Judged) -> tuple[bool, str]:
-    """Whether a study can judge at all, by its two controls, and why, in a sentence.
+    """Decides by its two controls whether a study can judge at all, and says why.
 
     The original model must be outside and the retrained one within: an audit that
     passes the first is blind, one that does not pass the second is wrong.

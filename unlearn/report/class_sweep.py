@@ -1,24 +1,14 @@
-"""Table and figure of a rotation over classes: the worst class of each method."""
+"""Table and figure of a sweep over classes: the worst class of each method."""
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from unlearn.report.figures import (
-    METHODS,
-    MODELS,
-    _colours,
-    _figure,
-    _legend,
-    _style,
-    _title,
-)
+from unlearn.metrics import columns
+from unlearn.report import plotting
+from unlearn.report.text import markdown_cell
 
-COLUMNS = {
-    "forget_accuracy": "Forget",
-    "test_forget_accuracy": "Forget, test",
-    "test_accuracy_lost": "Lost on the others, test",
-    "avg_gap": "Avg. Gap",
-    "cost": "Cost",
-}
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MARKERS = "o^sD"  # the next one where the colours begin again
 
@@ -32,32 +22,33 @@ retraining (%)."""
 
 
 def markdown(worst: Sequence[Mapping]) -> str:
-    """The rows of `rotation.worst_class` as a Markdown table in percent."""
+    """Writes the rows of `worst_class.csv` as a Markdown table in percent."""
+    heads = columns.labels(*columns.CLASS_SWEEP)
     classes = max(row["classes"] for row in worst)
     lines = [
-        f"Each of {classes} classes forgotten in turn.",
+        f"Each of {classes} classes forgotten, one at a time.",
         "",
-        "| Model | " + " | ".join(COLUMNS.values()) + " |",
-        "| :-- |" + " --: |" * len(COLUMNS),
+        "| Model | " + " | ".join(heads.values()) + " |",
+        "| :-- |" + " --: |" * len(heads),
     ]
     for row in worst:
-        cells = [f"{100 * row[name]:.2f} ({row[f'{name}_class']})" for name in COLUMNS]
-        lines.append(f"| {row['model']} | {' | '.join(cells)} |")
+        cells = [f"{100 * row[name]:.2f} ({row[f'{name}_class']})" for name in heads]
+        lines.append(f"| {markdown_cell(row['model'])} | {' | '.join(cells)} |")
     return "\n".join([*lines, "", LEGEND, ""])
 
 
-def figure(rows: Sequence[Mapping], title: str = ""):
-    """Forget accuracy, loss on the other classes and cost, a dot a class and model."""
+def figure(rows: Sequence[Mapping], title: str = "") -> "Figure":
+    """Draws forget accuracy, loss on other classes and cost, a dot a class."""
     models = dict.fromkeys(row["model"] for row in rows)
-    models = [name for name in models if name not in MODELS]
-    colours = _colours(models)
+    models = [name for name in models if name not in plotting.MODELS]
+    colours = plotting.colours(models)
     panels = {
         "test_forget_accuracy": "forget class, test accuracy, %",
         "test_accuracy_lost": "lost on the other classes, test, points",
         "cost": "seconds, % of retraining",
     }
     classes = sorted({row["class"] for row in rows})
-    page = _figure(max(9.0, 0.3 * len(classes) * len(panels) + 3), 3.8)
+    page = plotting.new_figure(max(9.0, 0.3 * len(classes) * len(panels) + 3), 3.8)
     axes = page.subplots(1, len(panels))
     for panel, (name, label) in zip(axes, panels.items(), strict=True):
         for i, model in enumerate(models):
@@ -70,12 +61,12 @@ def figure(rows: Sequence[Mapping], title: str = ""):
                 list(own.values()),
                 s=22,
                 color=colours[model],
-                marker=MARKERS[i // len(METHODS) % len(MARKERS)],
+                marker=MARKERS[i // len(plotting.PALETTE) % len(MARKERS)],
                 label=model,
             )
         panel.axhline(0, color="0.7", linewidth=0.8, zorder=0)
-        panel.set_xticks(range(len(classes)), classes)
-        _style(panel, "", "forgotten class", label, grid="y")
-    _legend(page, min(5, len(models)), axes[0])
-    _title(page, "Every class forgotten in turn", title)
+        plotting.name_ticks(panel.xaxis, classes)
+        plotting.style(panel, "", "forgotten class", label, grid="y")
+    plotting.add_legend(page, min(5, len(models)), axes[0])
+    plotting.add_title(page, "Every class forgotten, one at a time", title)
     return page

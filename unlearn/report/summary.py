@@ -1,0 +1,170 @@
+"""Statistics over seeds: from one row a (model, seed) to one row a model.
+
+Every value here is a fraction in [0, 1]; only what people read is in percent.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import partial
+from itertools import combinations
+
+import numpy as np
+
+from unlearn.errors import InputError
+from unlearn.metrics import columns
+from unlearn.metrics.gaps import SCORES
+
+NOT_METRICS = ("model", "status", "seed", "seconds", "compile_seconds")
+
+
+def summarize(results: Sequence[Mapping]) -> list[dict]:
+    """Summarises results: one row a model, `original`, `retrain`, then the methods.
+
+    Methods come by ascending Avg. Gap.
+
+    For each metric `m` of the results, and for `ua` (one minus the forget accuracy):
+    `m` is the mean over seeds, `m_interval` the half-width of its 95 % t interval,
+    `m_gap` the mean over seeds of the absolute difference to the retrained model of
+    the same seed, `m_floor` the mean absolute difference between two retrained models
+    of different seeds. `avg_gap` and `tug_of_war` have a mean, an interval and a floor
+    too. Intervals and floors are NaN with one seed.
+
+    `seconds` is the mean, `compile_seconds` the largest over seeds, and `speedup` the
+    ratio of means: all seconds of retraining over all seconds of the model, over the
+    seeds both finished (a mean of ratios would favour noisy timings).
+
+    `seeds` counts the finished ones and `diverged` the others. Diverged seeds are left
+    out of every statistic, and a model with any comes after those without. `verdict`
+    says where the interval of `avg_gap` lies: `within` the floor, `outside` it, or
+    `inconclusive` as the floor is inside the interval; otherwise it is `reference`,
+    `diverged` or `one seed`.
+
+    Raises:
+      InputError: no row is of the model `retrain`.
+    """
+    metrics = _metrics(results)
+    models = {}
+    for row in results:
+        models.setdefault(row["model"], []).append(row)
+    if "retrain" not in models:
+        raise InputError(
+            "the results have no row of model 'retrain', to which every other is "
+            "compared; retrain first"
+        )
+    retrain = _finished(models["retrain"], metrics)
+    distances = {f"{name}_gap": partial(_difference, name) for name in metrics} | SCORES
+    pairs = list(combinations(retrain.values(), 2))
+    floors = {
+        name: _mean([distance(*pair) for pair in pairs])
+        for name, distance in distances.items()
+    }
+    summary = [
+        _summary_row(model, rows, metrics, retrain, floors)
+        for model, rows in models.items()
+    ]
+    return sorted(summary, key=_order)
+
+
+def _summary_row(model, rows, metrics, retrain, floors) -> dict:
+    finished = _finished(rows, metrics)
+    paired = [(row, retrain[seed]) for seed, row in finished.items() if seed in retrain]
+    diverged = len(rows) - len(finished)
+    summary = {
+        "model": model,
+        "status": "ok" if finished else "diverged",
+        "seeds": len(finished),
+        "diverged": diverged,
+    }
+    for name in metrics:
+        values = [row[name] for row in finished.values()]
+        summary[name] = _mean(values)
+        summary[f"{name}_interval"] = interval(values)
+        summary[f"{name}_gap"] = _mean([_difference(name, *pair) for pair in paired])
+        summary[f"{name}_floor"] = floors[f"{name}_gap"]
+    for name, score in SCORES.items():
+        values = [score(*pair) for pair in paired]
+        summary[name] = _mean(values)
+        summary[f"{name}_interval"] = interval(values)
+        summary[f"{name}_floor"] = floors[name]
+    compiling = [_number(row.get("compile_seconds")) for row in rows]
+    compiling = [seconds for seconds in compiling if not math.isnan(seconds)]
+    summary["seconds"] = _mean([row["seconds"] for row in finished.values()])
+    summary["compile_seconds"] = max(compiling, default=math.nan)
+    ours = _mean([row["seconds"] for row, _ in paired])
+    summary["speedup"] = (
+        _mean([other["seconds"] for _, other in paired]) / ours
+        if ours != 0
+        else math.nan
+    )
+    summary["verdict"] = _verdict(summary)
+    return summary
+
+
+def interval(values: Sequence[float] | np.ndarray) -> float:
+    """Computes the half-width of the 95 % t interval of the mean; NaN of one value."""
+    from scipy.special import stdtrit
+
+    count = len(values)
+    if count < 2:
+        return math.nan
+    error = np.std(values, ddof=1) / math.sqrt(count)
+    return float(stdtrit(count - 1, 0.975) * error)
+
+
+def _metrics(results) -> list[str]:
+    """Lists the known metrics, then every other column of numbers."""
+    known = (*columns.SUMMARY, *NOT_METRICS)
+    extra = {}
+    for row in results:
+        for name, value in row.items():
+            if isinstance(value, (int, float, np.number)):
+                extra[name] = None
+    return [*columns.SUMMARY, *(n for n in extra if n not in known)]
+
+
+def _finished(rows, metrics) -> dict:
+    """Maps seeds that finished to their numbers; a value not there is NaN."""
+    finished = {}
+    for row in rows:
+        if row.get("status", "ok") != "diverged":
+            numbers = {m: _number(row.get(m)) for m in (*metrics, "seconds")}
+            numbers["ua"] = 1 - numbers["forget_accuracy"]
+            finished[row["seed"]] = numbers
+    return finished
+
+
+def _verdict(row) -> str:
+    mean, half = row["avg_gap"], row["avg_gap_interval"]
+    floor = row["avg_gap_floor"]
+    if row["model"] == "retrain":
+        return "reference"
+    if math.isnan(mean):
+        return "diverged" if row["diverged"] else ""
+    if math.isnan(half) or math.isnan(floor):
+        return "one seed"
+    if mean + half <= floor:
+        return "within"
+    return "inconclusive" if mean - half <= floor else "outside"
+
+
+def _order(row) -> tuple:
+    gap = row["avg_gap"]
+    return (
+        {"original": 0, "retrain": 1}.get(row["model"], 2),
+        row["status"] != "ok",
+        row["diverged"] > 0,
+        math.inf if math.isnan(gap) else gap,
+        row["model"],
+    )
+
+
+def _difference(name, row, reference) -> float:
+    return abs(row[name] - reference[name])
+
+
+def _mean(values) -> float:
+    return float(np.mean(values)) if len(values) else math.nan
+
+
+def _number(value) -> float:
+    return math.nan if value is None or value == "" else float(value)
