@@ -14,14 +14,14 @@ import jax.numpy as jnp
 from unlearn.errors import InputError
 
 Augment = Callable[[jax.Array, jax.Array], jax.Array]
-"""`(key, inputs[B, H, W, C]) -> inputs[B, H, W, C]`."""
+"""A function `(key, inputs[B, H, W, C]) -> inputs[B, H, W, C]`."""
 
 
 @functools.cache
 def augmentation(
     *, flip: bool = False, crop: int = 0, rotate: float = 0.0, jitter: float = 0.0
 ) -> Augment | None:
-    """The augmentation with these options; None if there is nothing to do.
+    """Makes the augmentation with these options; None if there is nothing to do.
 
     The same options give the same function object, so that jit caches hit.
 
@@ -60,16 +60,16 @@ def random_flip(key: jax.Array, inputs: jax.Array) -> jax.Array:
     """Mirrors each image, left to right, with probability 1/2."""
     batch, _, width, _ = inputs.shape
     columns = jnp.arange(width)[None]
-    mirrored = jax.random.bernoulli(key, 0.5, (batch, 1))
+    mirrored = jax.random.bernoulli(key, jnp.float32(0.5), (batch, 1))
     columns = jnp.where(mirrored, width - 1 - columns, columns)
     return jnp.take_along_axis(inputs, columns[:, None, :, None], axis=2)
 
 
 @functools.cache
 def padded_crop(padding: int) -> Augment:
-    """Moves each image by up to `padding` pixels either way; 0 comes in at the edges.
+    """Makes a crop of the original size at a random place of the padded image.
 
-    This is a crop of the original size at a random place of the padded image.
+    It moves each image by up to `padding` pixels either way; 0 comes in at the edges.
     """
 
     def crop(key, inputs):
@@ -77,7 +77,9 @@ def padded_crop(padding: int) -> Augment:
         key_rows, key_columns = jax.random.split(key)
         for axis, key in ((1, key_rows), (2, key_columns)):
             size = inputs.shape[axis]
-            shift = jax.random.randint(key, (batch, 1), -padding, padding + 1)
+            shift = jax.random.randint(
+                key, (batch, 1), -padding, padding + 1, jnp.int32
+            )
             source = jnp.arange(size)[None] + shift
             others = (3 - axis, 3)
             inside = jnp.expand_dims((source >= 0) & (source < size), others)
@@ -90,17 +92,17 @@ def padded_crop(padding: int) -> Augment:
 
 @functools.cache
 def rotation(degrees: float) -> Augment:
-    """Turns each image about its centre by up to `degrees` either way.
+    """Makes a rotation of each image about its centre by up to `degrees` either way.
 
     Bilinear; 0 comes in at the corners.
     """
 
     def rotate(key, inputs):
         batch, height, width, channels = inputs.shape
-        angle = jax.random.uniform(key, (batch, 1, 1), minval=-1.0) * degrees
+        angle = jax.random.uniform(key, (batch, 1, 1), jnp.float32, -1.0) * degrees
         cos, sin = jnp.cos(jnp.deg2rad(angle)), jnp.sin(jnp.deg2rad(angle))
-        y = jnp.arange(height)[:, None] - (height - 1) / 2
-        x = jnp.arange(width) - (width - 1) / 2
+        y = jnp.arange(height, dtype=jnp.float32)[:, None] - (height - 1) / 2
+        x = jnp.arange(width, dtype=jnp.float32) - (width - 1) / 2
         rows = cos * y - sin * x + (height - 1) / 2
         columns = sin * y + cos * x + (width - 1) / 2
         top, left = jnp.floor(rows), jnp.floor(columns)
@@ -122,7 +124,7 @@ def rotation(degrees: float) -> Augment:
 
 @functools.cache
 def colour_jitter(strength: float) -> Augment:
-    """Random brightness, contrast and saturation of each image.
+    """Makes a change of brightness, contrast and saturation, random for each image.
 
     Saturation scales the distances to the grey image (the mean over channels), contrast
     those to the mean of the image, each by a factor in 1 ± strength; brightness adds up
@@ -131,7 +133,7 @@ def colour_jitter(strength: float) -> Augment:
 
     def jitter(key, inputs):
         shape = (3, len(inputs), 1, 1, 1)
-        drawn = jax.random.uniform(key, shape, minval=-strength, maxval=strength)
+        drawn = jax.random.uniform(key, shape, jnp.float32, -strength, strength)
         brightness, contrast, saturation = drawn
         channels = inputs.shape[3]
         # On CPU several times faster than a mean over the last axis.

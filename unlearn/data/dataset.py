@@ -1,9 +1,11 @@
 """The one form every data set takes, and the checks it has to pass."""
 
 import hashlib
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from unlearn.errors import InputError
 
@@ -34,20 +36,30 @@ STATISTICS = {
     "cifar100": ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
     "svhn_cropped": ((0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970)),
 }
-"""Published mean and standard deviation of the training split, by name."""
+"""Published mean and standard deviation of the training split, by data set."""
 
 
 def fingerprint(dataset: Dataset) -> str:
-    """SHA-256, in hex, of the images and labels of both splits."""
+    """Computes the SHA-256, in hex, of the images and labels of both splits."""
     digest = hashlib.sha256()
     for array in dataset[1:5]:
         digest.update(f"{array.dtype.str}{array.shape}".encode())
-        digest.update(np.ascontiguousarray(array))
+        array = np.ascontiguousarray(array)
+        digest.update(array)  # ty: ignore[invalid-argument-type]
     return digest.hexdigest()
 
 
-def make_dataset(name: str, train, test=None, class_names=None, groups=None) -> Dataset:
-    """A data set of `(images, labels)` pairs, checked.
+Pair = tuple[ArrayLike, ArrayLike]
+
+
+def make_dataset(
+    name: str,
+    train: Pair,
+    test: Pair | None = None,
+    class_names: Sequence[str] | None = None,
+    groups: ArrayLike | None = None,
+) -> Dataset:
+    """Makes a data set of `(images, labels)` pairs, and checks it.
 
     Args:
       name: what the user called it; names it in messages.
@@ -103,7 +115,7 @@ def make_dataset(name: str, train, test=None, class_names=None, groups=None) -> 
 
 
 def standardisation(name: str, channels: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation, float32[C]: published ones, else 0.5 and 0.5."""
+    """Looks up mean and standard deviation, float32[C]; 0.5 if none are known."""
     base = name.partition(":")[0]
     mean, std = STATISTICS.get(base, ((), ()))
     if len(mean) != channels:
@@ -111,8 +123,10 @@ def standardisation(name: str, channels: int) -> tuple[np.ndarray, np.ndarray]:
     return np.array(mean, np.float32), np.array(std, np.float32)
 
 
-def stratified_split(labels: np.ndarray, share: float = 0.2):
-    """Fixed, sorted indices of the rest and of `share` of every class."""
+def stratified_split(
+    labels: np.ndarray, share: float = 0.2
+) -> tuple[np.ndarray, np.ndarray]:
+    """Holds out a fixed `share` of every class: sorted indices `(rest, held out)`."""
     random = np.random.RandomState(0)  # its stream is the same in every numpy
     held_out = []
     for label in np.unique(labels):
@@ -123,7 +137,7 @@ def stratified_split(labels: np.ndarray, share: float = 0.2):
 
 
 def first_line(error: BaseException) -> str:
-    """The type and first line of another library's error."""
+    """Names the type and first line of another library's error."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
@@ -133,7 +147,7 @@ def _shape(images) -> str:
 
 
 def _check(name, split, images, labels):
-    """The split as uint8[N, H, W, C] and int32[N]."""
+    """Makes uint8[N, H, W, C] and int32[N] of a split."""
     images, labels = np.asarray(images), np.asarray(labels)
     if images.ndim == 3:
         images = images[..., None]

@@ -11,7 +11,7 @@ from unlearn.errors import InputError
 
 
 def digits() -> Dataset:
-    """The 1797 real handwritten digits, 8x8x1, that scikit-learn ships.
+    """Loads the 1797 real handwritten digits, 8x8x1, that scikit-learn ships.
 
     Raises:
       InputError: scikit-learn is not installed.
@@ -24,7 +24,7 @@ def digits() -> Dataset:
 def _read_digits():
     """Pixels [1797, 64] in 0..16 and labels; without the slow `import sklearn`."""
     spec = importlib.util.find_spec("sklearn")
-    if spec is None:
+    if spec is None or spec.origin is None:
         raise InputError("digits are part of scikit-learn: pip install scikit-learn")
     path = Path(spec.origin).parent / "datasets" / "data" / "digits.csv.gz"
     try:

@@ -24,8 +24,8 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp"} | {
 }
 
 
-def from_npz(name: str, path: str) -> Dataset:
-    """The data set in an npz file.
+def from_npz(name: str, path: str | Path) -> Dataset:
+    """Loads the data set in an npz file.
 
     Raises:
       InputError: the file or an array in it is missing or not usable.
@@ -61,11 +61,11 @@ def _wanted():
 
 def from_folder(
     name: str,
-    path: str,
+    path: str | Path,
     image_size: tuple[int, int] | None = None,
     cache_dir: str | None = None,
 ) -> Dataset:
-    """The data set in `path/CLASS/*`, or in `path/train/CLASS/*` and `path/test/...`.
+    """Loads `path/CLASS/*`, or `path/train/CLASS/*` and `path/test/CLASS/*`.
 
     Classes are numbered in the order of their names. A missing `test` is looked for
     under `validation` and `val`. Images are grey if all of them are.

@@ -85,8 +85,10 @@ class Ham10000(tfds.core.GeneratorBasedBuilder):
             )
 
 
-def held_out(lesion_ids: Sequence[str], labels: Sequence[str], share: float = 0.2):
-    """bool[N]: the images of a fixed random `share` of the lesions of every class."""
+def held_out(
+    lesion_ids: Sequence[str], labels: Sequence[str], share: float = 0.2
+) -> np.ndarray:
+    """Marks, bool[N], the images of a fixed random `share` of each class' lesions."""
     rng, chosen = np.random.default_rng(0), []
     lesions, first = np.unique(lesion_ids, return_index=True)
     label_of = np.asarray(labels)[first]
@@ -97,7 +99,11 @@ def held_out(lesion_ids: Sequence[str], labels: Sequence[str], share: float = 0.
 
 
 def check_download(manual: Path) -> None:
-    """Raises `InputError` that says what to do, unless the files are in `manual`."""
+    """Checks that the files are in `manual`.
+
+    Raises:
+      InputError: they are not; it says what to do.
+    """
     missing = [name for name in (*FOLDERS, METADATA) if not (manual / name).exists()]
     if missing:
         raise InputError(
@@ -108,7 +114,7 @@ def check_download(manual: Path) -> None:
 
 
 def read_metadata(manual: Path) -> list[Example]:
-    """The rows of the metadata, by image_id, each with the file of its image.
+    """Reads the rows of the metadata, by image_id, each with the file of its image.
 
     Raises:
       InputError: files are missing, or the table is not what it should be.
@@ -126,7 +132,7 @@ def read_metadata(manual: Path) -> list[Example]:
     except (OSError, ValueError, csv.Error) as error:
         raise InputError(f"cannot read {table} ({first_line(error)})") from error
     for number, row in enumerate(rows, 1):
-        values = [row.get(column) for column in COLUMNS]
+        values = [row.get(column) or "" for column in COLUMNS]
         if not all(values):
             raise InputError(
                 f"{table}: row {number} lacks one of {', '.join(COLUMNS)}; it must be "
@@ -152,7 +158,11 @@ def read_metadata(manual: Path) -> list[Example]:
 
 
 def read_image(path: Path) -> bytes:
-    """The bytes of a JPEG file that can be decoded."""
+    """Reads the bytes of a JPEG file, and checks that they can be decoded.
+
+    Raises:
+      InputError: they cannot.
+    """
     try:
         content = path.read_bytes()
         decode(content, 3)

@@ -8,8 +8,14 @@ MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 """Pillow's name for images of so many channels."""
 
 
-def decode(content: bytes, channels: int | None, image_size=None) -> np.ndarray:
-    """uint8[H, W, C]; C is 1 for grey images and else 3 if `channels` is None.
+def decode(
+    content: bytes,
+    channels: int | None,
+    image_size: tuple[int, int] | None = None,
+) -> np.ndarray:
+    """Decodes an image to uint8[H, W, C].
+
+    If `channels` is None, C is 1 for grey images and 3 for others.
 
     Raises whatever Pillow raises for a file that is damaged or no image.
     """

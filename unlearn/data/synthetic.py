@@ -12,7 +12,7 @@ HARD = 0.1  # share of examples that are nearly half another class
 
 
 def synthetic(name: str, options: str = "") -> Dataset:
-    """Noisy, shifted copies of smooth random patterns, one a class.
+    """Makes noisy, shifted copies of smooth random patterns, one a class.
 
     Args:
       name: what the user called it.
@@ -51,7 +51,7 @@ def _parse(name, options):
 
 
 def _patterns(random, classes, shape):
-    """float32[K, H + 2m, W + 2m, C] in [0, 1]; m is the largest shift of a copy."""
+    """Draws float32[K, H + 2m, W + 2m, C] in [0, 1]; m is the largest shift."""
     height, width, channels = shape
     bases = []
     for side in (height, width):
@@ -70,7 +70,7 @@ def _margin(side):
 
 
 def _examples(random, patterns, shape, count):
-    """uint8[count, H, W, C] and int32[count], every class equally often."""
+    """Draws uint8[count, H, W, C] and int32[count], every class equally often."""
     height, width, channels = shape
     classes = len(patterns)
     labels = random.permutation(np.arange(count) % classes)

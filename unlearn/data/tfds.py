@@ -68,7 +68,7 @@ def load(
 
 
 def find(name: str, root: Path) -> Path | None:
-    """The prepared folder, of the newest version if the name leaves it open."""
+    """Finds the prepared folder, of the newest version if the name leaves it open."""
     base, config, version = NAME.fullmatch(name).group("base", "config", "version")
     folder = root / base
     with contextlib.suppress(OSError, ValueError, KeyError):
@@ -159,7 +159,7 @@ def _splits(name, info):
 def _read_split(
     name, tfds, builder, split, image_key, label_key, group_key, image_size
 ):
-    """uint8[N, H, W, C], int64[N], and a list of groups, empty without `group_key`."""
+    """Reads uint8[N, H, W, C], int64[N] and the groups, [] without `group_key`."""
     source = builder.as_data_source(
         split=split, decoders={image_key: tfds.decode.SkipDecoding()}
     )
@@ -240,10 +240,10 @@ def _import():
 
 
 def _unknown(name, root):
-    """What to say of a name that is no data set; the nearest names without imports."""
+    """Makes the error for a name that is no data set; imports nothing for it."""
     names = {name.partition(":")[0] for name in OWN_NAMES} | set(OWN_BUILDERS)
     spec = importlib.util.find_spec("tensorflow_datasets")
-    if spec is not None:
+    if spec is not None and spec.origin is not None:
         package = Path(spec.origin).parent
         names |= {path.stem for path in (package / "url_checksums").glob("*.txt")}
         names |= {path.name for path in (package / "datasets").glob("[a-z]*")}
@@ -264,7 +264,7 @@ def _unknown(name, root):
 
 
 def _missing_downloads(builder, root):
-    """The http addresses that the builder knows and that are not in `root` yet."""
+    """Yields the http addresses that the builder knows and that `root` lacks."""
     from tensorflow_datasets.core.download import resource
 
     for url, info in (builder.url_infos or {}).items():  # None if by hand
@@ -275,7 +275,7 @@ def _missing_downloads(builder, root):
 
 
 def _answers(url: str) -> bool:
-    """Whether the server does; in a thread, for a name look-up has no time-out."""
+    """Asks a server whether it answers; in a thread: a look-up has no time-out."""
     import requests
 
     answers = []
@@ -312,12 +312,12 @@ def _standing_in_for_tensorflow():
     try:
         tqdm_utils._active = active and sys.stderr.isatty()
         for module in modules:
-            module.tf = stand_in
+            vars(module)["tf"] = stand_in
         yield
     finally:
         tqdm_utils._active = active
         for module in modules:
-            module.tf = lazy
+            vars(module)["tf"] = lazy
 
 
 def _stand_in():

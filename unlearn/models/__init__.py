@@ -1,4 +1,4 @@
-"""The nets, and how a linen module becomes a `Model`.
+"""Nets by name, and `Model`s of linen modules.
 
 `create("resnet18", num_classes=10)` gives one of the nets here; `from_linen(module)`
 takes any linen module that maps images to logits.
@@ -7,6 +7,7 @@ takes any linen module that maps images to logits.
 import functools
 import inspect
 import math
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -28,11 +29,16 @@ CHOICES = {
 }
 
 
-def create(name: str, num_classes: int, **options) -> Model:
-    """One of the nets: `mlp`, `cnn`, `allcnn` or `resnet18`.
+def create(name: str, num_classes: int, **options: Any) -> Model:
+    """Makes one of the nets: `mlp`, `cnn`, `allcnn` or `resnet18`.
 
-    The options are the fields of the net's class. The same arguments give the same
-    `Model`, so that what was compiled for it is found again. Parameters are He-scaled.
+    The same arguments give the same `Model`, so that what was compiled for it is found
+    again. Parameters are He-scaled.
+
+    Args:
+      name: of the net, a key of `NETS`.
+      num_classes: K, the number of logits.
+      options: fields of the net's class; see `options`.
 
     Raises:
       InputError: an unknown net or option, or an option's value that does not fit.
@@ -58,11 +64,11 @@ def create(name: str, num_classes: int, **options) -> Model:
                 f"{option} of model {name} must be {what}; it is {value!r}"
             )
     options = {k: tuple(v) if k == "widths" else v for k, v in options.items()}
-    return _create(net(num_classes, **options))
+    return _create(net(num_classes, **options))  # ty: ignore[invalid-argument-type]
 
 
 def options() -> dict[str, dict]:
-    """The options of every net, with their defaults."""
+    """Lists the options of every net, with their defaults."""
     return {
         name: {
             field.name: field.default
@@ -89,7 +95,7 @@ def _create(module: nn.Module) -> Model:
 
 @functools.partial(jax.jit, static_argnums=0)
 def he_init(module: nn.Module, key: jax.Array, images: jax.Array) -> Variables:
-    """Variables with He-scaled uniform kernels; biases 0, scales and variances 1.
+    """Draws variables: He-scaled uniform kernels, biases 0, scales and variances 1.
 
     All random numbers are drawn as one vector: a draw for each tensor takes seconds to
     compile for a ResNet.
@@ -101,7 +107,7 @@ def he_init(module: nn.Module, key: jax.Array, images: jax.Array) -> Variables:
         if path[-1].key == "kernel"
     ]
     sizes = [math.prod(shape) for shape in kernels]
-    numbers = jax.random.uniform(key, (sum(sizes),), minval=-1.0)
+    numbers = jax.random.uniform(key, (sum(sizes),), jnp.float32, -1.0)
     offset = 0
 
     def fill(path, leaf):
@@ -118,14 +124,14 @@ def he_init(module: nn.Module, key: jax.Array, images: jax.Array) -> Variables:
 
 
 def from_linen(module: nn.Module) -> Model:
-    """A `Model` of a linen module that maps images `[B, H, W, C]` to logits `[B, K]`.
+    """Makes a `Model` of a linen module, images `[B, H, W, C]` to logits `[B, K]`.
 
     Its `__call__` may take one of `train`, `training` and `deterministic`. `key` feeds
     the module's dropout. Collections beside the parameters (`batch_stats`) are updated
     when training.
     """
     try:
-        return _from_linen(module)
+        return _from_linen(module)  # ty: ignore[invalid-argument-type]
     except TypeError as error:
         if "unhashable" not in str(error):
             raise
@@ -171,7 +177,7 @@ def _from_linen(module: nn.Module) -> Model:
 
 
 def _layer_paths(params, path=()):
-    """Where arrays lie directly: a convolution, a dense layer, a normalisation."""
+    """Yields the paths of layers: a convolution, a dense layer, a normalisation."""
     if any(not isinstance(value, dict) for value in params.values()):
         yield path
     for name, value in params.items():
@@ -180,5 +186,5 @@ def _layer_paths(params, path=()):
 
 
 def parameter_count(variables: Variables) -> int:
-    """The number of trained parameters (batch statistics are not among them)."""
+    """Counts the trained parameters (batch statistics are not among them)."""
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(variables["params"]))

@@ -1,6 +1,7 @@
 """The all-convolutional net All-CNN-C (Springenberg et al., 2015, arXiv:1412.6806)."""
 
 import flax.linen as nn
+import jax
 
 from unlearn.models.layers import Conv, make_norm
 
@@ -17,7 +18,7 @@ class AllCNN(nn.Module):
     norm: str = "batch"
 
     @nn.compact
-    def __call__(self, images, *, train: bool = False):
+    def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
         narrow, wide = self.width, 2 * self.width
         layers = [(narrow, 3, 1), (narrow, 3, 1), (narrow, 3, 2)]
         layers += [(wide, 3, 1), (wide, 3, 1), (wide, 3, 2)]

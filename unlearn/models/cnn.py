@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import flax.linen as nn
+import jax
 
 from unlearn.models.layers import Conv, max_pool
 
@@ -21,7 +22,7 @@ class CNN(nn.Module):
     pool: str = "each"
 
     @nn.compact
-    def __call__(self, images):
+    def __call__(self, images: jax.Array) -> jax.Array:
         hidden = images
         for depth, width in enumerate(self.widths, 1):
             hidden = nn.relu(Conv(width, (3, 3))(hidden))

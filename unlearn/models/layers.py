@@ -9,32 +9,35 @@ other backends `conv_general_dilated` is the one of `jax.lax`.
 
 import functools
 import math
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import DTypeLike
 
 PLAIN = ("NHWC", "HWIO", "NHWC")
 FEW_IMAGES = 3  # up to here patches are faster for the kernel gradient
 
 
 def conv_general_dilated(
-    lhs,
-    rhs,
-    window_strides,
-    padding,
-    lhs_dilation=None,
-    rhs_dilation=None,
-    dimension_numbers=None,
-    feature_group_count=1,
-    batch_group_count=1,
-    precision=None,
-    preferred_element_type=None,
-    **options,
-):
-    """`jax.lax.conv_general_dilated` with gradients that are fast in loops on the CPU.
+    lhs: jax.Array,
+    rhs: jax.Array,
+    window_strides: Sequence[int],
+    padding: str | Sequence[tuple[int, int]],
+    lhs_dilation: Sequence[int] | None = None,
+    rhs_dilation: Sequence[int] | None = None,
+    dimension_numbers: lax.ConvGeneralDilatedDimensionNumbers = None,
+    feature_group_count: int = 1,
+    batch_group_count: int = 1,
+    precision: lax.PrecisionLike = None,
+    preferred_element_type: DTypeLike | None = None,
+    **options: Any,
+) -> jax.Array:
+    """Computes `jax.lax.conv_general_dilated`; its gradients are fast in CPU loops.
 
     Give it to any linen model: `nn.Conv(..., conv_general_dilated=...)`. Plain 2-d
     convolutions (NHWC images, HWIO kernels, no groups, no dilation) get the fast
@@ -201,10 +204,12 @@ Conv = functools.partial(nn.Conv, conv_general_dilated=conv_general_dilated)
 
 
 @jax.custom_vjp
-def max_pool(images):
-    """The maximum of each 2×2 window of `[B, H, W, C]`; an odd last row or column is
-    left out. Of equal entries the first (row by row) gets the gradient, as in
-    `flax.linen.max_pool`."""
+def max_pool(images: jax.Array) -> jax.Array:
+    """Takes the maximum of each 2×2 window of `[B, H, W, C]`.
+
+    An odd last row or column is left out. Of equal entries the first (row by row) gets
+    the gradient, as in `flax.linen.max_pool`.
+    """
     return nn.max_pool(images, (2, 2), strides=(2, 2))
 
 
@@ -282,15 +287,16 @@ class BatchNorm(nn.Module):
 
     momentum: float = 0.9
     epsilon: float = 1e-5
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, inputs, *, train: bool):
+    def __call__(self, inputs: jax.Array, *, train: bool) -> jax.Array:
         channels = (inputs.shape[-1],)
-        scale = self.param("scale", nn.initializers.ones, channels)
-        bias = self.param("bias", nn.initializers.zeros, channels)
-        mean = self.variable("batch_stats", "mean", jnp.zeros, channels)
-        variance = self.variable("batch_stats", "var", jnp.ones, channels)
+        zeros, ones, float32 = nn.initializers.zeros, nn.initializers.ones, jnp.float32
+        scale = self.param("scale", ones, channels, float32)
+        bias = self.param("bias", zeros, channels, float32)
+        mean = self.variable("batch_stats", "mean", jnp.zeros, channels, float32)
+        variance = self.variable("batch_stats", "var", jnp.ones, channels, float32)
         if not train:
             factor = scale * lax.rsqrt(variance.value + self.epsilon)
             shift = bias - mean.value * factor
@@ -305,8 +311,10 @@ class BatchNorm(nn.Module):
         return out.astype(self.dtype)
 
 
-def make_norm(norm: str, train: bool, dtype=jnp.float32):
-    """The layer for `"batch"`, `"group"` (at most 32 groups) or `"none"`."""
+def make_norm(
+    norm: str, train: bool, dtype: DTypeLike = jnp.float32
+) -> Callable[[jax.Array], jax.Array]:
+    """Makes the layer for `"batch"`, `"group"` (at most 32 groups) or `"none"`."""
     if norm == "batch":
         return functools.partial(BatchNorm(dtype=dtype), train=train)
     if norm == "group":

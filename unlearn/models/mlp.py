@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import flax.linen as nn
+import jax
 
 
 class MLP(nn.Module):
@@ -12,7 +13,7 @@ class MLP(nn.Module):
     widths: Sequence[int] = (256, 256)
 
     @nn.compact
-    def __call__(self, images):
+    def __call__(self, images: jax.Array) -> jax.Array:
         hidden = images.reshape(len(images), -1)
         for width in self.widths:
             hidden = nn.relu(nn.Dense(width)(hidden))

@@ -1,6 +1,7 @@
 """ResNet-18 with the stem for small images (He et al., 2016, arXiv:1512.03385)."""
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
 from unlearn.models.layers import Conv, make_norm
@@ -20,7 +21,7 @@ class ResNet18(nn.Module):
     width: int = 64
 
     @nn.compact
-    def __call__(self, images, *, train: bool = False):
+    def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
         dtype = jnp.dtype(self.dtype)
 
         def conv(features, size, stride, inputs):

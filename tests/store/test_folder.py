@@ -1,0 +1,271 @@
+"""Whose a run folder is: its lock and its config."""
+
+import gc
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from light import WITHOUT_JAX
+
+from unlearn import store
+from unlearn.errors import InputError
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_claim_names_what_changed(tmp_path):
+    config = {"train": {"epochs": 3, "seeds": (1, 2)}, "name": "a"}
+    store.claim(tmp_path / "run", config)
+    store.claim(tmp_path / "run", config)
+    changed = {"train": {"epochs": 4, "seeds": (1, 2)}, "name": "a"}
+    with pytest.raises(InputError, match="train.epochs: 3 there, 4 now"):
+        store.claim(tmp_path / "run", changed)
+    with pytest.raises(InputError, match="train.epochs"):
+        store.check_claim(tmp_path / "run", changed)
+    store.check_claim(tmp_path / "new", changed)
+    assert not (tmp_path / "new").exists()
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["name"] == "a"
+
+
+def test_claim_refuses_a_damaged_config(tmp_path):
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(InputError, match="cannot be read"):
+        store.claim(tmp_path, {})
+
+
+@pytest.mark.parametrize("content", [b"", b"null", b"[]", b"\xff", b"3"])
+def test_a_config_that_is_none(tmp_path, content):
+    (tmp_path / "config.json").write_bytes(content)
+    with pytest.raises(InputError, match="cannot be read") as caught:
+        store.check_claim(tmp_path, {})
+    assert "\n" not in str(caught.value)
+
+
+def test_nan_is_the_same_nan(tmp_path):
+    store.claim(tmp_path, {"a": float("nan")})
+    store.check_claim(tmp_path, {"a": float("nan")})
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "checkpoints/original/0/final/info.json",
+        "evaluations/original/0.npz",
+        "results.csv",
+        "log.jsonl",
+        "manifest.json",
+        "split.npz",
+        "studies/shadow/sets.json",
+        "relearning/original/0.npz",
+        "summary.csv",
+        "summary.md",
+        "tuning.csv",
+        "trials/finetune.json",
+    ],
+)
+def test_what_a_run_wrote_is_not_adopted_without_its_config(tmp_path, name):
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_text("")
+    with pytest.raises(InputError, match="without a config.json") as caught:
+        store.claim(tmp_path, {})
+    assert name.split("/")[0] in str(caught.value) and "\n" not in str(caught.value)
+    assert not (tmp_path / "config.json").exists()
+    assert not (tmp_path / ".lock").exists()
+
+
+def test_other_files_do_not_matter(tmp_path):
+    """Such as notes, or what a search for constants made in a folder of its own."""
+    (tmp_path / "notes.txt").write_text("the user's")
+    store.claim(tmp_path / "tuning", {"b": 2})
+    store.claim(tmp_path, {"a": 1})
+    assert store.read_json(tmp_path / "config.json") == {"a": 1}
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="is not a folder"):
+        store.claim(tmp_path / "file", {})
+
+
+# The lock: other processes are real ones.
+
+HOLDER = """
+from unlearn.store import folder as store
+try:
+    held = store.claim(sys.argv[1], {})
+except ValueError as error:
+    print(error, flush=True)
+    sys.exit(3)
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def start(folder):
+    """A process that claims the folder; and its first line."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", WITHOUT_JAX + HOLDER, str(folder)],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    return process, process.stdout.readline().strip()
+
+
+def end(process):
+    process.stdin.close()
+    process.stdout.close()
+    return process.wait()
+
+
+def test_one_process_at_a_time(tmp_path):
+    folder = tmp_path / "run"
+    process, line = start(folder)
+    assert line == "held"
+    expected = (
+        f"pid {process.pid} on {socket.gethostname()} is running here ({folder}): "
+        "wait for it, or use another folder"
+    )
+    for call in (
+        lambda: store.lock(folder),
+        lambda: store.refuse_if_locked(folder),
+        lambda: store.check_claim(folder, {}),
+        lambda: store.claim(folder, {}),
+    ):
+        with pytest.raises(InputError) as caught:
+            call()
+        assert str(caught.value) == expected
+    assert end(process) == 0
+    store.refuse_if_locked(folder)
+    held = store.claim(folder, {})
+    other, line = start(folder)
+    assert line.startswith(f"pid {os.getpid()} on ")
+    assert end(other) == 3
+    held.release()
+    other, line = start(folder)
+    assert line == "held" and end(other) == 0
+
+
+def test_two_that_start_at_once(tmp_path):
+    """One of them runs; the folder is whole."""
+    processes = [start(tmp_path / "run") for _ in range(2)]
+    assert sorted(line == "held" for _, line in processes) == [False, True]
+    assert sorted(end(process) for process, _ in processes) == [0, 3]
+    assert (tmp_path / "run" / "config.json").read_text() == "{}\n"
+
+
+def test_a_killed_process_leaves_no_lock_and_its_remains_are_removed(tmp_path):
+    process, line = start(tmp_path)
+    assert line == "held"
+    remains = tmp_path / f".x.{process.pid}.0123abcd.partial"
+    remains.write_text("part")
+    process.send_signal(signal.SIGKILL)
+    assert end(process) == -signal.SIGKILL
+    held = store.claim(tmp_path, {})
+    assert not remains.exists()
+    held.release()
+
+
+def test_a_process_that_is_locked_out_removes_nothing(tmp_path):
+    with store.lock(tmp_path):
+        live = tmp_path / f".x.{os.getpid()}.0123abcd.partial"
+        live.write_text("being written")
+        process, line = start(tmp_path)
+        assert line != "held" and end(process) == 3
+        assert store.lock(tmp_path) and live.exists()
+
+
+def test_within_a_process_the_lock_is_shared_until_the_last_is_dropped(tmp_path):
+    first = store.lock(tmp_path)
+    second = store.lock(tmp_path / "x" / "..")
+    assert first is second
+    store.refuse_if_locked(tmp_path)
+    del first
+    gc.collect()
+    process, line = start(tmp_path)
+    assert line != "held" and end(process) == 3
+    del second
+    gc.collect()
+    process, line = start(tmp_path)
+    assert line == "held" and end(process) == 0
+
+
+def test_threads_share_it(tmp_path):
+    found = []
+
+    def lock():
+        found.append(store.lock(tmp_path))
+
+    threads = [threading.Thread(target=lock) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 8 and len(set(map(id, found))) == 1
+
+
+CHILDREN = """
+import os, subprocess, time
+from unlearn.store import folder as store
+held = store.lock(sys.argv[1])
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+forked = os.fork()
+if not forked:
+    time.sleep(60)
+    os._exit(0)
+gone = os.fork()
+if not gone:
+    del held  # a child that ends, or drops its copy, does not release it
+    os._exit(0)
+os.waitpid(gone, 0)
+print(child.pid, forked, flush=True)
+sys.stdin.read()
+os._exit(0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_children_do_not_inherit_it(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-c", WITHOUT_JAX + CHILDREN, str(tmp_path)],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    children = [int(pid) for pid in process.stdout.readline().split()]
+    try:
+        with pytest.raises(InputError, match=f"pid {process.pid} on"):
+            store.lock(tmp_path)
+        process.kill()
+        end(process)
+        for pid in children:
+            os.kill(pid, 0)  # it is alive
+        store.lock(tmp_path).release()
+    finally:
+        for pid in children:
+            os.kill(pid, signal.SIGKILL)
+
+
+def test_a_lock_file_without_a_name(tmp_path):
+    process, line = start(tmp_path)
+    (tmp_path / ".lock").write_bytes(b"\xff")
+    with pytest.raises(InputError, match="^another process is running here"):
+        store.lock(tmp_path)
+    end(process)
+
+
+def test_looking_makes_nothing(tmp_path):
+    store.refuse_if_locked(tmp_path / "none")
+    store.refuse_if_locked(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot write"):
+        store.lock(tmp_path / "file" / "run")

@@ -1,0 +1,67 @@
+"""Folders of things that can be made again, kept from growing without bound."""
+
+import contextlib
+import os
+import time
+from pathlib import Path
+
+HOUR = 3600.0
+
+
+def folder(name: str) -> Path | None:
+    """Returns `~/.cache/unlearn/NAME`, or below XDG_CACHE_HOME; None if no home."""
+    try:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    except RuntimeError:
+        return None
+    return base / "unlearn" / name
+
+
+def mark_used(path: Path) -> None:
+    """Notes that a file was used now: sets its time, by which `prune` goes."""
+    with contextlib.suppress(OSError):
+        os.utime(path)
+
+
+def prune(folder: Path, pattern: str, limit: int, keep: Path | None = None) -> int:
+    """Deletes the files that were used longest ago until the others fit.
+
+    Args:
+      folder: its files are looked at, not those of folders in it.
+      pattern: of the names of the files that count.
+      limit: bytes.
+      keep: a file that stays in any case.
+
+    Returns:
+      The bytes that are left.
+
+    Files that another process deletes meanwhile are no error.
+    """
+    found, total = [], 0
+    with contextlib.suppress(OSError):
+        for path in folder.glob(pattern):
+            with contextlib.suppress(OSError):
+                status = path.stat()
+                found.append((status.st_mtime, status.st_size, path))
+                total += status.st_size
+    for _, size, path in sorted(found):
+        if total <= limit:
+            break
+        if path != keep:
+            with contextlib.suppress(OSError):
+                path.unlink()
+            total -= size
+    return total
+
+
+def remove_leftovers(folder: Path, pattern: str, age: float = HOUR) -> None:
+    """Deletes files that a killed process did not finish.
+
+    Those whose last change is more than `age` seconds ago: younger ones may still be
+    written.
+    """
+    with contextlib.suppress(OSError):
+        for path in folder.glob(pattern):
+            with contextlib.suppress(OSError):
+                if time.time() - path.stat().st_mtime > age:
+                    path.unlink()

@@ -1,0 +1,114 @@
+"""Whose a run folder is, and with which config."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from unlearn.errors import InputError
+from unlearn.store import files
+from unlearn.store.locks import Lock, acquire, refuse
+
+WRITTEN = (
+    "checkpoints",
+    "evaluations",
+    "relearning",
+    "studies",
+    "trials",
+    "log.jsonl",
+    "manifest.json",
+    "results.csv",
+    "split.npz",
+    "summary.*",
+    "tuning.csv",
+)
+"""What only a run writes beside its config.json; patterns of names."""
+
+
+def lock(folder: Path) -> Lock:
+    """Makes a folder and locks it for this process; see `Lock`.
+
+    Locking it again while that object lives gives the same object. A lock that is new
+    removes what killed writes left.
+
+    Raises:
+      InputError: another process holds it, or it cannot be written.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        held, is_new = acquire(folder)
+    except OSError as error:
+        raise files.cannot_write(folder, error) from error
+    if is_new:
+        files.clean(folder)
+    return held
+
+
+def refuse_if_locked(folder: Path) -> None:
+    """Checks that no other process holds a folder, if there is one; makes nothing.
+
+    Raises:
+      InputError: another process holds it.
+    """
+    refuse(folder)
+
+
+def check_claim(folder: Path, config: dict) -> None:
+    """Checks that a folder, if there is one, is free or holds a run of this config.
+
+    Raises:
+      InputError: it is in use, holds a run with another config, or what a run wrote
+        but no config.
+    """
+    folder = Path(folder)
+    remedy = "use another folder, or delete it to start over"
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is not a folder: {remedy}")
+    refuse_if_locked(folder)
+    path = folder / "config.json"
+    if not path.exists():
+        found = sorted(path.name for name in WRITTEN for path in folder.glob(name))
+        if found:
+            more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+            raise InputError(
+                f"{folder} holds {found[0]}{more} without a config.json: {remedy}"
+            )
+        return
+    changes = [
+        f"{key}: {old} there, {new} now"
+        for key, old, new in differences(
+            files.read_json(path), json.loads(json.dumps(config))
+        )
+    ]
+    if changes:
+        more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""
+        raise InputError(
+            f"{folder} holds a run with another config "
+            f"({'; '.join(changes[:3])}{more}): {remedy}"
+        )
+
+
+def claim(folder: Path, config: dict) -> Lock:
+    """Makes the folder of a run unless it is there, and locks it; see `check_claim`.
+
+    The caller keeps the lock for as long as it writes.
+    """
+    folder = Path(folder)
+    check_claim(folder, config)
+    held = lock(folder)
+    check_claim(folder, config)  # another process may have been faster
+    if not (folder / "config.json").exists():
+        files.write_json(folder / "config.json", config)
+    return held
+
+
+def differences(old: Any, new: Any, prefix: str = "") -> Iterator[tuple]:
+    """Yields `(dotted key, old value, new value)` wherever two nested dicts differ."""
+    if not (isinstance(old, dict) and isinstance(new, dict)):
+        if json.dumps(old) != json.dumps(new):  # NaN is NaN
+            yield prefix, old, new
+        return
+    for key in sorted(old.keys() | new.keys()):
+        path = f"{prefix}.{key}" if prefix else key
+        yield from differences(old.get(key), new.get(key), path)
