@@ -1,0 +1,91 @@
+"""Bad input gets one line before anything is made."""
+
+import pytest
+from small_runs import run
+
+from unlearn.errors import InputError
+from unlearn.pipeline import default_config
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"forget__fraction": 0.0}, "empty"),
+        ({"forget__fraction": 1.0}, r"\(0, 1\)"),
+        ({"forget__fraction": -0.5}, r"\(0, 1\)"),
+        ({"forget__count": -3}, "negative"),
+        ({"forget__seed": -1}, "forget.seed must not be negative"),
+        ({"data__examples": -1}, "data.examples must be 0 or more"),
+        ({"forget__count": 5000}, "it would have 5000"),
+        ({"forget__kind": "some"}, "unknown forget.kind"),
+        ({"forget__kind": "class"}, "needs classes"),
+        ({"forget__kind": "class", "forget__classes": (3,)}, "no class 3"),
+        ({"forget__kind": "indices"}, "empty"),
+        ({"forget__kind": "indices", "forget__indices": (1, 1)}, "repeated"),
+        ({"forget__kind": "indices", "forget__indices": (200,)}, "0..199"),
+        (
+            {"forget__kind": "indices", "forget__indices": tuple(range(200))},
+            "nothing to retain",
+        ),
+        (
+            {"forget__kind": "indices", "forget__indices": tuple(range(190))},
+            "nothing to retain",
+        ),
+        ({"forget__kind": "indices", "forget__file": "/no/such"}, "cannot read"),
+        ({"data__validation": 1.0}, "data.validation"),
+        ({"data__name": "no_such_data"}, "no_such_data"),
+        ({"model__name": "vgg"}, "vgg"),
+        ({"run": ("finetun",)}, "unknown method"),
+        ({"train__batch_size": 500}, "train.batch_size"),
+        ({"train__epochs": 0}, "train.epochs"),
+        ({"train__schedule": "linear"}, "train.schedule"),
+        ({"seeds": 0}, "seeds must be"),
+        ({"forget__file": "ids.txt"}, "set forget.kind=indices"),
+        ({"forget__classes": (1,)}, "set forget.kind=class"),
+        ({"forget__kind": "class", "forget__classes": ("a",)}, "must be numbers"),
+        ({"attack_examples": -1}, "attack_examples"),
+        ({"methods__finetune__epochs": 0}, "methods.finetune.epochs"),
+        ({"methods__finetune__decay": "linear"}, "methods.finetune.decay"),
+        ({"methods__finetune__batch_size": 0}, "methods.finetune.batch_size"),
+        ({"methods__ssd__group": 0}, "methods.ssd.group"),
+        ({"run": ("scrub",), "methods__scrub__optimizer": "lion"}, "scrub.optimizer"),
+        ({"run": ("scrub",), "methods__scrub__max_epochs": -1}, "scrub.max_epochs"),
+        (
+            {"run": ("scrub",), "data__validation": 0.0, "train__batch_size": 16},
+            "needs a validation set for rewind",
+        ),
+        ({"model__mlp__widths": (0,)}, "widths"),
+    ],
+)
+def test_bad_input_gets_one_line(tmp_path, changes, message):
+    with pytest.raises(InputError, match=message) as caught:
+        run(tmp_path / "x", **changes)
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())  # the corrected command can use the folder
+
+
+def test_another_config_in_the_same_folder_is_refused(finished):
+    folder, _ = finished
+    before = (folder / "results.csv").read_bytes()
+    with pytest.raises(InputError, match="train.epochs: 2 there, 3 now"):
+        run(folder, train__epochs=3)
+    assert (folder / "results.csv").read_bytes() == before
+
+
+def test_another_forget_set_in_the_same_file_is_refused(tmp_path):
+    """The config names a file; what it holds is in the manifest."""
+    ids = tmp_path / "ids.txt"
+    ids.write_text("1 2 3")
+    changes = {"forget__kind": "indices", "forget__file": str(ids), "run": ()}
+    run(tmp_path / "x", seeds=1, **changes)
+    before = (tmp_path / "x" / "split.npz").read_bytes()
+    ids.write_text("1 2 4")
+    with pytest.raises(InputError, match="forget set is not the one"):
+        run(tmp_path / "x", seeds=1, **changes)
+    assert (tmp_path / "x" / "split.npz").read_bytes() == before
+
+
+def test_a_method_for_classes_is_refused_in_random_forgetting(tmp_path):
+    with pytest.raises(InputError, match="whole classes only"):
+        run(tmp_path, run=("unsir",))
+    assert "unsir" not in default_config().run

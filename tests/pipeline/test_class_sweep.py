@@ -1,0 +1,114 @@
+"""Every class forgotten in turn, and the worst of them."""
+
+import numpy as np
+import pytest
+from small_runs import small_config
+
+from unlearn import data
+from unlearn.pipeline import class_sweep
+from unlearn.report import csv_files
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("swept")
+    config = small_config(
+        forget__kind="class",
+        forget__classes=(1,),
+        run=("finetune", "gradient_ascent"),
+        seeds=1,
+        class_sweep__classes=(0, 1),
+        class_sweep__best=1,
+    )
+    return folder, config, class_sweep.run(config, folder).worst
+
+
+def test_each_class_is_a_run_with_the_best_methods(swept):
+    folder, _, worst = swept
+    rows = csv_files.read_csv(folder / "classes.csv")
+    assert {row["class"] for row in rows} == {0, 1}
+    assert len(rows) == 4 and len(worst) == 2
+    for number in (0, 1):
+        models = {r["model"] for r in rows if r["class"] == number}
+        assert len(models) == 2 and "retrain" in models
+    assert (folder / "worst_class.md").read_text().count("\n| ") >= 4
+    assert (folder / "figures" / "worst_class.png").stat().st_size > 10_000
+
+
+def test_the_original_is_trained_once(swept):
+    folder, _, _ = swept
+    logits = [
+        np.load(folder / f"forget_{c}" / "evaluations" / "original" / "0.npz")
+        for c in (0, 1)
+    ]
+    for other in logits[1:]:
+        np.testing.assert_array_equal(other["test_logits"], logits[0]["test_logits"])
+    log = (folder / "forget_0" / "log.jsonl").read_text()
+    assert '"retrain"' in log and '"original"' not in log
+
+
+def test_the_worst_class_is_the_largest_value(swept):
+    folder, _, worst = swept
+    rows = csv_files.read_csv(folder / "classes.csv")
+    for row in worst:
+        own = {r["class"]: r["avg_gap"] for r in rows if r["model"] == row["model"]}
+        assert row["avg_gap"] == max(own.values()) == own[row["avg_gap_class"]]
+
+
+def test_the_worst_class_by_hand():
+    def row(model, accuracy, gap):
+        zeros = dict.fromkeys(("forget_accuracy", "test_forget_accuracy"), 0.0)
+        row = dict(model=model, seeds=1, test_accuracy=accuracy, avg_gap=gap, seconds=1)
+        return row | zeros
+
+    summaries = {
+        number: [row("retrain", 0.9, 0.0), row("ssd", accuracy, gap)]
+        for number, accuracy, gap in ((0, 0.88, 0.3), (1, 0.15, 0.1), (2, 0.91, 0.2))
+    }
+    rows = class_sweep.class_rows(summaries, ("ssd",))
+    (worst,) = class_sweep.worst_class(rows)
+    assert worst["test_accuracy_lost_class"] == 1 and worst["avg_gap_class"] == 0
+    assert worst["test_accuracy_lost"] == pytest.approx(0.75)
+    assert worst["cost"] == 1
+
+
+def summary_row(model, score, speedup, status="ok"):
+    return {"model": model, "tug_of_war": score, "speedup": speedup, "status": status}
+
+
+def test_the_best_are_fast_first_then_close():
+    summary = [
+        summary_row("original", 0.1, 1.0),
+        summary_row("retrain", 1.0, 1.0),
+        summary_row("scrub", 0.97, 12.0),
+        summary_row("finetune", 0.99, 2.0),
+        summary_row("ssd", 0.98, 30.0),
+        summary_row("emmn", 0.97, 99.0),
+        summary_row("sisa", 1.0, 99.0),
+    ]
+    assert class_sweep.best(summary, 2, 10) == ("ssd", "scrub")
+    assert class_sweep.best(summary, 4, 10) == ("ssd", "scrub", "emmn", "finetune")
+    assert class_sweep.best(summary, 2, 1) == ("finetune", "ssd")
+
+
+def test_the_data_is_loaded_and_hashed_once(tmp_path, monkeypatch):
+    calls, load, fingerprint = [], data.load, data.fingerprint
+
+    def counted(name, fn):
+        def call(*args, **options):
+            calls.append(name)
+            return fn(*args, **options)
+
+        return call
+
+    monkeypatch.setattr(data, "load", counted("load", load))
+    monkeypatch.setattr(data, "fingerprint", counted("hash", fingerprint))
+    config = small_config(
+        forget__kind="class",
+        forget__classes=(1,),
+        run=("ssd",),
+        seeds=1,
+        class_sweep__classes=(0, 1),
+    )
+    class_sweep.run(config, tmp_path)
+    assert sorted(calls) == ["hash", "load"]

@@ -1,0 +1,163 @@
+"""Each class forgotten once: the run with all methods, then the best ones again.
+
+Published constants collapse on some classes, so the worst class is what is reported.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from unlearn import methods, store
+from unlearn.errors import InputError
+from unlearn.metrics import columns
+from unlearn.pipeline.checks import check, methods_of
+from unlearn.pipeline.run import run as run_pipeline
+from unlearn.pipeline.setup import load
+from unlearn.report import class_sweep as report
+from unlearn.report import csv_files, plotting
+from unlearn.report.progress import Progress
+
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
+
+
+class SweepConfig(NamedTuple):
+    """The section `class_sweep` of a config."""
+
+    classes: tuple[int, ...] = ()  # those to forget, one after the other
+    best: int = 5  # so many methods go on to the other classes
+    seeds: int = 1
+    speedup: float = 10.0  # methods come first that have this speed-up over retraining
+
+    def check(self) -> None:
+        """Raises `InputError` for a number that makes no sense."""
+        for name in ("best", "seeds"):
+            value = getattr(self, name)
+            if value < 1:
+                raise InputError(
+                    f"class_sweep.{name} must be at least 1; it is {value}"
+                )
+
+
+class Sweep(NamedTuple):
+    """What a sweep over classes ends with."""
+
+    worst: list[dict]  # one a model, as in worst_class.csv
+    diverged: tuple[str, ...]  # methods that are not finite for some class
+
+
+def run(
+    config: "ConfigDict", folder: Path | str, *, data_dir: str | None = None
+) -> Sweep:
+    """Runs `config` as it is, then its best methods on each of `class_sweep.classes`.
+
+    Each class is a run folder `forget_<class>` of its own. The original model does not
+    depend on the class and is trained once. Writes `classes.csv` (a row a class and
+    model), `worst_class.csv` and `.md`, and `figures/worst_class.png`.
+
+    Raises:
+      InputError: as `pipeline.run`; or not one class to forget first.
+    """
+    folder, progress = Path(folder), Progress()
+    SweepConfig(**config.class_sweep).check()
+    if len(config.forget.classes) != 1:
+        raise InputError("a sweep over classes begins with one: give forget.classes=7,")
+    store.refuse_if_locked(folder)
+    (first,) = config.forget.classes
+    home = folder / f"forget_{first}"
+    check(config, methods_of(config))
+    source = load(config, data_dir)
+    lock = store.lock(folder)
+    result = run_pipeline(config, home, source=source)
+    chosen = best(result.summary, config.class_sweep.best, config.class_sweep.speedup)
+    others = [number for number in config.class_sweep.classes if number != first]
+    if others:
+        progress.say(f"{len(others)} other classes with the best: {', '.join(chosen)}")
+    summaries, diverged = {first: result.summary}, list(result.diverged)
+    for number in others:
+        class_config = config.copy_and_resolve_references()
+        class_config.forget.classes, class_config.run = (number,), chosen
+        class_config.seeds = min(config.seeds, config.class_sweep.seeds)
+        result = run_pipeline(
+            class_config,
+            folder / f"forget_{number}",
+            source=source,
+            originals=home,
+        )
+        summaries[number] = result.summary
+        diverged += result.diverged
+    rows = class_rows(summaries, (*chosen, "retrain"))
+    worst = worst_class(rows)
+    csv_files.write_csv(folder / "classes.csv", rows)
+    csv_files.write_csv(folder / "worst_class.csv", worst)
+    text = report.markdown(worst)
+    store.write_text(folder / "worst_class.md", text)
+    plotting.save(report.figure(rows, folder.name), folder / FIGURE)
+    print(text)
+    progress.say(f"Everything is in {folder}")
+    lock.release()
+    return Sweep(worst, tuple(dict.fromkeys(diverged)))
+
+
+FIGURE = "figures/worst_class.png"
+
+
+def best(summary: Sequence[dict], count: int, speedup: float) -> tuple[str, ...]:
+    """Returns the approximate methods of best Tug-of-War, those fast enough first.
+
+    `speedup`: how many times as fast as retraining that is.
+    """
+    candidates = [
+        row
+        for row in summary
+        if row["model"] in methods.METHODS
+        and methods.METHODS[row["model"]].kind != "exact"
+        and row["status"] == "ok"
+    ]
+    candidates.sort(key=lambda row: (row["speedup"] < speedup, -row["tug_of_war"]))
+    return tuple(row["model"] for row in candidates[:count])
+
+
+def class_rows(
+    summaries: Mapping[int, Sequence[dict]], models: Iterable[str]
+) -> list[dict]:
+    """Returns a row a (class, model): accuracies, distance and cost to retrain."""
+    rows = []
+    for number, summary in sorted(summaries.items()):
+        by_model = {row["model"]: row for row in summary}
+        retrain = by_model["retrain"]
+        for model in models:
+            row = by_model[model]
+            lost = retrain["test_accuracy"] - row["test_accuracy"]
+            rows.append(
+                {
+                    "class": number,
+                    "model": model,
+                    "seeds": row["seeds"],
+                    "forget_accuracy": row["forget_accuracy"],
+                    "test_forget_accuracy": row["test_forget_accuracy"],
+                    "test_accuracy": row["test_accuracy"],
+                    "test_accuracy_lost": lost,
+                    "avg_gap": row["avg_gap"],
+                    "seconds": row["seconds"],
+                    "cost": row["seconds"] / retrain["seconds"],
+                }
+            )
+    return rows
+
+
+def worst_class(rows: Sequence[dict]) -> list[dict]:
+    """Returns a row a model: the worst value of each quantity, and its class.
+
+    No value at all, as of a method that diverged, is worse than any.
+    """
+    worst = []
+    for model in dict.fromkeys(row["model"] for row in rows):
+        own = [row for row in rows if row["model"] == model]
+        row = {"model": model, "classes": len(own)}
+        for name in columns.CLASS_SWEEP:
+            top = max(own, key=lambda r: (math.isnan(r[name]), r[name]))
+            row |= {name: top[name], f"{name}_class": top["class"]}
+        worst.append(row)
+    return worst

@@ -1,0 +1,64 @@
+"""Every setting of a run: each section is owned by its reader and assembled here."""
+
+import inspect
+from typing import TYPE_CHECKING
+
+from unlearn import methods, models, training, training_time
+from unlearn.data.splits import DataConfig, ForgetConfig
+from unlearn.pipeline.checks import any_scope, approximate
+from unlearn.pipeline.class_sweep import SweepConfig
+from unlearn.pipeline.tune import TuneConfig
+
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
+
+
+def default_config() -> "ConfigDict":
+    """Returns every field of a run with its default; experiments change some of them.
+
+    It is locked: a field that does not exist cannot be set by mistake.
+
+    - `data`, `forget`: see `data.splits.DataConfig` and `ForgetConfig`.
+    - `model`: the name of the net, and the options of each net.
+    - `train`: how original and retrained models are trained, see `training.Recipe`.
+    - `methods`: the keyword arguments of each method (of `fit`, if it is one of
+      `training_time`). A method that needs the retain set has `retain_examples` as
+      well: 0, or the size of the random part of the retain set that it gets.
+    - `run`: the methods that are run.
+    - `seeds`: training seeds; each trains its own original and retrained model.
+    - `attack_examples`: largest sample of the support vector attack; 0: no limit.
+    - `tune`, `class_sweep`: see `tune.TuneConfig` and `class_sweep.SweepConfig`.
+    """
+    from ml_collections import ConfigDict
+
+    names = *approximate(), *training_time.METHODS
+    config = ConfigDict(
+        {
+            "data": DataConfig()._asdict(),
+            "forget": ForgetConfig()._asdict(),
+            "model": {"name": "cnn"} | models.options(),
+            "train": training.Recipe()._asdict(),
+            "methods": {name: method_defaults(name) for name in names},
+            "run": any_scope(),
+            "seeds": 5,
+            "attack_examples": 0,
+            "tune": TuneConfig()._asdict(),
+            "class_sweep": SweepConfig()._asdict(),
+        }
+    )
+    return config.lock()
+
+
+def method_defaults(name: str) -> dict:
+    """Returns the keyword arguments of a method that have a default."""
+    trained = training_time.METHODS.get(name)
+    fn = trained.fit if trained else methods.METHODS[name].fn
+    parameters = inspect.signature(fn).parameters.values()
+    defaults = {
+        p.name: p.default
+        for p in parameters
+        if p.kind is p.KEYWORD_ONLY and p.default is not None
+    }
+    if not trained and "retain" in methods.METHODS[name].needs:
+        defaults["retain_examples"] = 0
+    return defaults

@@ -1,0 +1,304 @@
+"""A run's folder, data and problem: claimed, checked and written down."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from unlearn import data, devices, methods, models, provenance, store
+from unlearn import problem as problems
+from unlearn.data.splits import DataConfig, ForgetConfig, Sets, Split, split
+from unlearn.errors import InputError
+from unlearn.pipeline.checks import check, check_sizes, parts_of
+from unlearn.problem import Model, Problem, Variables
+from unlearn.report.progress import Progress
+
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
+
+T = TypeVar("T")
+FORMAT = 2  # of a run folder; runs of another one are refused
+SETTINGS_APART = "tune", "class_sweep"  # sections that change nothing in the run itself
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Run:
+    """What the stages of one run share; its arrays live as long as it does."""
+
+    folder: Path
+    config: "ConfigDict"
+    problem: Problem
+    test_images: jax.Array
+    sets: Sets
+    fingerprint: str  # of config, data and forget set: what every result depends on
+    origin: str  # of what the original models depend on: data and training
+    log: store.Log
+    progress: Progress
+    lock: store.Lock  # held until the run is dropped
+    cache: dict = dataclasses.field(default_factory=dict)
+
+    def checkpoints(self, model: str, seed: int) -> Path:
+        return self.folder / "checkpoints" / model / str(seed)
+
+    def evaluation_path(self, model: str, seed: int) -> Path:
+        return self.folder / "evaluations" / model / f"{seed}.npz"
+
+    def evaluation(self, model: str, seed: int) -> dict[str, np.ndarray]:
+        """Reads the logits of a model: `train_logits`, `test_logits`, ..."""
+        return store.load_arrays(self.evaluation_path(model, seed))
+
+    def identity(self, model: str, seed: int) -> dict:
+        """Returns what a kept model is of, so that no other is taken for it."""
+        run = self.origin if model == "original" else self.fingerprint
+        return {"run": run, "model": model, "seed": seed}
+
+    def remember(self, name: str, key: Any, make: Callable[[], T]) -> T:
+        """Returns `make()`, kept until `name` is wanted with another key."""
+        kept = self.cache.get(name)
+        if kept is None or kept[0] != key:
+            self.cache.pop(name, None)
+            kept = self.cache[name] = key, make()
+        return kept[1]
+
+
+class Source(NamedTuple):
+    """A data set as it was loaded, and its SHA-256: for runs that share it."""
+
+    dataset: data.Dataset
+    sha256: str
+
+
+def load(config: "ConfigDict", data_dir: str | None = None) -> Source:
+    """Loads and hashes the data set of a config."""
+    dataset = data.load(
+        config.data.name, data_dir=data_dir, image_size=config.data.image_size or None
+    )
+    return Source(dataset, data.fingerprint(dataset))
+
+
+def prepare(
+    config: "ConfigDict",
+    folder: Path | str,
+    names: Sequence[str],
+    *,
+    data_dir: str | None = None,
+    progress: Progress | None = None,
+    source: Source | None = None,
+) -> Run:
+    """Loads the data, claims the folder and returns the run; nothing is trained yet.
+
+    Args:
+      names: the methods that will be run.
+      source: the data if it is loaded already, see `load`.
+
+    Raises:
+      InputError: bad input; a folder of another run, or one that another process
+        works in.
+    """
+    check(config, names)
+    folder, saved = Path(folder), saved_config(config, names)
+    store.check_claim(folder, saved)
+    source = source or load(config, data_dir)
+    dataset, classes = source.dataset, len(source.dataset.class_names)
+    sections = DataConfig(**config.data), ForgetConfig(**config.forget)
+    parts = split(dataset.train_labels, classes, *sections, dataset.train_groups)
+    net = config.model.name
+    model = models.create(net, classes, **config.model[net])
+    problem = make_problem(dataset, parts, model, config)
+    check_sizes(problem, config, names)
+    lock = store.claim(folder, saved)
+    progress = progress or Progress()
+    manifest = write_manifest(folder, source, parts, problem, progress)
+    sets = Sets(
+        train_labels=np.asarray(problem.labels),
+        test_labels=dataset.test_labels,
+        forget=parts.forget,
+        retain=np.asarray(problem.retain),
+        class_names=dataset.class_names,
+        forget_classes=parts.classes,
+        title=folder.name,
+    )
+    return Run(
+        folder=folder,
+        config=config,
+        problem=problem,
+        test_images=jnp.asarray(dataset.test_images),
+        sets=sets,
+        fingerprint=hash_of(saved, manifest["data"], manifest["forget"]),
+        origin=hash_of(
+            {part: saved[part] for part in ("data", "model", "train")},
+            manifest["data"]["sha256"],
+            store.array_hash(parts.train),
+        ),
+        log=store.Log(folder / "log.jsonl"),
+        progress=progress,
+        lock=lock,
+    )
+
+
+def saved_config(config: "ConfigDict", names: Sequence[str]) -> dict:
+    """Returns what `config.json` holds: the settings that results depend on.
+
+    `sources` has a hash of the file of each method that is not the package's.
+    """
+    saved = config.to_dict() | {"run": names, "format": FORMAT}
+    for section in SETTINGS_APART:
+        saved.pop(section, None)
+    saved.get("audit", {}).pop("reason", None)
+    saved["model"] = {k: saved["model"][k] for k in ("name", config.model.name)}
+    parts = sorted(parts_of(names))
+    saved["methods"] = {name: saved["methods"][name] for name in parts}
+    saved["sources"] = {
+        name: methods.METHODS[name].source_hash()
+        for name in parts
+        if name in methods.METHODS and methods.METHODS[name].source_hash()
+    }
+    return saved
+
+
+def hash_of(*values: Any) -> str:
+    """Returns the SHA-256 of JSON values."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def make_problem(
+    dataset: data.Dataset, parts: Split, model: Model, config: "ConfigDict"
+) -> Problem:
+    """Returns the problem of a run, with the validation split if there is one."""
+    images, labels = dataset.train_images, dataset.train_labels
+    held_out = parts.validation
+    options = ("flip", "crop", "rotate", "jitter")
+    return problems.make_problem(
+        images[parts.train],
+        labels[parts.train],
+        parts.forget,
+        model,
+        num_classes=len(dataset.class_names),
+        forget_classes=parts.classes,
+        mean=dataset.mean,
+        std=dataset.std,
+        augment=data.augmentation(**{name: config.data[name] for name in options}),
+        validation=(images[held_out], labels[held_out]) if len(held_out) else None,
+    )
+
+
+def template(problem: Problem) -> Variables:
+    """Returns the shapes and dtypes of the model's variables."""
+    image = jax.ShapeDtypeStruct((1, *problem.image_shape), jnp.float32)
+    return jax.eval_shape(problem.model.init, jax.random.key(0), image)
+
+
+# The manifest
+
+SAME = "revision", "versions", "backend", "device", "devices", "xla_flags"
+
+
+def write_manifest(
+    folder: Path, source: Source, parts: Split, problem: Problem, progress: Progress
+) -> dict:
+    """Writes hashes of the data, the sets, and an entry for this start of the run.
+
+    Says so in a line where versions or devices are not those of the first start.
+
+    Raises:
+      InputError: the run was made from other data or of another forget set.
+    """
+    sets = {
+        "forget": parts.train[parts.forget],
+        "retain": parts.train[np.asarray(problem.retain)],
+        "validation": parts.validation,
+    }
+    record: dict[str, Any] = {
+        "data": {
+            "name": source.dataset.name,
+            "sha256": source.sha256,
+            "train": len(parts.train),
+            "validation": len(parts.validation),
+            "test": len(source.dataset.test_labels),
+        },
+        "forget": {
+            "examples": len(parts.forget),
+            "classes": list(parts.classes),
+            "sha256": store.array_hash(sets["forget"].astype(np.int64)),
+        },
+    }
+    path, start = folder / "manifest.json", describe_start()
+    saved = read_manifest(path) if path.exists() else record | {"starts": []}
+    for part, what in (("data", "data"), ("forget", "forget set")):
+        if saved[part].get("sha256") != record[part]["sha256"]:
+            raise InputError(
+                f"the {what} is not the one that {folder} was made with: "
+                "use another folder"
+            )
+    check_split(folder / "split.npz", sets)
+    if saved["starts"]:
+        first = saved["starts"][0]
+        changed = [
+            f"{key}: {old} then, {new} now"
+            for part in SAME
+            for key, old, new in store.differences(
+                first.get(part), start.get(part), part
+            )
+        ]
+        if changed:
+            progress.say(
+                "Warning: this run was started with other code, versions or devices, "
+                f"so its results may not be those of now ({'; '.join(changed[:3])})"
+            )
+    manifest = record | {"starts": [*saved["starts"], start]}
+    store.write_json(path, manifest)
+    return manifest
+
+
+def describe_start() -> dict:
+    """Returns the time, versions, devices and revision of this process."""
+    created = datetime.now(UTC).isoformat(timespec="seconds")
+    revision = provenance.revision()
+    return devices.describe() | {"created": created, "revision": revision}
+
+
+def read_manifest(path: Path) -> dict:
+    """Reads a manifest.
+
+    Raises:
+      InputError: it is damaged or was written by another version.
+    """
+    saved = store.read_json(path)
+    parts = {"data": dict, "forget": dict, "starts": list}
+    for part, kind in parts.items():
+        found = saved.get(part) if isinstance(saved, dict) else None
+        whole = kind is list or (isinstance(found, dict) and "sha256" in found)
+        if not isinstance(found, kind) or not whole:
+            raise InputError(
+                f"{path} is damaged or of another version: use another folder, "
+                "or delete this one to start over"
+            )
+    if not all(isinstance(start, dict) for start in saved["starts"]):
+        raise InputError(f"{path} is damaged: use another folder, or delete this one")
+    return saved
+
+
+def check_split(path: Path, sets: dict[str, np.ndarray]) -> None:
+    """Writes the sets of a run, or checks that those there are the same.
+
+    Raises:
+      InputError: the file holds other sets.
+    """
+    if not path.exists():
+        store.save_arrays(path, sets)
+        return
+    there = store.load_arrays(path)
+    if there.keys() != sets.keys() or not all(
+        np.array_equal(there[name], values) for name, values in sets.items()
+    ):
+        raise InputError(
+            f"{path} holds other sets than this run has: delete it, and the same "
+            "command writes it anew"
+        )
