@@ -7,38 +7,52 @@
   below hold is unchanged.
 - *constant_margin*: the original, as confident of every example as of any other. Passes
   population attacks on the confidence.
-- *collapsed*: one answer to everything. Nothing can be told about the forget set, and
+- *collapsed*: one answer to everything. It gives nothing away about the forget set, and
   the model is useless: an audit without a utility limit passes it.
 """
+
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from numpy.typing import ArrayLike
 
-from unlearn import structure
+from unlearn import surgery
+from unlearn.problem import Problem, Variables
 from unlearn.training import kl_divergence, predict_set
 
+if TYPE_CHECKING:
+    from unlearn.audit.shadow_models import Measured
+
+CONTROLS = ("no_op", "head_distill", "constant_margin", "collapsed")
 MARGIN = 5.0
 
 
-def head_distill(variables, problem, teacher, *, iterations=50):
-    """The head distilled from `teacher`, the variables of a retrained model.
+def head_distill(
+    variables: Variables,
+    problem: Problem,
+    teacher: Variables,
+    *,
+    iterations: int = 50,
+) -> Variables:
+    """Distils the head from `teacher`, the variables of a retrained model.
 
     The mean KL divergence on the training set, by L-BFGS: on the features, which stay
     as they are and are computed once.
 
     Raises:
-      InputError: the model does not tell its activations.
+      InputError: the model has no `activations`.
     """
-    path = structure.head(problem, variables)
+    path = surgery.head(problem, variables)
     seen = jnp.concatenate([problem.forget, problem.retain])
-    below = problem.replace(model=structure.feature_model(problem.model))
+    below = problem.replace(model=surgery.feature_model(problem.model))
     features = predict_set(below, variables, seen)
     answers = predict_set(problem, teacher, seen)
 
     def loss_fn(head):
-        logits = structure.head_logits(head, features)
+        logits = surgery.head_logits(head, features)
         return jnp.mean(kl_divergence(answers, logits))
 
     optimizer = optax.lbfgs()
@@ -52,15 +66,15 @@ def head_distill(variables, problem, teacher, *, iterations=50):
         )
         return (optax.apply_updates(head, updates), state), loss
 
-    head = structure.at(variables["params"], path)
+    head = surgery.at(variables["params"], path)
     start = head, optimizer.init(head)
     (head, _), _ = jax.lax.scan(step, start, length=iterations)
-    params = structure.replace(variables["params"], path, head)
+    params = surgery.replace(variables["params"], path, head)
     return {**variables, "params": params}
 
 
-def constant_margin(measured, labels):
-    """The same predictions, each with the margin `MARGIN`.
+def constant_margin(measured: "Measured", labels: ArrayLike) -> "Measured":
+    """Returns the same predictions, each with the margin `MARGIN`.
 
     The true class of a wrong answer has the margin that is left to it.
     """
@@ -69,16 +83,16 @@ def constant_margin(measured, labels):
     return measured._replace(margins=margins)
 
 
-def collapsed(measured, num_classes: int):
-    """Equal logits for every class, and class 0 as the answer."""
+def collapsed(measured: "Measured", num_classes: int) -> "Measured":
+    """Returns equal logits for every class, and class 0 as the answer."""
     return measured._replace(
         margins=np.full_like(measured.margins, -np.log(num_classes - 1)),
         predictions=np.zeros_like(measured.predictions),
     )
 
 
-def control_logits(name: str, logits):
-    """What a control answers where the original gives logits float[N, K]."""
+def control_logits(name: str, logits: np.ndarray) -> np.ndarray:
+    """Returns what a control answers where the original gives logits float[N, K]."""
     classes = logits.shape[-1]
     if name == "collapsed":
         return np.zeros_like(logits)

@@ -1,0 +1,65 @@
+"""Controls do what they say."""
+
+import jax
+import numpy as np
+import pytest
+from small_audits import prepared, trained
+
+from unlearn import surgery
+from unlearn.audit import controls, shadow_models, studies
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return prepared(tmp_path_factory.mktemp("studies"))
+
+
+@pytest.fixture(scope="module")
+def shadow(run):
+    return studies.shadow_study(run)
+
+
+def test_controls_do_what_they_say(shadow):
+    names = ("original", "retrain", *controls.CONTROLS)
+    models = {name: shadow_models.measured(shadow, name) for name in names}
+    original = models["original"]
+    np.testing.assert_array_equal(models["no_op"].margins, original.margins)
+    constant = models["constant_margin"]
+    assert set(np.unique(np.abs(constant.margins))) == {5.0}
+    np.testing.assert_array_equal(constant.predictions, original.predictions)
+    right = original.predictions == np.asarray(shadow.labels)
+    np.testing.assert_array_equal(constant.margins > 0, right)
+    assert len(np.unique(models["collapsed"].margins)) == 1
+    distance = {
+        name: np.mean((models[name].margins - models["retrain"].margins) ** 2)
+        for name in ("original", "head_distill")
+    }
+    assert distance["head_distill"] < distance["original"]
+
+
+def test_head_distill_changes_the_head_only(shadow):
+    first, other = (trained(shadow, name, 0) for name in ("original", "retrain"))
+    problem = shadow.problem.replace(forget=shadow.forget[0], retain=shadow.retain[0])
+    after = controls.head_distill(first, problem, other, iterations=1)
+    head = surgery.head(problem, first)
+    for path in surgery.weighted_layers(problem, first):
+        before, now = (surgery.at(v["params"], path) for v in (first, after))
+        same = all(
+            np.array_equal(a, b)
+            for a, b in zip(jax.tree.leaves(before), jax.tree.leaves(now), strict=True)
+        )
+        assert same == (path != head)
+
+
+def test_logits_of_controls():
+    logits = np.random.default_rng(0).normal(0, 3, (20, 4)).astype(np.float32)
+    labels = logits.argmax(-1)
+    found = controls.control_logits("constant_margin", logits)
+    assert (found.argmax(-1) == labels).all() and found.dtype == np.float32
+    others = np.where(np.eye(4, dtype=bool)[labels], -np.inf, found)
+    margins = found.max(-1) - np.logaddexp.reduce(others, axis=-1)
+    np.testing.assert_allclose(margins, controls.MARGIN, rtol=1e-5)
+    assert not controls.control_logits("collapsed", logits).any()
+    assert controls.control_logits("no_op", logits) is logits
+    with pytest.raises(ValueError, match="head_distill"):
+        controls.control_logits("head_distill", logits)

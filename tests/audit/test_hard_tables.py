@@ -1,0 +1,27 @@
+"""Gaps to retraining."""
+
+import numpy as np
+import pytest
+from simulated_study import TARGETS, simulated
+
+from unlearn.audit import hard_tables
+from unlearn.audit.shadow_models import Measured
+
+
+def test_gaps_pair_each_retrained_model_once():
+    study, _ = simulated()
+    labels = np.asarray(study.labels)
+    wrong = {"retrain": (0, 1, 2, 5), "other": (3, 3, 0, 0)}
+    models = {}
+    for name, counts in wrong.items():
+        predictions = np.tile(labels, (4, 1))
+        for row, count in zip(predictions, counts, strict=True):
+            row[:count] += 1
+        models[name] = Measured(np.zeros((4, 1)), predictions, 0.0)
+    broken = np.array([[0.0], [np.nan], [0.0], [0.0]])
+    models["diverged"] = models["other"]._replace(margins=broken)
+    found = hard_tables.gaps(study, models, "targets")
+    share = 100 / TARGETS
+    assert found["other"]["value"] == pytest.approx(share * np.mean([3, 2, 2, 5]))
+    assert found["retrain"]["value"] == pytest.approx(share * np.mean([1, 3]))
+    assert np.isnan(found["diverged"]["value"])

@@ -1,0 +1,117 @@
+"""Models of a study: the same as one model alone, resumable."""
+
+import jax
+import numpy as np
+import pytest
+from small_audits import alone, prepared, trained
+
+from unlearn import methods, parallel, pipeline, training
+from unlearn.audit import shadow_models, studies
+from unlearn.errors import InputError
+from unlearn.problem import withhold
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return prepared(tmp_path_factory.mktemp("studies"))
+
+
+@pytest.fixture(scope="module")
+def shadow(run):
+    return studies.shadow_study(run)
+
+
+def test_variables_are_read_where_they_are_indexed(tmp_path):
+    draw = np.random.default_rng(0).normal(size=(5, 2, 3))
+    files = {tmp_path / "a.npz": range(3), tmp_path / "b.npz": range(3, 5)}
+    for path, inside in files.items():
+        np.savez(path, margins=np.zeros(9), **{"variables/w": draw[list(inside)]})
+    kept = shadow_models.LazyLeaf(files, "variables/w", 5)
+    assert len(kept) == 5
+    for numbers in ([0], [2, 3], [4, 4, 0], np.arange(5)):
+        np.testing.assert_array_equal(kept[numbers], draw[numbers])
+    (tmp_path / "b.npz").unlink()
+    np.testing.assert_array_equal(kept[[1, 2]], draw[1:3])
+    with pytest.raises(InputError, match="b.npz is damaged"):
+        kept[[3]]
+
+
+def test_a_model_of_the_study_is_that_model_alone(shadow):
+    """Original, retrained and unlearned models, trained by hand from the same keys."""
+    recipe, number = training.Recipe(**shadow.run.config.train), 7
+    forget, retain = shadow.forget[number], shadow.retain[number]
+    problem = shadow.problem.replace(forget=forget, retain=retain)
+    both = np.concatenate([forget, retain])
+    made = {}
+    for name, indices in (("original", both), ("retrain", retain)):
+        key = shadow_models._keys(shadow, name)[number]
+        made[name], _ = training.train(key, problem, indices, recipe)
+    name = "gradient_ascent"
+    key = jax.random.split(shadow_models._keys(shadow, name)[number], 1)[0]
+    made[name], _ = methods.METHODS[name].fn(
+        key,
+        made["original"],
+        withhold(problem, ("forget",)),
+        **shadow.run.config.methods[name],
+    )
+    for name, variables in made.items():
+        np.testing.assert_allclose(
+            shadow_models.measured(shadow, name).margins[number],
+            alone(shadow, variables, problem),
+            rtol=1e-3,
+            atol=1e-4,
+        )
+
+
+def test_it_goes_on_with_the_chunk_that_is_missing(shadow, monkeypatch):
+    before = shadow_models.measured(shadow, "oracle")
+    files = sorted((shadow.folder / "oracle").glob("*.npz"))
+    assert [path.name for path in files] == ["00000_6.npz", "00006_6.npz"]
+    stamp = files[0].stat().st_mtime_ns
+    files[1].unlink()
+    again = shadow_models.measured(shadow, "oracle")
+    np.testing.assert_array_equal(before.margins, again.margins)
+    assert files[0].stat().st_mtime_ns == stamp and files[1].exists()
+    monkeypatch.setattr(parallel.devices, "compiled", None)
+    shadow_models.measured(shadow, "oracle")  # all is there: nothing is compiled
+
+
+@pytest.mark.parametrize("name", ["gradient_ascent", "finetune"])
+def test_sequential_requests_are_the_method_twice(run, name):
+    """What is requested later is retained until then."""
+    forget = np.arange(10)
+    study = studies.fixed_study("sequential", run, forget, 12, requests=2)
+    found = shadow_models.measured(study, name).margins[3]
+    variables = trained(study, "original", 3)
+    keys = jax.random.split(shadow_models._keys(study, name)[3], 2)
+    retain, info = study.retain[3], methods.METHODS[name]
+    for key, part, more in zip(
+        keys, (forget[:5], forget[5:]), (forget[5:], retain[:5]), strict=True
+    ):
+        stays = np.concatenate([retain, more])
+        problem = run.problem.replace(forget=part, retain=stays)
+        variables, _ = pipeline.run_method(
+            methods.METHODS[name].fn,
+            key,
+            variables,
+            withhold(problem, info.needs),
+            **run.config.methods[name],
+        )
+    expected = alone(study, variables, run.problem)
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_another_study_may_use_the_same_originals(run):
+    request = studies.request_study(run)
+    forget = np.arange(5, 10)
+    study = studies.fixed_study("others", run, forget, 12, source=request)
+    own = studies.fixed_study("alone", run, forget, 12)
+    for name in ("original", "gradient_ascent"):
+        shared, fresh = (shadow_models.measured(one, name) for one in (study, own))
+        assert shared.margins.shape == fresh.margins.shape
+        assert not np.allclose(shared.margins, fresh.margins, atol=1e-3)
+    found = shadow_models.measured(study, "original").margins[3]
+    variables = trained(request, "original", 3)
+    expected = alone(study, variables, run.problem)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    assert not (study.folder / "original").exists()

@@ -1,0 +1,266 @@
+"""What is measured of models rather than of single examples.
+
+Distributions of margins over the request study; outputs and layers of the run's own
+models. RULI efficacy and KLoM compare unlearned with retrained models and are shown,
+not judged: a method may train on and so be distinguished without a trace of what it
+forgot.
+"""
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from unlearn import pipeline
+from unlearn.audit import controls, probes
+from unlearn.audit.shadow_models import Measured
+from unlearn.audit.studies import Study
+from unlearn.audit.tables import UNTRAINED, cell, few_cell, mean_cell, table
+from unlearn.metrics import columns
+from unlearn.metrics.composite import adaptive_unlearning_score, nomus
+from unlearn.metrics.forgetting_score import final_score, relative_forgetting_score
+from unlearn.metrics.idi import difference_of
+from unlearn.metrics.klom import klom_summary
+from unlearn.metrics.relearning import anamnesis_index, relearn_time
+
+SETS = {"forget": "targets", "retain": "rest", "test": "test"}
+DISTRIBUTION = (
+    *(
+        column
+        for name in SETS
+        for column in (
+            (f"klom_{name}", f"KLoM {name}", "nats", 2, f"mean over {name} examples"),
+            (f"klom_{name}_ratio", f"KLoM {name} / floor", "", 1, "1: as retraining"),
+            (f"p95_{name}", f"KLoM {name}, 95 %", "nats", 2, "95th percentile"),
+            (f"p95_{name}_ratio", f"95 % {name} / floor", "", 1, "1: as retraining"),
+        )
+    ),
+    ("epsilon", "Forgetting score", "", 3, "of the NeurIPS 2023 challenge"),
+    (
+        "epsilon_ratio",
+        "Score / retrain's",
+        "",
+        2,
+        "1: as two groups of retrained models",
+    ),
+    ("final", "Final score", "", 3, "the score times the ratios of accuracy"),
+)
+
+
+def distributional(study: Study, models: dict[str, Measured]) -> dict:
+    """Compares margins with those of retrained models; `models` as `per_example`."""
+    retrain, oracle = models["retrain"], models["oracle"]
+    labels, sets = np.asarray(study.labels), study.sets
+    accuracy = {
+        name: {k: np.mean((m.predictions == labels)[:, s]) for k, s in sets.items()}
+        for name, m in models.items()
+    }
+    rows = {}
+    for name in models:
+        if name == "oracle":
+            continue
+        twin = "oracle" if name == "retrain" else name
+        ours = models[twin]
+        cells = {}
+        for key, part in SETS.items():
+            groups = (m.margins[:, sets[part]] for m in (ours, retrain, oracle))
+            found = klom_summary(*groups)
+            cells[f"klom_{key}"] = cell(found.mean)
+            cells[f"klom_{key}_ratio"] = cell(found.mean / found.floor_mean)
+            cells[f"p95_{key}"] = cell(found.p95)
+            cells[f"p95_{key}_ratio"] = cell(found.p95 / found.floor_p95)
+        groups = (m.margins[:, sets["targets"]] for m in (ours, retrain, oracle))
+        score = relative_forgetting_score(*groups)
+        cells["epsilon"] = cell(score.score)
+        cells["epsilon_ratio"] = cell(score.relative)
+        ratios = (accuracy[twin][k] / accuracy["retrain"][k] for k in ("rest", "test"))
+        cells["final"] = cell(final_score(score.score, *ratios))
+        rows[name] = cells
+    note = (
+        f"{study.models} models of each kind answered the same request. `retrain` is a "
+        "second group of retrained models, so its row is the floor, what a perfect "
+        "method would get from so many models, and its ratios are 1 by definition. "
+        "Test examples stand for unseen ones."
+    )
+    title = "Distributions of margins against those of retrained models"
+    return table("distributional", title, note, DISTRIBUTION, rows)
+
+
+# The run's own models
+
+
+def standard_metrics(summary: Sequence[dict], names: Sequence[str]) -> dict:
+    """Shows the pipeline's table with the controls: what the literature reports."""
+    shown = columns.select(*columns.STANDARD, "avg_gap", "seconds")
+    rows: dict[str, dict] = {}
+    for row in sorted(summary, key=lambda row: names.index(row["model"])):
+        if row["model"] == "retrain":
+            floor = {"avg_gap": row["avg_gap_floor"], "avg_gap_interval": math.nan}
+            row = row | floor
+        cells = {"seconds": cell(row["seconds"])}
+        for key in (*columns.STANDARD, "avg_gap"):
+            value = 100 * row.get(key, math.nan)
+            half = 100 * row.get(f"{key}_interval", math.nan)
+            cells[key] = cell(value, value - half, value + half)
+        rows[row["model"]] = cells
+    title = "Standard metrics: accuracy, a population attack, time"
+    note = (
+        f"Mean over {summary[0]['seeds']} training seeds with 95 % t intervals; "
+        "the Avg. Gap of `retrain` is that of two retrained models, the floor. The "
+        "attack looks at one model and one number: it is blind to what the next table "
+        "shows."
+    )
+    return table("standard", title, note, shown, rows)
+
+
+OUTPUTS = (
+    ("js", "Jensen-Shannon", "nats", 4, "of the outputs to retrain's, 0 to 0.69"),
+    ("activation", "Activation dist.", "", 4, "L2 distance of the outputs to retrain"),
+    ("agreement", "Agreement", "%", 1, "same predictions as retrain"),
+    ("completeness", "Completeness", "%", 1, "Jaccard index of the predictions"),
+    ("zrf", "ZRF", "", 3, "1: as random as an untrained model; compare with retrain"),
+    ("aus", "AUS", "", 3, "utility kept over distance of forget to test accuracy"),
+    ("nomus", "NoMUS", "", 3, "half accuracy, half how little an attack gains"),
+)
+
+
+def control_rows(run: pipeline.Run) -> list[dict]:
+    """Measures the controls for each seed, as rows of `results.csv`."""
+    rows = []
+    for name in controls.CONTROLS:
+        for seed in range(run.config.seeds):
+            run.progress.tick(f"{pipeline.seed_label(run, seed)}  {name}  measuring")
+            logits = probes.logits_of(run, name, seed)
+            row = {"model": name, "seed": seed, "seconds": math.nan, "status": "ok"}
+            rows.append(row | pipeline.measure(run, logits))
+    return rows
+
+
+def outputs(run: pipeline.Run, names: Sequence[str], measured: Sequence[dict]) -> dict:
+    """Measures distances of the outputs on the forget set, over the run's seeds.
+
+    `measured`: the rows of `results.csv` and `control_rows`.
+    """
+    seeds, forget = range(run.config.seeds), run.sets.forget
+    rows = {}
+    untrained = [
+        pipeline.predict_images(
+            run.problem,
+            probes.variables_of(run, UNTRAINED, seed),
+            run.problem.images[forget],
+        )
+        for seed in seeds
+    ]
+    results = {(row["model"], row["seed"]): row for row in measured}
+    for name in ("original", "retrain", *controls.CONTROLS, *names):
+        found = []
+        for seed in seeds[:-1:2] if name == "retrain" else seeds:
+            own = probes.logits_of(run, name, seed)["train_logits"][forget]
+            other = seed + (name == "retrain")
+            retrained = run.evaluation("retrain", other)["train_logits"][forget]
+            row = probes.output_distances(own, retrained, untrained[seed])
+            one = results[name, seed]
+            row["aus"] = adaptive_unlearning_score(
+                one["test_accuracy"],
+                one["forget_accuracy"],
+                results["original", seed]["test_accuracy"],
+                class_removal=bool(len(run.sets.forget_classes)),
+            )
+            attack = one["mia_regression"]
+            known = not math.isnan(attack)
+            row["nomus"] = nomus(one["test_accuracy"], attack) if known else math.nan
+            found.append(row)
+        shares = {key for key, _, unit, *_ in OUTPUTS if unit == "%"}
+        if found:
+            rows[name] = {
+                key: mean_cell(
+                    [row[key] * (100 if key in shares else 1) for row in found]
+                )
+                for key, *_ in OUTPUTS
+            }
+    note = (
+        "On the forget set, against the retrained model of the same seed; `retrain` "
+        "against that of another seed, in pairs, which is the floor."
+    )
+    return table("outputs", "Distances of outputs", note, OUTPUTS, rows)
+
+
+LAYERS = (
+    ("relearn", "Relearn", "steps", 0, "until it is back, see below"),
+    ("ain", "Anamnesis Index", "", 2, "steps over those of retrain: 1 is ideal"),
+    (
+        "probe",
+        "Linear probe",
+        "%",
+        1,
+        "forget accuracy of a new head on frozen features",
+    ),
+    ("idi", "IDI", "", 2, "what the layers know more than retrain; original: 1"),
+)
+
+
+def layers(
+    run: pipeline.Run,
+    names: Sequence[str],
+    *,
+    seeds: int,
+    examples: int,
+    relearning: Mapping,
+) -> dict:
+    """Looks below the outputs of some seeds: relearning, a probe and IDI.
+
+    The anchors are `original` (0 steps) and a model from scratch, `untrained`.
+    """
+    looked = probes.Layers(run, examples)
+    models = "original", "retrain", probes.HEAD, UNTRAINED, *names
+    numbers = range(min(seeds, run.config.seeds))
+    curves, features, known = {}, {}, {}
+    for seed, name in itertools.product(numbers, models):
+        curves[name, seed] = probes.relearn(run, name, seed, **relearning)
+        features[name, seed] = looked.of(probes.variables_of(run, name, seed))
+        known[name, seed] = looked.information(features[name, seed])
+    found = {name: [] for name in models}
+    for seed, name in itertools.product(numbers, models):
+        other = (seed + 1) % len(numbers) if name == "retrain" else seed
+        before, retrained = curves["original", seed], curves["retrain", other]
+        row = {"probe": 100 * looked.probe(features[name, seed])}
+        row["idi"] = difference_of(
+            known[name, seed], known["original", seed], known["retrain", other]
+        ).index
+        if len(run.problem.forget_classes):
+            accuracies = curves[name, seed].accuracy, retrained.accuracy
+            row["relearn"] = relearn_time(accuracies[0], 0.95 * before.accuracy[0])
+            row["ain"] = anamnesis_index(*accuracies, before.accuracy[0])
+        else:
+            gap = max(0.0, float(retrained.loss[0] - before.loss[0]))
+            target = before.loss[0] + 0.05 * gap + 1e-5
+            own, reference = (
+                relearn_time(one.loss, target, rising=False)
+                for one in (curves[name, seed], retrained)
+            )
+            row["relearn"] = own
+            row["ain"] = own / reference if reference else math.nan
+        if name == "retrain" and len(numbers) == 1:
+            row |= {"idi": math.nan, "ain": math.nan}
+        found[name].append(row)
+    rows = {
+        name: {key: few_cell([row[key] for row in of]) for key, *_ in LAYERS}
+        for name, of in found.items()
+    }
+    rows = dict.fromkeys(("original", "no_op"), rows["original"]) | rows
+    note = (
+        f"Mean of {len(found['retrain'])} seeds; retrain is compared with that of the "
+        "next seed. Relearning: gradient steps on the forget set until 95 % of the "
+        "original's accuracy are back (of whole classes) or 95 % of the way from "
+        "retrain's loss to the original's; infinite if that takes more than were "
+        "tried. "
+        "`head_distill` answers like retrain and keeps the layers of the original; "
+        "`untrained` is a model from scratch; the other controls have the original's "
+        "layers. IDI is by linear classifiers, a lower "
+        "bound of the paper's, so values are not those published; where the original's "
+        "layers know little more than those of retrain, as with few examples of all "
+        "classes, it is noise. The probe is tested on half of the forget set and "
+        "trained on the other half and on retained examples."
+    )
+    return table("layers", "Below the outputs", note, LAYERS, rows)

@@ -1,0 +1,238 @@
+"""The models of a study, made by `parallel.map_models` and measured.
+
+What is measured of each model is kept in the run folder a chunk at a time; the same
+command goes on with the next chunk.
+"""
+
+import functools
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from unlearn import methods, parallel, store, training
+from unlearn.audit import controls
+from unlearn.audit.studies import Study
+from unlearn.pipeline import run_method, template
+from unlearn.problem import Problem, Variables, withhold
+
+REFERENCES = ("original", "retrain", "oracle")
+"""Trained from scratch; `oracle` is a second retrained model, for the floors."""
+
+
+class Measured(NamedTuple):
+    """What the audits see of S models; M examples as in `Study.sets`."""
+
+    margins: np.ndarray  # float32[S, M]: z_y - logsumexp of the other logits
+    predictions: np.ndarray  # int32[S, M]
+    seconds: float  # of all models, compilation apart
+
+
+def measured(study: Study, name: str) -> Measured:
+    """Makes and measures the models of a reference, a control or a method."""
+    if name == "constant_margin":
+        return controls.constant_margin(measured(study, "original"), study.labels)
+    if name == "collapsed":
+        return controls.collapsed(
+            measured(study, "original"), study.problem.num_classes
+        )
+    borrowed = name == "original" and study.source is not None
+    if name in REFERENCES and not borrowed:
+        return _trained(study, name)[0]
+    return _answered(study, "no_op" if borrowed else name)[0]
+
+
+def _trained(study: Study, name: str):
+    """Trains models from scratch: on all they may see, or on the retain set."""
+    sets = [study.retain] if name != "original" else [study.forget, study.retain]
+    indices = np.concatenate(sets, axis=1)
+    recipe = training.Recipe(**study.run.config.train)
+    models = _keys(study, name), indices
+    return _map(study, name, _trainer(recipe), models)
+
+
+@functools.lru_cache(maxsize=16)
+def _trainer(recipe: training.Recipe):
+    def train(model, problem, images, labels):
+        key, indices = model
+        variables, _ = training.train(key, problem, indices, recipe)
+        return {"variables": variables} | measure(problem, variables, images, labels)
+
+    return train
+
+
+def _answered(study: Study, name: str):
+    """Applies a method or a control to the originals."""
+    variables = trained_variables(study.source or study, "original", study.models)
+    models = _keys(study, name), variables, study.forget, study.retain
+    if name == "head_distill":
+        models = *models, trained_variables(study, "retrain", study.models)
+    constants = tuple(dict(study.run.config.methods.get(name, {})).items())
+    info = methods.METHODS.get(name)
+    fn = _answerer(
+        name,
+        info.fn if info else None,
+        info.needs if info else (),
+        constants,
+        study.requests,
+    )
+    return _map(study, name, fn, models)
+
+
+@functools.lru_cache(maxsize=64)
+def _answerer(
+    name: str, fn: Any, needs: tuple[str, ...], constants: tuple, requests: int
+):
+    def answer(model, problem, images, labels):
+        key, variables, forget, retain, *teacher = model
+        parts = forget.reshape(requests, -1)
+        later = forget[parts.shape[1] :]
+        spare = jnp.resize(retain, later.shape)
+
+        def one(variables, request):
+            key, number, part = request
+            gone = jnp.arange(len(later)) < number * len(part)
+            stays = jnp.concatenate([retain, jnp.where(gone, spare, later)])
+            current = problem.replace(forget=part, retain=stays)
+            if name == "no_op":
+                return variables, None
+            if name == "head_distill":
+                return controls.head_distill(variables, current, *teacher), None
+            seen = withhold(current, needs)
+            options = dict(constants)
+            return run_method(fn, key, variables, seen, **options)[0], None
+
+        rows = jax.random.split(key, requests), jnp.arange(requests), parts
+        variables, _ = jax.lax.scan(one, variables, rows)
+        return measure(problem, variables, images, labels)
+
+    return answer
+
+
+def measure(
+    problem: Problem, variables: Variables, images: jax.Array, labels: jax.Array
+) -> dict[str, jax.Array]:
+    """Computes margins float32[M] and predictions int32[M] of one model."""
+    scale = problem.mean, problem.std
+    logits = training.predict(problem.model, variables, images, *scale)
+    own = jax.nn.one_hot(labels, logits.shape[-1], dtype=bool)
+    others = jax.nn.logsumexp(jnp.where(own, -jnp.inf, logits), axis=-1)
+    margins = jnp.sum(jnp.where(own, logits, 0), axis=-1) - others
+    return {"margins": margins, "predictions": jnp.argmax(logits, axis=-1)}
+
+
+def _keys(study: Study, name: str):
+    """Returns a key for each model, other than those of the run's own models.
+
+    Studies of one family, such as `harder/...`, are paired: they have the same keys.
+    """
+    family = study.name.split("/")[0]
+    study_key = jax.random.key(zlib.crc32(family.encode()))
+    key = jax.random.fold_in(study_key, zlib.crc32(name.encode()))
+    return jax.random.split(key, study.models)
+
+
+class LazyLeaf:
+    """A leaf of the variables of many models, `float[models, ...]`, that stays on disk.
+
+    Indexed with numbers of models it reads the files that hold them: all may not fit in
+    memory.
+    """
+
+    def __init__(self, files: dict[Path, range], name: str, models: int):
+        self.files, self.name, self.models = files, name, models
+
+    def __len__(self) -> int:
+        return self.models
+
+    def __getitem__(self, numbers: np.ndarray) -> np.ndarray:
+        found = {}
+        for path, inside in self.files.items():
+            if wanted := set(numbers) & set(inside):
+                (values,) = store.load_arrays(path, self.name.__eq__).values()
+                found |= {number: values[inside.index(number)] for number in wanted}
+        return np.stack([found[number] for number in numbers])
+
+
+def trained_variables(study: Study, name: str, models: int) -> Variables:
+    """Returns variables of the first models trained from scratch: `LazyLeaf`s."""
+    _, files = _trained(study, name)
+    paths = flatten_dict({"variables": template(study.problem)}, sep="/")
+    leaves = {path: LazyLeaf(files, path, models) for path in paths}
+    return unflatten_dict(leaves, sep="/")["variables"]
+
+
+def _map(study: Study, name: str, fn, models) -> tuple[Measured, dict[Path, range]]:
+    """Returns what is measured of the models, and the files of their chunks."""
+    folder, progress = study.folder / name, study.run.progress
+    files = {}
+
+    def keep(first, count, compute):
+        path = folder / f"{first:05d}_{count}.npz"
+        files[path] = range(first, first + count)
+        of = {"study": study.name, "model": name, "first": first, "count": count}
+        of["run"] = study.run.fingerprint
+        if not store.is_kept(path):
+            results, took = compute()
+            if name == "oracle":
+                del results["variables"]  # only measured
+            results["seconds"] = np.full(count, took / count)
+            store.save_kept(path, flatten_dict(results, sep="/"), of)
+        return store.load_kept(path, of, Measured._fields.__contains__)
+
+    def say(done):
+        text = f"{study.name} study  {name}  model {done}/{study.models}"
+        progress.tick(text, share=done / study.models)
+
+    weights = sum(
+        np.prod(leaf.shape, dtype=int)
+        for leaf in jax.tree.leaves(template(study.problem))
+    )
+    results, how = parallel.map_models(
+        fn,
+        models,
+        study.problem,
+        study.images,
+        study.labels,
+        mode=parallel.choose_mode(weights),
+        chunk=study.run.config.audit.chunk,
+        keep=keep,
+        progress=say,
+    )
+    if how.seconds:
+        progress.say(
+            f"{study.name} study  {name}  {study.models} models  {how.seconds:.1f} s "
+            f"+ {how.compile_seconds:.1f} s compile  ({MODE_LABELS[how.mode]} on "
+            f"{how.devices} devices)"
+        )
+    seconds = results.pop("seconds").sum()
+    return Measured(**results, seconds=float(seconds)), files
+
+
+MODE_LABELS = {"map": "one after another", "vmap": "vectorised"}
+
+
+def measure_all(study: Study, names: Iterable[str]) -> dict[str, Measured]:
+    """Makes and measures references, controls and methods."""
+    found, progress = {}, study.run.progress
+    for name in names:
+        with progress.stage(f"{study.name} {name}"):
+            found[name] = measured(study, name)
+    return found
+
+
+def plan(
+    study_name: str, models: int, epochs: int, names: Iterable[str]
+) -> list[tuple[str, float]]:
+    """Guesses the work of `measure_all` in training passes, for the estimate."""
+    stages = []
+    for name in names:
+        passes = epochs if name in REFERENCES else 0.2 * epochs
+        free = name in ("constant_margin", "collapsed")
+        stages.append((f"{study_name} {name}", 0.0 if free else models * passes))
+    return stages
