@@ -7,7 +7,7 @@ before; after, 0 % on 7 and 99.4 % +- 0.1 on the other digits.
 
 Before and after, class by class: `figures/per_class.png` and `figures/confusion.png`;
 both models of every seed are in `checkpoints/`. Another digit:
-`--config.forget.classes=(3,)`.
+`--config.forget.classes=3,`.
 """
 
 from unlearn.pipeline import default_config

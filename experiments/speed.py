@@ -3,9 +3,10 @@
     python launch.py --experiment=speed
 
 About ten minutes on two idle cores. PyTorch is optional: `pip install torch`. One
-comparison only: `--config.parts="('train',)"`. PyTorch gains from
+comparison only: `--config.parts=train`. PyTorch gains from
 `MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=4294967296`; the table says
-what was set. PyTorch suffers more than we do when other programs use the cores.
+what was set. PyTorch suffers more than we do when other programs use the cores. What
+was measured is in `README.md` beside this file.
 """
 
 
@@ -62,7 +63,8 @@ def get_config(preset: str):
     return config
 
 
-def run(config, folder, data_dir=None):
-    from unlearn import speed
+def run(config, folder, *, data_dir=None):
+    """Measures what `config.parts` names; writes `speed.csv` and `speed.md`."""
+    from . import _benchmark
 
-    speed.run(config, folder)
+    _benchmark.run(config, folder)

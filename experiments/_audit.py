@@ -1,0 +1,43 @@
+"""Configs of audited experiments: what three data sets share."""
+
+from unlearn import audit, pipeline
+
+
+def base_config(preset: str, methods: tuple[str, ...]):
+    """Returns the default config with the section `audit`, running `methods`."""
+    config = pipeline.default_config()
+    config.run = methods
+    config.model.name = "cnn"
+    with config.unlocked():
+        config.audit = audit.default_audit(preset)
+    return config
+
+
+def make_smoke(config, shape: str) -> None:
+    """Changes `config` to the smoke preset, on made-up images such as `8x8x1`.
+
+    What takes the time is compiling a program for each kind of model and each size of a
+    set. So there are few, of a small net, and where sizes can be equal they are: all
+    forget sets have `COUNT` examples, a third of the shadow study's targets.
+    """
+    config.data.update(
+        name=f"synthetic:{shape},classes=10,train=300,test=100",
+        examples=0,
+        validation=0.1,
+        flip=False,
+    )
+    config.forget.count = COUNT
+    config.model.name = "mlp"
+    config.model.mlp.widths = (16,)
+    config.run = ("finetune",)
+    config.methods.finetune.update(epochs=1, batch_size=64)
+    config.seeds = 2
+    config.train.update(epochs=1, batch_size=64)
+    config.audit.update(audit.SMOKE, targets=3 * COUNT, canaries=COUNT)
+    config.audit.harder.update(count=COUNT, requests=2, fraction=COUNT / 2 / TRAIN)
+    config.audit.layers.update(seeds=1, examples=10)
+    config.audit.layers.relearning.steps = 10
+
+
+COUNT = 20
+TRAIN = 270  # of 300, a tenth is held out

@@ -1,0 +1,83 @@
+"""The benchmark runs and its arithmetic is right; its numbers are not tested."""
+
+import csv
+
+import pytest
+
+from experiments import _benchmark, _timing, _torch_peers, speed
+
+PYTORCH = "PyTorch is an optional benchmark dependency"
+
+
+def test_ratios_are_our_speed_over_theirs(monkeypatch):
+    """On a clock of our own: a call of ours takes 1 s, one of theirs 4 s."""
+    now = [0.0]
+    monkeypatch.setattr(_timing.time, "perf_counter", lambda: now[0])
+
+    def taking(seconds):
+        return lambda: now.__setitem__(0, now[0] + seconds)
+
+    candidates = [
+        _timing.Candidate("ours", taking(1), 10),
+        _timing.Candidate("theirs", taking(4), 20, target=1.5),
+    ]
+    ours, theirs = _timing.alternate("sleep", candidates, rounds=3)
+    assert (ours.value, ours.ratio) == (10, 1)
+    assert (theirs.value, theirs.ratio, theirs.target) == (5, 2, ">= 1.5")
+
+
+def test_a_ratio_is_the_median_of_the_ratios_of_a_round(monkeypatch):
+    now, ours, theirs = [0.0], iter([9, 1, 2, 4]), iter([9, 4, 2, 2])
+    monkeypatch.setattr(_timing.time, "perf_counter", lambda: now[0])
+
+    def taking(seconds):
+        return lambda: now.__setitem__(0, now[0] + next(seconds))
+
+    candidates = [
+        _timing.Candidate("ours", taking(ours), 1),
+        _timing.Candidate("theirs", taking(theirs), 1),
+    ]
+    _, row = _timing.alternate("sleep", candidates, rounds=3)
+    assert row.ratio == 1  # of 4, 1 and 0.5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "parts", [("train", "evaluation"), ("resnet", "fisher"), ("models", "audit")]
+)
+def test_smoke(parts, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(_torch_peers, "has_torch", lambda: False)
+    config = speed.get_config("smoke")
+    config.parts = parts
+    speed.run(config, tmp_path)
+    with (tmp_path / "speed.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert all(float(row["value"]) > 0 for row in rows)
+    compiled = [row for row in rows if row["comparison"] != "forgetting score"]
+    assert all(float(row["compile_seconds"]) > 0 for row in compiled)
+    table = (tmp_path / "speed.md").read_text()
+    assert table in capsys.readouterr().out
+    assert sum(row["candidate"] in table for row in rows) == len(rows)
+
+
+def test_all_parts_are_measured_by_default():
+    assert set(speed.get_config("cpu").parts) == set(_benchmark.PARTS)
+
+
+def test_torch_nets_have_our_parameters():
+    pytest.importorskip("torch", reason=PYTORCH)
+    count = {
+        206_922: _torch_peers.make_cnn((16, 32), "each", 28),
+        1_625_866: _torch_peers.make_cnn((32, 64), "last", 28),
+        11_173_962: _torch_peers.make_resnet18(64),
+    }
+    for expected, net in count.items():
+        assert sum(p.numel() for p in net.parameters()) == expected
+
+
+@pytest.mark.slow
+def test_smoke_with_torch(tmp_path):
+    pytest.importorskip("torch", reason=PYTORCH)
+    config = speed.get_config("smoke")
+    speed.run(config, tmp_path)
+    assert "PyTorch" in (tmp_path / "speed.csv").read_text()

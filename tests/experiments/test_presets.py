@@ -1,0 +1,125 @@
+"""Every experiment's presets are valid, and the smoke presets need no download."""
+
+import importlib
+import sys
+from pathlib import Path
+
+import pytest
+
+import unlearn
+from unlearn import pipeline, training_time
+from unlearn.methods import METHODS
+
+FOLDER = Path(__file__).parents[2] / "experiments"
+NAMES = sorted(path.stem for path in FOLDER.glob("[a-z]*.py"))
+METHOD_TABLES = ["digits_methods", "mnist_methods"]
+
+
+def load(name):
+    return importlib.import_module(f"experiments.{name}")
+
+
+@pytest.mark.parametrize("preset", ["smoke", "cpu", "full"])
+@pytest.mark.parametrize("name", NAMES)
+def test_presets(name, preset):
+    experiment = load(name)
+    config = experiment.get_config(preset)
+    assert f"--experiment={name}" in experiment.__doc__ or name == "digits_forget"
+    if "methods" not in config:  # the benchmark
+        return
+    pipeline.check(config, config.run)
+    assert set(config) - {"audit"} == set(pipeline.default_config())
+    made_up = config.data.name.startswith("synthetic:")
+    assert made_up == (preset == "smoke")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_first_line_fits_into_the_list(name):
+    first, blank, *_ = load(name).__doc__.splitlines()
+    assert first.endswith(".") and len(f"      {name}: {first}") <= 110 and not blank
+
+
+def test_the_protocol_and_its_helpers():
+    """Helpers are imported relatively, so that the folder has any name."""
+    package = importlib.import_module("experiments")
+    for word in ("get_config(preset)", "run(config, folder, *, data_dir=None)"):
+        assert word in package.__doc__
+    for path in FOLDER.glob("*.py"):
+        text = path.read_text()
+        assert "from experiments" not in text and "import experiments" not in text
+
+
+def test_experiments_work_as_part_of_the_package(monkeypatch):
+    """As they are in the wheel, where `experiments` does not exist."""
+    monkeypatch.setattr(unlearn, "__path__", [*unlearn.__path__, str(FOLDER.parent)])
+    try:
+        for name in NAMES:
+            experiment = importlib.import_module(f"unlearn.experiments.{name}")
+            assert experiment.get_config("smoke")
+            assert getattr(experiment, "run", pipeline.run).__module__.startswith(
+                "unlearn."
+            )
+    finally:
+        for name in [n for n in sys.modules if n.startswith("unlearn.experiments")]:
+            del sys.modules[name]
+
+
+@pytest.mark.parametrize("name", METHOD_TABLES)
+def test_every_method_runs_with_the_constants_that_were_chosen(name):
+    experiment = load(name)
+    config = experiment.get_config("cpu")
+    everything = {*pipeline.approximate(), *training_time.METHODS}
+    assert set(config.run) == everything
+    assert set(experiment.TUNED) <= set(METHODS) and set(experiment.FIXED) <= everything
+    for method, constants in (*experiment.FIXED.items(), *experiment.TUNED.items()):
+        for key, value in constants.items():
+            chosen = experiment.TUNED.get(method, {}).get(key, value)
+            assert config.methods[method][key] == chosen
+
+
+@pytest.mark.parametrize("name", METHOD_TABLES)
+def test_a_method_without_constants_runs_with_its_defaults(name, monkeypatch):
+    """No experiment is edited when a method is added."""
+
+    def newcomer(key, variables, problem, *, rate=0.25):
+        return variables, {}
+
+    info = METHODS["finetune"]._replace(name="newcomer", fn=newcomer)
+    monkeypatch.setitem(METHODS, "newcomer", info)
+    config = load(name).get_config("cpu")
+    assert "newcomer" in config.run
+    assert config.methods.newcomer.to_dict() == {"rate": 0.25, "retain_examples": 0}
+
+
+@pytest.mark.parametrize("first, second", [("digits", "mnist"), ("cifar", "mnist")])
+def test_experiments_that_differ_by_data_share_their_helper(first, second):
+    kind = "methods" if first == "digits" else "audit"
+    one, other = load(f"{first}_{kind}"), load(f"{second}_{kind}")
+    assert one.shared is other.shared
+
+
+def test_the_smoke_preset_runs_a_method_for_each_need():
+    run = load("digits_methods").get_config("smoke").run
+    chosen = [METHODS[name].needs for name in run if name in METHODS]
+    assert len(chosen) == len(set(chosen))
+    assert set(chosen) == {METHODS[name].needs for name in pipeline.approximate()}
+    assert set(training_time.METHODS) <= set(run)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", METHOD_TABLES)
+def test_methods_that_climb_a_loss_do_not_diverge_in_the_smoke_preset(name, tmp_path):
+    experiment = load(name)
+    config = experiment.get_config("smoke")
+    config.run = ("gradient_ascent", "neggrad_plus")
+    assert not experiment.run(config, tmp_path / name).diverged
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_smoke_runs(name, tmp_path):
+    """Every smoke preset ends well: no method diverges."""
+    experiment = load(name)
+    run = getattr(experiment, "run", pipeline.run)
+    result = run(experiment.get_config("smoke"), tmp_path / name)
+    assert not getattr(result, "diverged", ())
