@@ -1,5 +1,6 @@
 """A user's own model in a few lines: plain jax.numpy, and a flax.nnx module."""
 
+import importlib
 import subprocess
 import sys
 
@@ -84,11 +85,30 @@ def test_an_nnx_module(name):
         assert distance(after["batch_stats"], before["batch_stats"]) > 0
 
 
+def run(code):
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
 def test_import_is_light():
     """Heavy libraries are imported where they are used."""
     heavy = "flax", "tensorflow_datasets", "sklearn", "matplotlib", "orbax", "PIL"
-    code = f"import sys, unlearn; print([m for m in {heavy!r} if m in sys.modules])"
-    out = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-    assert out.stdout.strip() == "[]"
+    found = f"print([m for m in {heavy!r} if m in sys.modules])"
+    code = "import sys, unlearn; [getattr(unlearn, name) for name in unlearn.__all__]; "
+    assert run(code + found) == "[]"
+
+
+def test_import_alone_loads_nothing():
+    """So that the command starts at once; names are there when they are used."""
+    assert run("import sys, unlearn; print('jax' in sys.modules)") == "False"
+    code = "from unlearn import *; print(Model.__name__, sorted(metrics.__all__)[0])"
+    assert run(code).split()[0] == "Model"
+    assert run("import unlearn; print(unlearn.methods.METHODS['ssd'].paper)")
+    assert set(unlearn.__all__) <= set(dir(unlearn))
+    assert unlearn.InputError is importlib.import_module("unlearn.errors").InputError
+    with pytest.raises(AttributeError, match="no attribute 'modle'"):
+        _ = unlearn.modle
+    with pytest.raises(ImportError, match="modle"):
+        from unlearn import modle  # noqa: F401

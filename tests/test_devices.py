@@ -1,189 +1,132 @@
-"""Many models in one program: the same numbers as one after another, in any way."""
+"""How the process is set up, and what it keeps of compiled programs."""
 
+import gc
+import os
 import subprocess
 import sys
+import weakref
 from pathlib import Path
-from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import tiny_problem, trained
+from conftest import tiny_problem
 
-from unlearn import devices, methods
-from unlearn.training import cross_entropy
+from unlearn import devices
 
-
-def logits_of(model, problem):
-    """A linear softmax trained on some of the examples, and its logits on all."""
-    key, indices, rate = model
-    inputs = problem.inputs(jnp.arange(40)).reshape(40, -1)
-    weights = jax.random.normal(key, (inputs.shape[1], 3)) / 10
-
-    def loss_fn(weights):
-        losses = cross_entropy(inputs[indices] @ weights, problem.labels[indices])
-        return jnp.mean(losses)
-
-    def step(weights, _):
-        return weights - rate * jax.grad(loss_fn)(weights), None
-
-    weights, _ = jax.lax.scan(step, weights, length=5)
-    return inputs @ weights, {"kernel": weights}
+ROOT = Path(__file__).parents[1]
 
 
-def many(count=5, examples=20):
-    keys = jax.random.split(jax.random.key(0), count)
-    draw = np.random.default_rng(0)
-    rows = [draw.choice(40, examples, replace=False) for _ in range(count)]
-    return keys, jnp.array(rows, jnp.int32), jnp.linspace(0.02, 0.1, count)
+def double(x):
+    return 2 * x
 
 
-@pytest.mark.parametrize("way", devices.WAYS)
-@pytest.mark.parametrize("chunk", [None, 2])
-def test_it_equals_one_after_another(problem, way, chunk):
-    models, done = many(), []
-    results, how = devices.map_models(
-        logits_of, models, problem, way=way, chunk=chunk, progress=done.append
-    )
-    logits, variables = results
-    assert how.way == way and how.devices == len(jax.devices()) == 2
-    assert done[-1] == 5 and len(done) == (1 if chunk is None else 3)
-    for i in range(5):
-        one = jax.tree.map(lambda x, i=i: x[i], models)
-        alone, alone_variables = logits_of(one, problem)
-        np.testing.assert_allclose(logits[i], alone, rtol=1e-4, atol=1e-5)
-        jax.tree.map(
-            lambda many, one, i=i: np.testing.assert_allclose(
-                many[i], one, rtol=1e-4, atol=1e-5
-            ),
-            variables,
-            alone_variables,
+def test_compiled_once_for_each_shape_and_dtype():
+    first, seconds = devices.compiled(double, jnp.ones(3))
+    assert seconds > 0
+    assert devices.compiled(double, jnp.zeros(3)) == (first, 0.0)
+    for other in (jnp.ones(4), jnp.ones(3, jnp.int32), (jnp.ones(3),)):
+        fn = double if isinstance(other, jax.Array) else lambda x: double(x[0])
+        executable, seconds = devices.compiled(fn, other)
+        assert executable is not first and seconds > 0
+        np.testing.assert_array_equal(
+            executable(other), double(jax.tree.leaves(other)[0])
         )
 
 
-def test_the_results_do_not_depend_on_the_chunks(problem):
-    (whole, _), _ = devices.map_models(logits_of, many(), problem, way="map")
-    (parts, _), _ = devices.map_models(logits_of, many(), problem, way="map", chunk=2)
-    np.testing.assert_array_equal(whole, parts)
+def test_programs_used_longest_ago_are_dropped(monkeypatch):
+    monkeypatch.setattr(devices, "EXECUTABLES", 3)
+    monkeypatch.setattr(devices, "_executables", type(devices._executables)())
+    first, _ = devices.compiled(double, jnp.ones(1))
+    for size in (2, 3):
+        devices.compiled(double, jnp.ones(size))
+    assert devices.compiled(double, jnp.ones(1)) == (first, 0.0)  # used again
+    devices.compiled(double, jnp.ones(4))
+    assert len(devices._executables) == 3
+    assert devices.compiled(double, jnp.ones(1)) == (first, 0.0)
+    assert devices.compiled(double, jnp.ones(2))[1] > 0  # was dropped
 
 
-def test_a_method_maps_over_forget_sets(problem):
-    """Other forget sets and other learning rates, in one program."""
+def test_programs_keep_no_arrays_alive():
+    """Neither arguments nor results, of a tree with arrays in it."""
 
-    def unlearn(model, variables, problem):
-        key, forget, retain, rate = model
-        problem = problem.replace(forget=forget, retain=retain)
-        fn = methods.METHODS["neggrad_plus"].fn
-        return fn(key, variables, problem, learning_rate=rate, epochs=1)[0]
+    def total(problem, extra):
+        return problem.images.astype(jnp.float32).sum() + extra.sum()
 
-    draw, variables = np.random.default_rng(0), trained(problem)
-    orders = np.array([draw.permutation(40) for _ in range(4)], np.int32)
-    keys, rates = jax.random.split(jax.random.key(1), 4), jnp.full(4, 0.05)
-    models = keys, orders[:, :7], orders[:, 7:], rates
-    results, _ = devices.map_models(unlearn, models, variables, problem)
-    for i in range(4):
-        one = unlearn(jax.tree.map(lambda x, i=i: x[i], models), variables, problem)
-        for many_leaf, leaf in zip(
-            jax.tree.leaves(results), jax.tree.leaves(one), strict=True
-        ):
-            np.testing.assert_allclose(many_leaf[i], leaf, rtol=1e-4, atol=1e-5)
+    problem, extra = tiny_problem(size=41), jnp.ones(1234)
+    executable, _ = devices.compiled(total, problem, extra)
+    executable(problem, extra)
+    arrays = [weakref.ref(x) for x in jax.tree.leaves((problem, extra))]
+    assert len(arrays) > 5
+    del problem, extra
+    gc.collect()
+    assert not [ref for ref in arrays if ref() is not None]
+    assert executable is not None
 
 
-def test_a_stopped_run_goes_on_with_the_next_chunk(problem):
-    kept, computed = {}, []
-
-    def keep(first, count, compute):
-        if first not in kept:
-            if len(computed) == 2:
-                raise KeyboardInterrupt
-            computed.append(first)
-            kept[first], seconds = compute()
-            assert seconds > 0
-        assert len(kept[first][0]) == count
-        return kept[first]
-
-    options = dict(way="map", chunk=2)
-    with pytest.raises(KeyboardInterrupt):
-        devices.map_models(logits_of, many(), problem, keep=keep, **options)
-    assert computed == [0, 2]
-    computed.clear()
-    (resumed, _), _ = devices.map_models(
-        logits_of, many(), problem, keep=keep, **options
+def start(code, **environment):
+    """Runs code with other environment variables: `(exit status, output, errors)`."""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
     )
-    assert computed == [4]
-    (whole, _), _ = devices.map_models(logits_of, many(), problem, **options)
-    np.testing.assert_array_equal(resumed, whole)
+    return done.returncode, done.stdout, done.stderr
 
 
-def test_the_second_call_compiles_nothing(problem):
-    devices.map_models(logits_of, many(), problem, way="map")
-    _, how = devices.map_models(logits_of, many(), problem, way="map")
-    assert how.compile_seconds < 0.05
-
-
-def test_on_the_cpu_one_after_another():
-    assert devices.choose_way() == "map"
-
-
-def test_bad_arguments(problem):
-    with pytest.raises(ValueError, match="one leading axis"):
-        devices.map_models(logits_of, (jnp.zeros(3), jnp.zeros(2)), problem)
-    with pytest.raises(ValueError, match="unknown way 'pmap'"):
-        devices.map_models(logits_of, many(), problem, way="pmap")
-
-
-def test_the_chunk_is_halved_until_it_fits(problem, monkeypatch):
-    asked = []
-
-    def fits(executable, device):
-        asked.append(executable)
-        return len(asked) == 3
-
-    monkeypatch.setattr(devices, "_fits", fits)
-    (logits, _), how = devices.map_models(logits_of, many(10), problem, way="vmap")
-    assert how.chunk == 4 and len(logits) == 10
-    assert tiny_problem().num_classes == logits.shape[-1]
-
-
-@pytest.mark.parametrize(("limit", "fits"), [(1100, True), (1000, False), (None, True)])
-def test_what_fits_is_counted(limit, fits):
-    """With the arguments: models and what they share lie in the memory as well."""
-    used = SimpleNamespace(
-        temp_size_in_bytes=300, output_size_in_bytes=200, argument_size_in_bytes=400
-    )
-    executable = SimpleNamespace(memory_analysis=lambda: used)
-    device = SimpleNamespace(memory_stats=lambda: limit and {"bytes_limit": limit})
-    assert devices._fits(executable, device) == fits
-
-
-def test_a_chunk_that_is_given_is_an_upper_bound(problem, monkeypatch):
-    monkeypatch.setattr(devices, "_fits", lambda executable, device: False)
-    models, fitting = many(10), devices.map_models
-    assert fitting(logits_of, models, problem, way="vmap", chunk=8)[1].chunk < 8
-    assert fitting(logits_of, models, problem, way="map", chunk=8)[1].chunk == 8
-
-
-ON_SOME_DEVICES = """
-import sys
-sys.path[:0] = [".", "tests"]
-import jax, numpy as np
-from conftest import tiny_problem
-from test_devices import logits_of, many
+DESCRIBE = """
 from unlearn import devices
-jax.config.update("jax_num_cpu_devices", int(sys.argv[1]))
-(logits, _), how = devices.map_models(logits_of, many(11), tiny_problem(), way="map")
-assert how.devices == int(sys.argv[1])
-np.save(sys.argv[2], logits)
+devices.setup()
+try:
+    print(devices.describe()["backend"])
+except devices.InputError as error:
+    print("refused:", error)
+"""
+
+
+@pytest.mark.parametrize("platforms", ["no_such_thing", "cuda"])
+def test_a_backend_that_does_not_start(platforms, tmp_path):
+    if platforms == "cuda" and jax.default_backend() != "cpu":
+        pytest.skip("there may be one")
+    status, out, errors = start(
+        DESCRIBE, JAX_PLATFORMS=platforms, XDG_CACHE_HOME=str(tmp_path)
+    )
+    assert status == 0, errors
+    (line,) = out.splitlines()
+    assert line.startswith(f"refused: JAX_PLATFORMS={platforms} does not start (")
+    assert "set JAX_PLATFORMS=cpu" in line
+
+
+WITH_X64 = """
+import jax, jax.numpy as jnp
+from unlearn import data, models
+from unlearn.data.augment import augmentation
+assert jnp.ones(1).dtype == jnp.float64
+digits = data.load("digits")
+augment = augmentation(flip=True, crop=1, rotate=20.0, jitter=0.2)
+images = jnp.asarray(digits.train_images[:8])
+assert images.dtype == jnp.uint8
+assert jnp.asarray(digits.train_labels).dtype == jnp.int32
+inputs = (images / jnp.float32(255) - jnp.asarray(digits.mean)) / digits.std
+inputs = augment(jax.random.key(0), inputs)
+assert inputs.dtype == jnp.float32, inputs.dtype
+for name, options in (("cnn", {}), ("allcnn", {"width": 4})):
+    net = models.create(name, 10, **options)
+    variables = net.init(jax.random.key(0), inputs)
+    def loss(params):
+        new, state = net.apply({**variables, "params": params}, inputs, train=True)
+        return new.sum(), state
+    found = jax.eval_shape(jax.grad(loss, has_aux=True), variables["params"])
+    kinds = {x.dtype for x in jax.tree.leaves((variables, found))}
+    assert kinds == {jnp.dtype("float32")}, kinds
+print("fine")
 """
 
 
 @pytest.mark.slow
-def test_one_device_and_eight_give_the_same(tmp_path):
-    found = []
-    for count in "1", "8":
-        path = tmp_path / f"{count}.npy"
-        command = [sys.executable, "-c", ON_SOME_DEVICES, count, str(path)]
-        subprocess.run(command, check=True, cwd=Path(__file__).parents[1])
-        found.append(np.load(path))
-    np.testing.assert_array_equal(*found)
+def test_data_and_nets_with_64_bits():
+    status, out, errors = start(WITH_X64, JAX_ENABLE_X64="1")
+    assert out == "fine\n", errors

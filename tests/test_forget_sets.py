@@ -1,4 +1,4 @@
-"""Harder forget sets, where what they should find was put in."""
+"""Which examples are to be forgotten: drawn, read and checked."""
 
 import numpy as np
 import pytest
@@ -6,75 +6,84 @@ import pytest
 from unlearn import forget_sets
 from unlearn.errors import InputError
 
-
-def simulated(models=300, targets=30, seed=0):
-    draw = np.random.default_rng(seed)
-    states = draw.integers(0, 3, (models, targets))
-    margins = draw.normal(0, 0.5, (models, targets)) + np.linspace(-3, 3, targets)
-    return margins, states
+LABELS = np.repeat(np.arange(4), 25)
+SIZES = np.repeat(np.arange(4), [40, 3, 10, 1])
 
 
-def test_memorization_is_the_difference_of_two_means():
-    margins, states = simulated()
-    margins[:, 7] += 6 * (states[:, 7] != 0)
-    scores = forget_sets.memorization(margins, states)
-    assert np.argmax(scores) == 7
-    p = 1 / (1 + np.exp(-margins[:, 7]))
-    expected = p[states[:, 7] != 0].mean() - p[states[:, 7] == 0].mean()
-    np.testing.assert_allclose(scores[7], expected)
-    assert np.all(np.abs(np.delete(scores, 7)) < 0.2)
+def test_random_by_fraction_and_by_count():
+    by_fraction = forget_sets.forget_random(LABELS, fraction=0.1, seed=3)
+    assert len(by_fraction) == 10 and len(set(by_fraction)) == 10
+    np.testing.assert_array_equal(
+        by_fraction, forget_sets.forget_random(LABELS, count=10, seed=3)
+    )
+    assert set(by_fraction) != set(forget_sets.forget_random(LABELS, count=10, seed=4))
 
 
-def test_memorization_without_a_group_is_not_a_number():
-    margins, states = simulated(10, 3)
-    states[:, 1] = 2
-    assert np.isnan(forget_sets.memorization(margins, states)).tolist() == [0, 1, 0]
+def test_classes_and_parts_of_classes():
+    whole = forget_sets.forget_class(LABELS, [1, 3], num_classes=4)
+    np.testing.assert_array_equal(whole, np.flatnonzero(LABELS % 2 == 1))
+    part = forget_sets.forget_class(LABELS, [2], num_classes=4, fraction=0.2)
+    assert len(part) == 5 and np.all(LABELS[part] == 2)
 
 
-def test_strata_have_one_size_and_are_ordered():
-    scores = np.random.default_rng(0).normal(size=31)
-    groups = forget_sets.strata(scores)
-    assert np.bincount(groups).tolist() == [11, 10, 10]
-    assert scores[groups == 0].max() < scores[groups == 1].min()
-    assert scores[groups == 1].max() < scores[groups == 2].min()
+def test_indices_from_files(tmp_path):
+    (tmp_path / "a.txt").write_text("3\n1\n2\n")
+    np.save(tmp_path / "b.npy", np.array([3, 1, 2]))
+    for name in ("a.txt", "b.npy"):
+        assert list(forget_sets.read_indices(tmp_path / name)) == [3, 1, 2]
 
 
-def test_the_worst_case_is_what_models_know_unseen():
-    margins, states = simulated()
-    margins[:, 0] += 20 * (states[:, 0] != 0)  # trained with it, it is surest of all
-    assert sorted(forget_sets.worst_case(margins, states, 3)) == [27, 28, 29]
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda: forget_sets.forget_random(LABELS), "empty"),
+        (lambda: forget_sets.forget_random(LABELS, fraction=1.0), r"\(0, 1\)"),
+        (lambda: forget_sets.forget_random(LABELS, fraction=-0.1), r"\(0, 1\)"),
+        (lambda: forget_sets.forget_random(LABELS, count=100), "99"),
+        (lambda: forget_sets.forget_random(LABELS, fraction=0.1, count=5), "both"),
+        (lambda: forget_sets.forget_class(LABELS, [4], num_classes=4), "no class 4"),
+        (lambda: forget_sets.forget_class(LABELS, [4], num_classes=5), "no training"),
+        (lambda: forget_sets.check_forget_indices([], 9), "empty"),
+        (lambda: forget_sets.check_forget_indices([9], 9), "0..8"),
+        (lambda: forget_sets.check_forget_indices([-1], 9), "index -1"),
+        (lambda: forget_sets.check_forget_indices([2, 2], 9), "repeated"),
+        (lambda: forget_sets.check_forget_indices([0.5], 9), "whole numbers"),
+        (lambda: forget_sets.check_forget_indices(range(9), 9), "nothing to retain"),
+        (lambda: forget_sets.read_indices("/no/such/file"), "cannot read"),
+    ],
+)
+def test_bad_forget_sets_get_one_line(call, message):
+    with pytest.raises(InputError, match=message) as caught:
+        call()
+    assert "\n" not in str(caught.value)
 
 
-def test_the_direction_of_influence():
-    """Targets 3, 8 and 12 each raise the margins of half of all the others."""
-    margins, states = simulated()
-    for j in (3, 8, 12):
-        margins[:, 15:] += 2.0 * (states[:, [j]] != 0)
-    assert sorted(forget_sets.influence_direction(margins, states, 3)) == [3, 8, 12]
+def test_a_text_file_with_words_is_refused(tmp_path):
+    (tmp_path / "a.txt").write_text("1 two")
+    with pytest.raises(InputError, match="whole numbers"):
+        forget_sets.read_indices(tmp_path / "a.txt")
 
 
-def test_a_confused_pair():
-    labels = np.repeat([0, 1, 2], 40)
-    changed, forget = forget_sets.confused_pair(labels, 0, 2, count=10)
-    assert np.array_equal(np.flatnonzero(changed != labels), forget)
-    assert np.bincount(labels[forget], minlength=3).tolist() == [10, 0, 10]
-    assert set(zip(labels[forget], changed[forget], strict=True)) == {(0, 2), (2, 0)}
-    with pytest.raises(InputError, match="class 5 has 0 examples"):
-        forget_sets.confused_pair(labels, 0, 5, count=10)
-    with pytest.raises(InputError, match="two different classes"):
-        forget_sets.confused_pair(labels, 1, 1, count=10)
+@pytest.mark.parametrize("fraction", [0.001, 0.01, 0.1, 0.3])
+def test_a_part_of_a_class_has_at_least_one_example(fraction):
+    """Of a small class, too, whatever the fraction rounds to."""
+    for classes in ([1], [3], [1, 3], [0, 1, 2, 3]):
+        chosen = forget_sets.forget_class(
+            SIZES, classes, num_classes=4, fraction=fraction
+        )
+        counts = np.bincount(SIZES[chosen], minlength=4)
+        sizes = np.bincount(SIZES, minlength=4)
+        for c in range(4):
+            share = max(1, round(fraction * sizes[c]))
+            assert counts[c] == (share if c in classes else 0)
 
 
-def test_requests_in_turn_are_disjoint():
-    forget = forget_sets.in_turn(200)
-    assert forget.shape == (10, 2) and len(np.unique(forget)) == 20
-    with pytest.raises(InputError, match="each needs one"):
-        forget_sets.in_turn(40)
-
-
-@pytest.mark.parametrize("count", [0, 31])
-def test_counts_are_checked(count):
-    margins, states = simulated()
-    for find in (forget_sets.worst_case, forget_sets.influence_direction):
-        with pytest.raises(InputError, match="1..30 targets"):
-            find(margins, states, count)
+def test_a_part_of_a_class_is_drawn_by_the_seed():
+    draws = [
+        tuple(
+            forget_sets.forget_class(SIZES, [0], num_classes=4, fraction=0.2, seed=seed)
+        )
+        for seed in (1, 1, 2)
+    ]
+    assert draws[0] == draws[1] != draws[2]
+    assert len(set(draws[0])) == 8 and all(SIZES[list(draws[0])] == 0)

@@ -9,6 +9,7 @@ from conftest import tiny_problem, trained
 from trees import assert_close, assert_equal, flat
 
 from unlearn import methods, training
+from unlearn.curvature import mean_gradient
 from unlearn.training import Recipe, shuffle
 
 
@@ -126,6 +127,44 @@ def test_retrain_is_training_on_the_retain_set(problem):
     assert_equal(after, expected)
 
 
+def test_every_step_of_an_epoch_has_a_key_of_its_own(problem, variables):
+    """Of the model, which may drop out, and of each set's augmentation."""
+    noisy = problem.replace(
+        augment=lambda key, inputs: inputs * 0 + jax.random.uniform(key)
+    )
+    rows = training.in_order(jnp.arange(4), 4)
+    rows = jax.tree.map(lambda x: jnp.repeat(x, 6, axis=0), rows)
+    optimizer = training.sgd(0.0)
+    state, key = training.start(variables, optimizer), jax.random.key(2)
+
+    def numbers(rows, objective):
+        return np.asarray(
+            training.epoch(key, state, noisy, rows, objective, optimizer)[1]
+        )
+
+    def of_model(variables, batch, key):
+        return jax.random.uniform(key), variables
+
+    def of_augmentation(variables, batch, key):
+        return batch.inputs.mean(), variables
+
+    def of_first(variables, batches, key):
+        return batches[0].inputs.mean(), variables
+
+    def of_second(variables, batches, key):
+        return batches[1].inputs.mean(), variables
+
+    drawn = [
+        numbers(rows, of_model),
+        numbers(rows, of_augmentation),
+        numbers((rows, rows), of_first),
+        numbers((rows, rows), of_second),
+    ]
+    assert len(set(np.concatenate(drawn).tolist())) == 24
+    shorter = jax.tree.map(lambda x: x[:2], rows)
+    np.testing.assert_array_equal(numbers(shorter, of_model), drawn[0][:2])
+
+
 def test_frozen_leaves_keep_their_bits(problem, variables):
     frozen = {
         "trunk": {"kernel": False, "bias": False},
@@ -168,9 +207,7 @@ def test_mean_gradient_is_that_of_the_whole_set(problem, variables):
 
     expected = jax.grad(loss)(variables["params"])
     for batch_size in (4, 33, 100):
-        got = training.mean_gradient(
-            objective, variables, problem, problem.retain, batch_size
-        )
+        got = mean_gradient(objective, variables, problem, problem.retain, batch_size)
         assert_close(got, expected)
 
 

@@ -1,0 +1,196 @@
+"""Many models in one program: the same numbers as one after another, in any mode."""
+
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import tiny_problem, trained
+
+from unlearn import devices, methods, parallel
+from unlearn.training import cross_entropy
+
+
+def logits_of(model, problem):
+    """A linear softmax trained on some of the examples, and its logits on all."""
+    key, indices, rate = model
+    inputs = problem.inputs(jnp.arange(40)).reshape(40, -1)
+    weights = jax.random.normal(key, (inputs.shape[1], 3)) / 10
+
+    def loss_fn(weights):
+        losses = cross_entropy(inputs[indices] @ weights, problem.labels[indices])
+        return jnp.mean(losses)
+
+    def step(weights, _):
+        return weights - rate * jax.grad(loss_fn)(weights), None
+
+    weights, _ = jax.lax.scan(step, weights, length=5)
+    return inputs @ weights, {"kernel": weights}
+
+
+def many(count=5, examples=20):
+    keys = jax.random.split(jax.random.key(0), count)
+    draw = np.random.default_rng(0)
+    rows = [draw.choice(40, examples, replace=False) for _ in range(count)]
+    return keys, jnp.array(rows, jnp.int32), jnp.linspace(0.02, 0.1, count)
+
+
+@pytest.mark.parametrize("mode", parallel.MODES)
+@pytest.mark.parametrize("chunk", [None, 2])
+def test_it_equals_one_after_another(problem, mode, chunk):
+    models, done = many(), []
+    results, how = parallel.map_models(
+        logits_of, models, problem, mode=mode, chunk=chunk, progress=done.append
+    )
+    logits, variables = results
+    assert how.mode == mode and how.devices == len(jax.devices()) == 2
+    assert done[-1] == 5 and len(done) == (1 if chunk is None else 3)
+    for i in range(5):
+        one = jax.tree.map(lambda x, i=i: x[i], models)
+        alone, alone_variables = logits_of(one, problem)
+        np.testing.assert_allclose(logits[i], alone, rtol=1e-4, atol=1e-5)
+        jax.tree.map(
+            lambda many, one, i=i: np.testing.assert_allclose(
+                many[i], one, rtol=1e-4, atol=1e-5
+            ),
+            variables,
+            alone_variables,
+        )
+
+
+def test_the_results_do_not_depend_on_the_chunks(problem):
+    (whole, _), _ = parallel.map_models(logits_of, many(), problem, mode="map")
+    (parts, _), _ = parallel.map_models(logits_of, many(), problem, mode="map", chunk=2)
+    np.testing.assert_array_equal(whole, parts)
+
+
+def test_a_method_maps_over_forget_sets(problem):
+    """Other forget sets and other learning rates, in one program."""
+
+    def unlearn(model, variables, problem):
+        key, forget, retain, rate = model
+        problem = problem.replace(forget=forget, retain=retain)
+        fn = methods.METHODS["neggrad_plus"].fn
+        return fn(key, variables, problem, learning_rate=rate, epochs=1)[0]
+
+    draw, variables = np.random.default_rng(0), trained(problem)
+    orders = np.array([draw.permutation(40) for _ in range(4)], np.int32)
+    keys, rates = jax.random.split(jax.random.key(1), 4), jnp.full(4, 0.05)
+    models = keys, orders[:, :7], orders[:, 7:], rates
+    results, _ = parallel.map_models(unlearn, models, variables, problem)
+    for i in range(4):
+        one = unlearn(jax.tree.map(lambda x, i=i: x[i], models), variables, problem)
+        for many_leaf, leaf in zip(
+            jax.tree.leaves(results), jax.tree.leaves(one), strict=True
+        ):
+            np.testing.assert_allclose(many_leaf[i], leaf, rtol=1e-4, atol=1e-5)
+
+
+def test_a_stopped_run_goes_on_with_the_next_chunk(problem):
+    kept, computed = {}, []
+
+    def keep(first, count, compute):
+        if first not in kept:
+            if len(computed) == 2:
+                raise KeyboardInterrupt
+            computed.append(first)
+            kept[first], seconds = compute()
+            assert seconds > 0
+        assert len(kept[first][0]) == count
+        return kept[first]
+
+    options = dict(mode="map", chunk=2)
+    with pytest.raises(KeyboardInterrupt):
+        parallel.map_models(logits_of, many(), problem, keep=keep, **options)
+    assert computed == [0, 2]
+    computed.clear()
+    (resumed, _), _ = parallel.map_models(
+        logits_of, many(), problem, keep=keep, **options
+    )
+    assert computed == [4]
+    (whole, _), _ = parallel.map_models(logits_of, many(), problem, **options)
+    np.testing.assert_array_equal(resumed, whole)
+
+
+def test_the_second_call_compiles_nothing(problem, monkeypatch):
+    parallel.map_models(logits_of, many(), problem, mode="map")
+    found, look_up = [], devices.compiled
+
+    def compiled(fn, *args):
+        found.append(look_up(fn, *args))
+        return found[-1]
+
+    monkeypatch.setattr(devices, "compiled", compiled)
+    _, how = parallel.map_models(logits_of, many(), problem, mode="map")
+    assert how.compile_seconds == 0.0 and len(found) == 1
+
+
+def test_on_the_cpu_one_after_another():
+    assert parallel.choose_mode() == "map"
+
+
+def test_bad_arguments(problem):
+    with pytest.raises(ValueError, match="one leading axis"):
+        parallel.map_models(logits_of, (jnp.zeros(3), jnp.zeros(2)), problem)
+    with pytest.raises(ValueError, match="unknown mode 'pmap'"):
+        parallel.map_models(logits_of, many(), problem, mode="pmap")
+
+
+def test_the_chunk_is_halved_until_it_fits(problem, monkeypatch):
+    asked = []
+
+    def fits(executable, device):
+        asked.append(executable)
+        return len(asked) == 3
+
+    monkeypatch.setattr(parallel, "_fits", fits)
+    (logits, _), how = parallel.map_models(logits_of, many(10), problem, mode="vmap")
+    assert how.chunk == 4 and len(logits) == 10
+    assert tiny_problem().num_classes == logits.shape[-1]
+
+
+@pytest.mark.parametrize(("limit", "fits"), [(1100, True), (1000, False), (None, True)])
+def test_what_fits_is_counted(limit, fits):
+    """With the arguments: models and what they share lie in the memory as well."""
+    used = SimpleNamespace(
+        temp_size_in_bytes=300, output_size_in_bytes=200, argument_size_in_bytes=400
+    )
+    executable = SimpleNamespace(memory_analysis=lambda: used)
+    device = SimpleNamespace(memory_stats=lambda: limit and {"bytes_limit": limit})
+    assert parallel._fits(executable, device) == fits
+
+
+def test_a_chunk_that_is_given_is_an_upper_bound(problem, monkeypatch):
+    monkeypatch.setattr(parallel, "_fits", lambda executable, device: False)
+    models, fitting = many(10), parallel.map_models
+    assert fitting(logits_of, models, problem, mode="vmap", chunk=8)[1].chunk < 8
+    assert fitting(logits_of, models, problem, mode="map", chunk=8)[1].chunk == 8
+
+
+ON_SOME_DEVICES = """
+import sys
+sys.path[:0] = [".", "tests"]
+import jax, numpy as np
+from conftest import tiny_problem
+from test_parallel import logits_of, many
+from unlearn import parallel
+jax.config.update("jax_num_cpu_devices", int(sys.argv[1]))
+(logits, _), how = parallel.map_models(logits_of, many(11), tiny_problem(), mode="map")
+assert how.devices == int(sys.argv[1])
+np.save(sys.argv[2], logits)
+"""
+
+
+@pytest.mark.slow
+def test_one_device_and_eight_give_the_same(tmp_path):
+    found = []
+    for count in "1", "8":
+        path = tmp_path / f"{count}.npy"
+        command = [sys.executable, "-c", ON_SOME_DEVICES, count, str(path)]
+        subprocess.run(command, check=True, cwd=Path(__file__).parents[1])
+        found.append(np.load(path))
+    np.testing.assert_array_equal(*found)
