@@ -48,7 +48,7 @@ def logits_of(run: Run, name: str, seed: int) -> dict[str, np.ndarray]:
         if not store.is_kept(path):
             variables = variables_of(run, name, seed)
             predict = functools.partial(pipeline.predict_images, run.problem, variables)
-            store.save_kept(path, pipeline.evaluate(run, name, seed, predict), of)
+            store.save_kept(path, pipeline.evaluate(run, predict), of)
         return store.load_kept(path, of)
     if name in controls.CONTROLS:
         before = run.evaluation("original", seed)

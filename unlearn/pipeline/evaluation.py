@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from unlearn import devices, metrics, store, training
+from unlearn import devices, metrics, training
 from unlearn.pipeline.setup import Run
 from unlearn.problem import Model, Problem, Variables
 
@@ -29,18 +29,16 @@ def predictor(model: Model) -> Callable[..., jax.Array]:
 
 
 def evaluate(
-    run: Run, name: str, seed: int, predict: Callable[[jax.Array], ArrayLike]
+    run: Run, predict: Callable[[jax.Array], ArrayLike]
 ) -> dict[str, np.ndarray]:
-    """Computes logits on training, test and validation set; kept in the run folder."""
+    """Computes logits on training, test and validation set, by name of the set."""
     sets = {"train_logits": run.problem.images, "test_logits": run.test_images}
     if run.problem.validation is not None:
         sets["validation_logits"] = run.problem.validation.images
     logits = predict(jnp.concatenate(list(sets.values())))
     ends = np.cumsum([len(images) for images in sets.values()])[:-1]
     parts = np.split(np.asarray(logits), ends)
-    arrays = dict(zip(sets, parts, strict=True))
-    store.save_arrays(run.evaluation_path(name, seed), arrays)
-    return arrays
+    return dict(zip(sets, parts, strict=True))
 
 
 def measure(run: Run, logits: Mapping[str, np.ndarray]) -> dict[str, float]:

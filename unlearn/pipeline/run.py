@@ -158,7 +158,7 @@ def read_row(run: Run, name: str, seed: int) -> dict | None:
     if not path.exists():
         return None
     record = store.load_record(path)
-    remedy = "delete it, and the same command computes it anew"
+    remedy = f"delete it, {store.ANEW}"
     if record.keys() != {"run", "row", "logits", "weights"}:
         raise InputError(f"{path} is damaged or of another version: {remedy}")
     row = dict(record["row"])
@@ -187,7 +187,8 @@ def make_row(run: Run, name: str, seed: int) -> dict:
             variables, info = make_model(run, name, seed)
             predict = functools.partial(predict_images, run.problem, variables)
         run.progress.tick(f"{seed_label(run, seed)}  {name}  measuring")
-        logits = evaluate(run, name, seed, predict)
+        logits = evaluate(run, predict)
+        store.save_arrays(run.evaluation_path(name, seed), logits)
         if not all(np.isfinite(values).all() for values in logits.values()):
             raise Diverged(f"{name} (seed {seed}) diverged: not finite", info)
     except Diverged as error:

@@ -67,8 +67,7 @@ def check_identity(run: Run, path: Path, info: dict, name: str, seed: int) -> No
     """
     if info.get("of") != run.identity(name, seed):
         raise InputError(
-            f"{path} is of another run or model: delete that folder, and the same "
-            "command computes it anew"
+            f"{path} is of another run or model: delete that folder, {store.ANEW}"
         )
 
 

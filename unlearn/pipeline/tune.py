@@ -121,8 +121,7 @@ def run(
             kept = store.load_record(record)
             if kept.get("of") != of | {"method": name}:
                 raise InputError(
-                    f"{record} is of other tuning: delete it, and the same command "
-                    "computes it anew"
+                    f"{record} is of other tuning: delete it, {store.ANEW}"
                 )
             done = [dict(row) for row in kept["trials"]]
         else:

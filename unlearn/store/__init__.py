@@ -18,6 +18,7 @@ from unlearn.store.checkpoints import (
     verify_checkpoint,
 )
 from unlearn.store.files import (
+    ANEW,
     array_hash,
     cannot_write,
     clean,
@@ -45,6 +46,7 @@ from unlearn.store.locks import Lock
 from unlearn.store.log import Log
 
 __all__ = [
+    "ANEW",
     "Lock",
     "Log",
     "array_hash",
