@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from unlearn import data
 from unlearn.errors import InputError
 
 
@@ -33,3 +35,24 @@ def arrays(count=20):
 
 
 IMAGES, LABELS = arrays()
+
+
+def fill(root, *names, value=None):
+    """Writes grey images of these names; of one value, if given."""
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image = random_images(1, (4, 4), seed=len(str(name)))[0]
+        if value is not None:
+            image[:] = value
+        Image.fromarray(image).save(path, "PNG")
+
+
+def load_folder(tmp_path, **options):
+    """Loads the folder `set`."""
+    return data.load(f"folder:{tmp_path / 'set'}", cache_dir=tmp_path / "c", **options)
+
+
+def several(*folders, count=6):
+    """Returns the names of some files in each of these folders."""
+    return [f"{folder}/{number}.png" for folder in folders for number in range(count)]

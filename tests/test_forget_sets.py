@@ -26,13 +26,6 @@ def test_classes_and_parts_of_classes():
     assert len(part) == 5 and np.all(LABELS[part] == 2)
 
 
-def test_indices_from_files(tmp_path):
-    (tmp_path / "a.txt").write_text("3\n1\n2\n")
-    np.save(tmp_path / "b.npy", np.array([3, 1, 2]))
-    for name in ("a.txt", "b.npy"):
-        assert list(forget_sets.read_indices(tmp_path / name)) == [3, 1, 2]
-
-
 @pytest.mark.parametrize(
     "call, message",
     [
@@ -49,19 +42,12 @@ def test_indices_from_files(tmp_path):
         (lambda: forget_sets.check_forget_indices([2, 2], 9), "repeated"),
         (lambda: forget_sets.check_forget_indices([0.5], 9), "whole numbers"),
         (lambda: forget_sets.check_forget_indices(range(9), 9), "nothing to retain"),
-        (lambda: forget_sets.read_indices("/no/such/file"), "cannot read"),
     ],
 )
 def test_bad_forget_sets_get_one_line(call, message):
     with pytest.raises(InputError, match=message) as caught:
         call()
     assert "\n" not in str(caught.value)
-
-
-def test_a_text_file_with_words_is_refused(tmp_path):
-    (tmp_path / "a.txt").write_text("1 two")
-    with pytest.raises(InputError, match="whole numbers"):
-        forget_sets.read_indices(tmp_path / "a.txt")
 
 
 @pytest.mark.parametrize("fraction", [0.001, 0.01, 0.1, 0.3])
@@ -87,3 +73,32 @@ def test_a_part_of_a_class_is_drawn_by_the_seed():
     ]
     assert draws[0] == draws[1] != draws[2]
     assert len(set(draws[0])) == 8 and all(SIZES[list(draws[0])] == 0)
+
+
+def test_random_forgetting_of_whole_groups():
+    """No group is torn, and the number is as near as the groups allow."""
+    rng = np.random.default_rng(0)
+    groups = rng.permutation(np.repeat(np.arange(40), rng.integers(1, 6, 40)))
+    labels = np.zeros(len(groups), int)
+    drawn = set()
+    for seed in range(5):
+        chosen = forget_sets.forget_random(labels, count=20, seed=seed, groups=groups)
+        rest = np.setdiff1d(np.arange(len(groups)), chosen)
+        assert not set(groups[chosen]) & set(groups[rest])
+        assert 16 <= len(chosen) <= 20
+        drawn.add(tuple(chosen))
+    assert len(drawn) == 5
+
+
+def test_part_of_a_class_by_groups():
+    labels, groups = np.repeat([0, 1], 30), np.arange(60) // 3
+    chosen = forget_sets.forget_class(
+        labels, [1], num_classes=2, fraction=0.2, groups=groups
+    )
+    assert len(chosen) == 6 and np.all(labels[chosen] == 1)
+    assert len(np.unique(groups[chosen])) == 2
+
+
+def test_groups_too_large_for_the_request():
+    with pytest.raises(InputError, match="every group has more than the 3"):
+        forget_sets.forget_random(LABELS, count=3, groups=np.arange(100) // 10)

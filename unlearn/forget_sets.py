@@ -1,12 +1,14 @@
 """Which training examples are to be forgotten, as checked index arrays."""
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from unlearn.errors import InputError
+from unlearn.id_files import read_ids
+
+__all__ = ["check_forget_indices", "forget_class", "forget_random", "read_ids"]
 
 
 def check_forget_indices(indices: ArrayLike, size: int) -> np.ndarray:
@@ -37,8 +39,12 @@ def forget_random(
     fraction: float = 0.0,
     count: int = 0,
     seed: int = 0,
+    groups: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Draws a random forget set, by fraction of the training set or by count."""
+    """Draws a random forget set, by fraction of the training set or by count.
+
+    With `groups`, int[N], whole groups: as many examples as they allow, never more.
+    """
     size = len(labels)
     if bool(fraction) == bool(count):
         if not fraction:
@@ -52,9 +58,9 @@ def forget_random(
     if not 0 < count < size:
         raise InputError(
             f"the forget set must have 1..{size - 1} of the {size} training examples; "
-            f"it would have {count}"
+            f"it would have {count}: give another fraction, or a count"
         )
-    chosen = np.random.default_rng(seed).choice(size, count, replace=False)
+    chosen = _draw(np.random.default_rng(seed), np.arange(size), count, groups)
     return np.sort(chosen).astype(np.int32)
 
 
@@ -65,8 +71,12 @@ def forget_class(
     num_classes: int,
     fraction: float = 1.0,
     seed: int = 0,
+    groups: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Returns indices of one or more classes, or of a random part of each of them."""
+    """Returns indices of one or more classes, or of a random part of each of them.
+
+    With `groups`, int[N], a part is of whole groups, as far as they are of the class.
+    """
     labels, classes = np.asarray(labels), list(classes)
     for c in classes:
         if not 0 <= c < num_classes:
@@ -83,25 +93,32 @@ def forget_class(
         members = np.flatnonzero(labels == c)
         if fraction < 1:
             count = max(1, round(fraction * len(members)))
-            members = rng.choice(members, count, replace=False)
+            members = _draw(rng, members, count, groups)
         parts.append(members)
     if not parts:
         raise InputError("no class to forget was given")
     return np.sort(np.concatenate(parts)).astype(np.int32)
 
 
-def read_indices(path: str | Path) -> np.ndarray:
-    """Reads forget indices from a file: `.npy`, or text with a whole number a line."""
-    path = Path(path)
-    try:
-        if path.suffix == ".npy":
-            return np.load(path)
-        return np.array([int(word) for word in path.read_text().split()], np.int64)
-    except OSError as error:
+def _draw(
+    rng: np.random.Generator,
+    members: np.ndarray,
+    count: int,
+    groups: np.ndarray | None,
+) -> np.ndarray:
+    """Draws `count` of the members, or groups of them that have no more together."""
+    if groups is None:
+        return rng.choice(members, count, replace=False)
+    _, group, sizes = np.unique(
+        groups[members], return_inverse=True, return_counts=True
+    )
+    drawn, left = np.zeros(len(sizes), bool), count
+    for one in rng.permutation(len(sizes)):
+        if sizes[one] <= left:
+            drawn[one], left = True, left - sizes[one]
+    if not drawn.any():
         raise InputError(
-            f"cannot read forget indices from {path}: {error.strerror or error}"
-        ) from error
-    except (ValueError, EOFError, OverflowError) as error:
-        raise InputError(
-            f"{path} is not a list of whole numbers, one a line: {error}"
-        ) from error
+            f"every group has more than the {count} examples to forget: forget more, "
+            "or parts of groups (forget.groups=False)"
+        )
+    return members[drawn[group]]

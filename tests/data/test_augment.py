@@ -141,6 +141,7 @@ def test_jitter_of_grey_images():
     assert changed.shape == inputs(channels=1).shape and np.isfinite(changed).all()
 
 
+@pytest.mark.slow
 def test_rotation_and_jitter_in_a_chain():
     options = dict(flip=True, crop=1, rotate=20.0, jitter=0.2)
     augment = augmentation(**options)

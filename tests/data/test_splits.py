@@ -69,3 +69,218 @@ def test_no_example_of_a_group_that_is_forgotten_is_held_out(seed):
     parts = split_of(config, labels, groups=groups)
     assert len(parts.validation) == 120
     assert not {3, 4} & set(groups[parts.validation])
+
+
+LABELS = np.arange(200) % 4
+
+
+def by_id(*wanted, **changes):
+    return small_config(forget__kind="ids", forget__ids=wanted, **changes)
+
+
+def forgotten(parts):
+    return parts.train[parts.forget].tolist()
+
+
+def test_ids_are_the_users_whatever_the_order_and_the_kind():
+    """Against a look-up by hand, of numbers and of names."""
+    order = np.random.default_rng(0).permutation(1000)[:200]
+    parts = split_of(by_id(*order[[7, 3]].tolist()), LABELS, 4, ids=order)
+    assert forgotten(parts) == [3, 7]
+    names = np.array([f"{number}/a b.png" for number in order])
+    parts = split_of(by_id(*names[[7, 3]].tolist()), LABELS, 4, ids=names)
+    assert forgotten(parts) == [3, 7]
+    assert parts.notes == (f"Forgetting 2 examples: '{names[3]}', '{names[7]}'",)
+
+
+def test_the_older_names_of_ids():
+    config = small_config(forget__kind="indices", forget__indices=(5, 9))
+    assert forgotten(split_of(config, LABELS, 4)) == [5, 9]
+
+
+def test_ids_that_are_not_trained_on_are_named():
+    with pytest.raises(InputError, match="test split, 1 of 2.*: 900"):
+        split_of(by_id(3, 900), LABELS, 4, test_ids=[900])
+    with pytest.raises(InputError, match="not in the data, 1 of 2: 901"):
+        split_of(by_id(3, 901), LABELS, 4, test_ids=[900])
+
+
+def test_an_id_given_twice_is_said():
+    parts = split_of(by_id(3, 5, 3), LABELS, 4)
+    assert forgotten(parts) == [3, 5]
+    assert "Given more than once: 3" in parts.notes
+
+
+def test_groups_go_along_and_are_counted():
+    groups = np.arange(200) // 4
+    parts = split_of(by_id(8, 17), LABELS, 4, groups)
+    assert forgotten(parts) == [*range(8, 12), *range(16, 20)]
+    assert any(line.startswith("6 more of the same groups") for line in parts.notes)
+    apart = split_of(by_id(8, 17, forget__groups=False), LABELS, 4, groups)
+    assert forgotten(apart) == [8, 17]
+    assert not set(groups[apart.validation]) & set(groups[[8, 17]])
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"forget__fraction": 0.2},
+        {"forget__count": 25},
+        {
+            "forget__kind": "class",
+            "forget__classes": (1,),
+            "forget__class_fraction": 0.3,
+        },
+    ],
+)
+def test_no_group_is_torn_by_a_draw(changes, seed):
+    rng = np.random.default_rng(seed)
+    groups = rng.integers(0, 80, 200)
+    config = small_config(forget__seed=seed, data__validation=0.2, **changes)
+    parts = split_of(config, LABELS, 4, groups)
+    gone = parts.train[parts.forget]
+    sets = gone, np.setdiff1d(parts.train, gone), parts.validation
+    assert sum(map(len, sets)) == 200
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        assert not set(groups[sets[one]]) & set(groups[sets[other]])
+    config.forget.groups = False
+    apart = split_of(config, LABELS, 4, groups)
+    gone = apart.train[apart.forget]
+    assert set(groups[gone]) & set(groups[np.setdiff1d(apart.train, gone)])
+
+
+def test_a_whole_class_is_itself_only_and_torn_groups_are_said():
+    groups = np.arange(200) // 2
+    config = small_config(forget__kind="class", forget__classes=(1,))
+    parts = split_of(config, LABELS, 4, groups)
+    assert set(LABELS[parts.train[parts.forget]]) == {1}
+    torn = len(parts.forget)
+    assert f"Groups with examples of other classes as well, which stay: {torn}" in (
+        parts.notes
+    )
+
+
+SAME = np.arange(200)
+SAME[[50, 60]], SAME[100] = 3, 17  # exact copies of 3 and of 17
+TEST = np.array([17, 900])
+
+
+def test_copies_go_along_with_given_ids():
+    for seed in range(4):
+        config = by_id(3, 17, data__validation=0.5, forget__seed=seed)
+        parts = split_of(config, LABELS, 4, same=(SAME, TEST))
+        assert forgotten(parts) == [3, 17, 50, 60, 100]
+        assert parts.copies == {"retain": 0, "validation": 0, "test": 2}
+    assert any(line.startswith("3 more are exact copies") for line in parts.notes)
+    assert "2 forgotten examples have an exact copy in the test set" in parts.notes
+    config = by_id(3, 17, forget__copies=False)
+    parts = split_of(config, LABELS, 4, same=(SAME, TEST))
+    assert forgotten(parts) == [3, 17]
+    assert parts.copies["retain"] == 2
+
+
+def test_copies_and_groups_go_along_in_chains():
+    groups = np.arange(200)
+    groups[51] = groups[50]
+    parts = split_of(by_id(3), LABELS, 4, groups, same=(SAME, TEST))
+    assert forgotten(parts) == [3, 50, 51, 60]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_copies_of_a_draw_are_counted(seed):
+    """Against a count by hand: all even rows are copies of their odd neighbours."""
+    same = np.arange(200) // 2
+    config = small_config(forget__fraction=0.3, forget__seed=seed, data__validation=0.2)
+    parts = split_of(config, LABELS, 4, same=(same, np.array([0, 1])))
+    gone = parts.train[parts.forget]
+    stays = set(np.setdiff1d(parts.train, gone))
+    left = sum(int(row ^ 1) in stays for row in gone)
+    assert parts.copies["retain"] == left > 0
+    assert parts.copies["validation"] == 0
+    assert parts.copies["test"] == np.sum(np.isin(gone, [0, 1, 2, 3]))
+    line = f"{left} forgotten examples have an exact copy that is still trained on"
+    assert line in parts.notes
+
+
+def test_copies_change_no_draw_where_there_are_none():
+    config = small_config(forget__fraction=0.3)
+    plain = split_of(config, LABELS, 4)
+    same = split_of(config, LABELS, 4, same=(np.arange(200), np.array([900])))
+    for name in ("train", "validation", "forget"):
+        np.testing.assert_array_equal(getattr(plain, name), getattr(same, name))
+
+
+def test_classes_by_name_and_what_is_said():
+    names = ("cat", "dog", "owl", "fox")
+    config = small_config(
+        forget__kind="class", forget__classes=("owl", 0), data__validation=0.0
+    )
+    parts = split_of(config, LABELS, 4, class_names=names)
+    assert parts.classes == (0, 2)
+    assert set(LABELS[parts.train[parts.forget]]) == {0, 2}
+    said = "Forgetting 50 examples of class 0 ('cat'), 50 examples of class 2 ('owl')"
+    assert parts.notes == (said,)
+    config.forget.class_fraction = 0.1
+    said = (
+        "Forgetting 5 of 50 examples of class 0 ('cat'), 5 of 50 examples of class 2 "
+    )
+    assert split_of(config, LABELS, 4, class_names=names).notes == (said + "('owl')",)
+    config = small_config(forget__fraction=0.1, data__validation=0.0)
+    said = "Forgetting 20 of 200 examples at random"
+    assert split_of(config, LABELS, 4).notes == (said,)
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"forget__classes": (0, 1, 2)}, "only class 3 would be left"),
+        ({"forget__classes": (0, 1, 2, 3)}, "nothing to retain"),
+        ({"forget__classes": (4,)}, "no class 4"),
+        ({"forget__classes": ("owl",)}, "no class 'owl'"),
+    ],
+)
+def test_a_class_request_must_leave_a_classifier(changes, message):
+    config = small_config(forget__kind="class", **changes)
+    with pytest.raises(InputError, match=message):
+        split_of(config, LABELS, 4)
+
+
+def test_a_class_without_training_example():
+    config = small_config(forget__kind="class", forget__classes=(4,))
+    with pytest.raises(InputError, match="class 4 has no training example"):
+        split_of(config, LABELS, 5)
+
+
+def test_a_validation_set_that_no_group_fits_in_is_said():
+    config = small_config(data__validation=0.02, forget__groups=False)
+    parts = split_of(config, LABELS, 4, np.arange(200) // 50)
+    assert not len(parts.validation)
+    assert any("No validation set" in line for line in parts.notes)
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"forget__ids": (1,)}, "set forget.kind=ids"),
+        ({"forget__kind": "ids", "forget__classes": (1,)}, "set forget.kind=class"),
+        (
+            {"forget__kind": "ids", "forget__ids": (1,), "forget__file": "a.txt"},
+            "forget.ids or forget.file, not both",
+        ),
+        ({"forget__column": "id"}, "give forget.file"),
+        ({"forget__kind": "ids", "forget__ids": (1.5,)}, "whole numbers or names"),
+        ({"forget__kind": "ids", "forget__ids": (True,)}, "whole numbers or names"),
+        ({"forget__kind": "class", "forget__classes": (1.0,)}, "numbers or names"),
+        ({"forget__kind": "ids", "forget__ids": (2**70,)}, "not in the data"),
+        (
+            {"forget__kind": "ids", "forget__ids": tuple(range(200))},
+            "nothing to retain",
+        ),
+        ({"forget__kind": "ids"}, "needs ids: give forget.ids"),
+    ],
+)
+def test_a_request_that_does_not_fit_together(changes, message):
+    with pytest.raises(InputError, match=message) as caught:
+        split_of(small_config(**changes), LABELS, 4)
+    assert "\n" not in str(caught.value)

@@ -122,6 +122,20 @@ def prepare(name, root, monkeypatch):
     return loaded, splits
 
 
+def stored_ids(name, root, split):
+    """The id of each image: the feature `id`, else where it is stored."""
+    import tensorflow_datasets
+
+    found = {}
+    source = tensorflow_datasets.data_source(name, split=split, data_dir=root)
+    for row, example in enumerate(source):
+        id = row if split == "train" else f"test/{row}"
+        if "id" in example:
+            id = example["id"].decode()
+        found[example["image"].tobytes()] = id
+    return found
+
+
 def by_image(images, labels):
     return {image.tobytes(): y for image, y in zip(images, labels, strict=True)}
 
@@ -143,6 +157,12 @@ def test_prepares_official_archives_without_tensorflow(name, tmp_path, monkeypat
     assert len(loaded.class_names) == classes
     np.testing.assert_allclose(loaded.mean, STATISTICS[name][0])
     assert len(loaded.std) == shape[-1]
+    for images, ids, truth in (
+        (loaded.train_images, loaded.train_ids, "train"),
+        (loaded.test_images, loaded.test_ids, "test"),
+    ):
+        keys = stored_ids(name, tmp_path, truth)
+        assert [keys[image.tobytes()] for image in images] == ids.tolist()
     if name == "cifar100":
         assert loaded.class_names[99] == "fine99"
     # Read again: from the cache, and without it from the prepared folder.
@@ -264,3 +284,28 @@ def test_real_data(name, tmp_path):
     np.testing.assert_allclose(loaded.mean, mean, atol=1e-4)
     np.testing.assert_allclose(loaded.std, std, atol=1e-4)
     equal(loaded, data.load(name, cache_dir=tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("columns", "key"),
+    [
+        ([{"id": [b"a", b"b"]}, {"id": [b"c"]}], "id"),
+        (
+            [{"id": [1, 2], "image_id": [b"a", b"a"]}, {"id": [3], "image_id": [b"b"]}],
+            "id",
+        ),
+        (
+            [{"id": [1, 2], "image_id": [b"a", b"b"]}, {"id": [3], "image_id": [b"c"]}],
+            "image_id",
+        ),
+        ([{"id": [0, 1]}, {"id": [0]}], None),
+        ([{"id": [0.5, 1.5]}], None),
+        ([{"id": [np.int64(4), np.int64(5)]}], "id"),
+        ([{"file_name": [b"a.png"]}, {"file_name": [b"b.png"]}], "file_name"),
+        ([{"lesion_id": [b"a", b"b"]}], None),
+        ([{}], None),
+    ],
+)
+def test_the_feature_that_names_every_example(columns, key):
+    found = next((k for k in tfds.IDS if tfds._names_each(columns, k)), None)
+    assert found == key

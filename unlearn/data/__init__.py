@@ -1,11 +1,23 @@
-"""Data sets by name, as uint8 arrays in memory, and augmentation on the device."""
+"""Data sets by name, as arrays in memory, and augmentation on the device."""
 
-from unlearn.data import embedded, files, synthetic, tfds
+from collections.abc import Sequence
+from pathlib import Path
+
+from unlearn.data import embedded, folders, npz, synthetic, tfds
 from unlearn.data.augment import augmentation
-from unlearn.data.dataset import Dataset, fingerprint
+from unlearn.data.dataset import Dataset, fingerprint, standardised_by
+from unlearn.data.identical import content_hashes, copies
 from unlearn.errors import InputError
 
-__all__ = ["Dataset", "augmentation", "fingerprint", "load"]
+__all__ = [
+    "Dataset",
+    "augmentation",
+    "content_hashes",
+    "copies",
+    "fingerprint",
+    "load",
+    "location",
+]
 
 
 def load(
@@ -14,30 +26,85 @@ def load(
     data_dir: str | None = None,
     cache_dir: str | None = None,
     image_size: int | tuple[int, int] | None = None,
+    mean: Sequence[float] = (),
+    std: Sequence[float] = (),
+    known: bool = False,
 ) -> Dataset:
     """Loads a data set; decoded images are kept in `cache_dir` for the next time.
 
+    Names are
+      `digits`, the handwritten digits that scikit-learn ships;
+      `synthetic` or `synthetic:28x28x1,classes=10,train=1000,test=200,seed=0`;
+      `npz:PATH`, a file of arrays, see below;
+      `folder:PATH`, with a folder of images for each class, see below;
+      an image classification name of tensorflow-datasets, such as `mnist`, `cifar10`
+      or `emnist/letters`, prepared on first use;
+      `ham10000`, prepared likewise from a download by hand: see `ham10000.py`.
+
+    Ids. Every example has the user's own name: the row number in the npz file or in
+    the digits, from 0, or its entry in the array `ids`; the name of its file relative
+    to PATH, such as `train/cat/1.png`; the feature `image_id`, `id` or `file_name` of
+    tensorflow-datasets if it tells all examples apart, else the row number in the
+    order in which they are stored. Rows of a test split that was given are `test/0`,
+    `test/1`, ... Ids that differ only in white space around them or in how Unicode
+    writes a letter, and ids with control characters, are refused.
+
+    Test split. Without one, a fixed fifth of every class of the training split is
+    taken, of whole groups if there are groups; ids stay what they were. A held-out
+    split is found under any usual name, in small or capital letters: test or testing,
+    else holdout or eval, else valid, validation, val or dev. Others are left alone,
+    and a note says so. Two of the same rank are refused.
+
+    npz. `train_images` or `x_train` (`X`, `data`, ... alone is the training split),
+    `train_labels` or `y_train`, the same for a held-out split, and if wanted
+    `class_names`, `train_ids`, `test_ids`, `train_groups`. Two arrays that may be the
+    same are refused. Images are [N, H, W, C] with any number of bands, or [N, H, W];
+    [N, C, H, W] is turned if its shape leaves no doubt. Whole numbers in 0..255 are
+    taken as they are whatever their type, 0 and 1 alone as black and white, floats in
+    [0, 1] are scaled by 255, wider whole numbers by the range of all images that were
+    loaded, which a note gives; other values are refused. `x_train` of shape [N, D] and
+    `train_inputs` of any shape are no images: float32 (features) or int32 (whole
+    numbers, such as tokens), with their values. Labels are whole numbers from 0, or
+    from 1 (then the classes are named 1 to K), text, truth values, or one-hot rows.
+
+    folder. Class folders lie in PATH or in a folder train or Train or training; images
+    may lie in folders below them. Classes are in natural order: 2 comes before 10.
+    `groups.csv` in PATH, with the columns file and group, says which images belong
+    together, and must have a line for every training image. Files are PNG, JPEG, BMP,
+    GIF, WebP, TIFF or PPM. They are turned upright as their EXIF data says;
+    transparency is laid over white, or over black if nothing could be seen on white; of
+    several frames the first is taken. Files with 16 bits, 32 bits or floats a pixel
+    follow the rule for arrays, with floats past [0, 1] scaled by the range; all images
+    must be alike in this. Files that are not used are counted in notes, but for those
+    of operating systems and those whose names start with a dot.
+
+    Limits. A set may take 8 GiB (the environment variable UNLEARN_DATA_GIB says
+    another number), an image 89 million pixels, an image file 1 GiB.
+
     Args:
-      name: one of
-        `digits`, the handwritten digits that scikit-learn ships;
-        `synthetic` or `synthetic:28x28x1,classes=10,train=1000,test=200,seed=0`;
-        `npz:PATH`, a file with `train_images`, `train_labels` and, if there is a test
-        split, `test_images`, `test_labels` (or `x_train`, `y_train`, ...);
-        `folder:PATH`, with a folder of images for each class, or `train` and `test`
-        with such folders in them;
-        an image classification name of tensorflow-datasets, such as `mnist`,
-        `cifar10` or `emnist/letters`, prepared on first use;
-        `ham10000`, prepared likewise from a download by hand: see `ham10000.py`.
-        Without a test split, a fixed fifth of every class is the test split.
+      name: see above.
       data_dir: where tensorflow-datasets keeps its data; by default the environment
         variable TFDS_DATA_DIR, else ~/tensorflow_datasets.
       cache_dir: by default ~/.cache/unlearn/data.
       image_size: (height, width), or both as one number, that the images of a folder
         or of tensorflow-datasets are resized to; needed if theirs differ.
+      mean, std: what images are standardised by, in units of [0, 1]: one number, or one
+        of each channel; by default the constants of the set, 0.5 if it has none.
+      known: groups and splits of a folder are known from before, and files may have
+        been deleted since: no `groups.csv` is read and no test split is drawn.
+
+    Returns:
+      The data set; its `notes` say in a line each what was changed or left out.
 
     Raises:
-      InputError: the name is unknown, or the data cannot be had or is not usable.
+      InputError: the name is unknown, or the data cannot be had, is not usable, or
+        leaves in doubt what is meant.
     """
+    dataset = _load(name, data_dir, cache_dir, image_size, known)
+    return standardised_by(dataset, mean, std)
+
+
+def _load(name, data_dir, cache_dir, image_size, known) -> Dataset:
     kind, _, rest = name.partition(":")
     if image_size is not None:
         image_size = _size(image_size)
@@ -46,15 +113,35 @@ def load(
                 f"image_size is for folder:PATH and tensorflow-datasets; {name} has "
                 "the size it has"
             )
+    if kind in ("folder", "npz") and not rest.strip():
+        raise InputError(f"{name} names no {kind}: give {kind}:PATH")
     if name == "digits":
         return embedded.digits()
     if kind == "synthetic":
         return synthetic.synthetic(name, rest)
     if kind == "npz":
-        return files.from_npz(name, rest)
+        return npz.from_npz(name, rest)
     if kind == "folder":
-        return files.from_folder(name, rest, image_size, cache_dir)
+        return folders.from_folder(name, rest, image_size, cache_dir, known)
     return tfds.load(name, data_dir, image_size, cache_dir)
+
+
+def location(name: str, data_dir: str | None = None) -> Path | None:
+    """Returns the user's file or folder that `load` reads; None if there is none.
+
+    For a set of tensorflow-datasets: the folder that was prepared. `cache.forget` takes
+    it.
+    """
+    kind, _, rest = name.partition(":")
+    if kind in ("npz", "folder"):
+        return Path(rest).expanduser()
+    if kind in ("digits", "synthetic"):
+        return None
+    return (
+        tfds.find(name, tfds.root_folder(data_dir))
+        if tfds.NAME.fullmatch(name)
+        else None
+    )
 
 
 def _size(image_size) -> tuple[int, int]:

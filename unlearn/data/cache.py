@@ -1,12 +1,13 @@
 """Decoded data sets on disk, so that images are decoded once.
 
-A cache is used if the files that it was made of are as they were. All caches together
-stay below `LIMIT`: those used longest ago are deleted. Several processes may read and
-write them at the same time: an entry appears whole, and one that is deleted under a
-reader is only made again.
+A cache is used if the files that it was made of hold, byte for byte, what they held.
+All caches together stay below `LIMIT`: those used longest ago are deleted. Several
+processes may read and write them at the same time: an entry appears whole, and one that
+is deleted under a reader is only made again.
 """
 
 import contextlib
+import glob
 import hashlib
 import os
 import tempfile
@@ -16,12 +17,13 @@ from pathlib import Path
 import numpy as np
 
 from unlearn import caches
-from unlearn.data.dataset import Dataset, standardisation
+from unlearn.data.dataset import Dataset
 
-SPLITS = ("train_images", "train_labels", "test_images", "test_labels")
-FIELDS = (*SPLITS, "class_names", "train_groups")
+FORMAT = 3  # raise it with every change of how files are decoded
+FIELDS = Dataset._fields[1:]  # the name is the caller's
 LIMIT = 20 * 2**30  # bytes; CIFAR-10 takes 0.2 of them
-NAMES = f"*-{'[0-9a-f]' * 16}.npz"
+HASH = "[0-9a-f]" * 16
+NAMES = f"*-{HASH}*.npz"
 
 
 def cached(
@@ -31,53 +33,98 @@ def cached(
     files: Iterable[Path],
     image_size: tuple[int, int] | None,
     cache_dir: str | Path | None,
+    details: str = "",
 ) -> Dataset:
-    """Returns `make()`, or what it returned while `files` were as they are now.
+    """Returns `make()`, or what it returned while `files` held what they hold now.
 
     A cache that is damaged is made again; one that cannot be written is done without.
 
     Args:
       make: decodes the data set.
-      name: the data set's, for its standardisation.
+      name: the data set's.
       source: the folder that the data set lies in.
-      files: all files that `make` reads.
+      files: all files that `make` reads; they are hashed, whatever their times say.
       image_size: (height, width) that `make` resizes to, if it does.
       cache_dir: by default `~/.cache/unlearn/data`.
+      details: all else that the result depends on.
+
+    Raises:
+      OSError: a file cannot be read.
     """
-    source = source.resolve()
-    directory = Path(cache_dir).expanduser() if cache_dir else caches.folder("data")
+    source, files = source.resolve(), sorted(files)
+    directory = _directory(cache_dir)
     if directory is None:
         return make()
-    path = directory / f"{source.name}-{_hash([f'{source} {image_size}'])[:16]}.npz"
-    states = ((file, file.stat()) for file in sorted(files))
-    key = _hash(f"{f} {state.st_size} {state.st_mtime_ns}\n" for f, state in states)
-    arrays = _read(path, key)
-    if arrays is None:
-        dataset = make()
+    size = "-{}x{}".format(*image_size) if image_size else ""
+    path = directory / f"{source.name}-{_hash([source])[:16]}{size}.npz"
+    key = _key(files, details)
+    found = _read(path, key)
+    if found is not None:
+        caches.mark_used(path)
+        return found._replace(name=name)
+    dataset = make()
+    if _key(files, details) == key:  # else they changed meanwhile
         _write(path, key, dataset)
-        return dataset
-    caches.mark_used(path)
-    *splits, class_names, groups = arrays
-    statistics = standardisation(name, splits[0].shape[-1])
-    groups = groups if len(groups) else None
-    return Dataset(name, *splits, tuple(class_names.tolist()), *statistics, groups)
+    return dataset
 
 
-def _hash(lines: Iterable[str]) -> str:
+def forget(source: str | Path, cache_dir: str | Path | None = None) -> list[Path]:
+    """Deletes what is cached of a data set, at every size; returns what was deleted.
+
+    To be sure, entries of every folder with the last name of `source` go: the same data
+    may have been read through another path. They are only made again when needed. Not
+    found is what was cached under another last name, before a folder was renamed.
+
+    Args:
+      source: the folder that the data set lies in; it need not exist any more.
+      cache_dir: by default `~/.cache/unlearn/data`.
+
+    Raises:
+      OSError: one cannot be deleted.
+    """
+    directory, deleted = _directory(cache_dir), []
+    if directory is None:
+        return []
+    names = {Path(source).name, Path(source).expanduser().resolve().name}
+    for name in sorted(names):
+        for path in sorted(directory.glob(f"{glob.escape(name)}-{HASH}*")):
+            path.unlink(missing_ok=True)
+            deleted.append(path)
+    return deleted
+
+
+def _directory(cache_dir) -> Path | None:
+    return Path(cache_dir).expanduser() if cache_dir else caches.folder("data")
+
+
+def _key(files: list[Path], details: str) -> str:
+    lines = [f"{FORMAT} {details}"]
+    for path in files:
+        with open(path, "rb") as file:
+            lines += [path, hashlib.file_digest(file, "sha256").hexdigest()]
+    return _hash(lines)
+
+
+def _hash(parts: Iterable[str | Path]) -> str:
     digest = hashlib.sha256()
-    for line in lines:
-        digest.update(os.fsencode(line))
+    for part in parts:
+        digest.update(os.fsencode(part) + b"\0")
     return digest.hexdigest()
 
 
-def _read(path: Path, key: str) -> list[np.ndarray] | None:
+def _read(path: Path, key: str) -> Dataset | None:
     try:
         with np.load(path, allow_pickle=False) as file:
-            if file["key"] == key:
-                return [file[field] for field in FIELDS]
+            if file["key"] != key:
+                return None
+            values = {field: file[field] for field in FIELDS}
     except Exception:  # zip, zlib and numpy each have their own for a damaged file
-        pass
-    return None
+        return None
+    for field in ("class_names", "notes"):
+        values[field] = tuple(values[field].tolist())
+    if not len(values["train_groups"]):
+        values["train_groups"] = None
+    return Dataset("", **values)
 
 
 def _write(path: Path, key: str, dataset: Dataset) -> None:
@@ -93,6 +140,7 @@ def _write(path: Path, key: str, dataset: Dataset) -> None:
             arrays = {field: getattr(dataset, field) for field in FIELDS}
             if dataset.train_groups is None:
                 arrays["train_groups"] = np.zeros(0, np.int32)
+            arrays["notes"] = np.array(dataset.notes, np.str_)
             np.savez(file, key=key, **arrays)
         os.replace(temporary, path)
         temporary = None

@@ -7,25 +7,37 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from unlearn.data.ids import apart, check_groups, check_ids
+from unlearn.data.labels import read_labels
 from unlearn.errors import InputError
 
 
 class Dataset(NamedTuple):
     """A classification data set in memory.
 
+    Images are uint8[N, H, W, C]. Other inputs are float32[N, ...] (features) or
+    int32[N, ...] (tokens), and have empty `mean` and `std`: models take them as they
+    are.
+
+    An id is the user's: the row number in their order, a file's name relative to the
+    folder, an entry of the array `ids` of an npz file, a key of tensorflow-datasets.
+
     `mean` and `std` standardise pixels in [0, 1]. They are constants of the data set's
     name, never computed here: they must not depend on the examples to be forgotten.
     """
 
     name: str
-    train_images: np.ndarray  # uint8[N, H, W, C]
+    train_images: np.ndarray  # uint8[N, H, W, C], or other inputs [N, ...]
     train_labels: np.ndarray  # int32[N], in [0, K)
-    test_images: np.ndarray  # uint8[T, H, W, C]
+    test_images: np.ndarray  # uint8[T, H, W, C], or other inputs [T, ...]
     test_labels: np.ndarray  # int32[T], in [0, K)
     class_names: tuple[str, ...]  # K of them
-    mean: np.ndarray  # float32[C]
-    std: np.ndarray  # float32[C]
+    mean: np.ndarray  # float32[C]; [0] for other inputs
+    std: np.ndarray  # float32[C]; [0] for other inputs
+    train_ids: np.ndarray  # [N], whole numbers or text: the user's own name of each
+    test_ids: np.ndarray  # [T], likewise; no id is in both
     train_groups: np.ndarray | None = None  # int32[N]; validation takes whole groups
+    notes: tuple[str, ...] = ()  # lines that say what was left out or changed
 
 
 STATISTICS = {
@@ -58,142 +70,179 @@ def make_dataset(
     test: Pair | None = None,
     class_names: Sequence[str] | None = None,
     groups: ArrayLike | None = None,
+    ids: ArrayLike | None = None,
+    test_ids: ArrayLike | None = None,
+    notes: Sequence[str] = (),
+    draw: bool = True,
 ) -> Dataset:
-    """Makes a data set of `(images, labels)` pairs, and checks it.
+    """Makes a data set of `(examples, labels)` pairs, and checks it.
 
     Args:
       name: what the user called it; names it in messages.
-      train: images uint8[N, H, W, C] or [N, H, W], or floats in [0, 1]; labels int[N].
-      test: the same; None takes a fixed fifth of every class of `train`.
-      class_names: None names the K classes 0 to K - 1, and all of them must occur.
-      groups: which images of `train` belong together, such as those of one patient;
-        N values of any kind. Goes with a test split of its own.
+      train: images uint8[N, H, W, C], or inputs float32 or int32 [N, ...]; labels
+        int[N] in [0, K).
+      test: the same; None takes a fixed fifth of every class of `train`, of whole
+        groups if there are groups.
+      class_names: None: as `labels.read_labels` has it.
+      groups: which examples of `train` belong together, such as the images of one
+        patient: [N], whole numbers or text.
+      ids: the user's ids of `train`, [N]; by default the row numbers.
+      test_ids: of `test`; by default `test/` and the row number.
+      notes: lines for the user.
+      draw: without a `test`, draw one; else it is empty.
 
     Raises:
       InputError: wrong shapes, types or values.
     """
-    splits = {"train": train} if test is None else {"train": train, "test": test}
-    splits = {key: _check(name, key, *split) for key, split in splits.items()}
-    images, labels = splits["train"]
+    pairs = {"train": train} if test is None else {"train": train, "test": test}
+    examples = {key: np.asarray(pair[0]) for key, pair in pairs.items()}
+    labels = {key: np.asarray(pair[1]) for key, pair in pairs.items()}
     if class_names is None:
-        found = np.unique(labels)
-        class_names = tuple(str(label) for label in range(len(found)))
-        if found[-1] != len(found) - 1:
-            raise InputError(
-                f"{name}: labels must be 0 to K-1 without a gap; the {len(found)} "
-                f"labels in use go from {found[0]} to {found[-1]}"
-            )
-    if len(class_names) < 2:
-        raise InputError(f"{name}: needs 2 classes or more; it has {len(class_names)}")
-    for key, (_, split_labels) in splits.items():
-        if split_labels.max() >= len(class_names):
-            raise InputError(
-                f"{name}: {key} labels must be 0 to {len(class_names) - 1}; "
-                f"found {split_labels.max()}"
-            )
-    if test is None:
-        kept, held_out = stratified_split(labels)
-        if not len(held_out):
-            raise InputError(
-                f"{name}: no test split, and too few images to take a fifth of every "
-                "class as one; give it a test split"
-            )
-        test_images, test_labels = images[held_out], labels[held_out]
-        images, labels = images[kept], labels[kept]
-    else:
-        test_images, test_labels = splits["test"]
-        if images.shape[1:] != test_images.shape[1:]:
-            raise InputError(
-                f"{name}: train images are {_shape(images)}, test images "
-                f"{_shape(test_images)}; they must agree"
-            )
-    statistics = standardisation(name, images.shape[-1])
+        labels, class_names = read_labels(name, labels, None)
+    for key in pairs:
+        _check(name, key, examples[key], labels[key], class_names)
+    _check_all(name, examples, class_names)
+    count = len(labels["train"])
+    own = test_ids is not None
+    ids = np.arange(count) if ids is None else check_ids(name, ids, count, "train")
     if groups is not None:
-        groups = np.unique(groups, return_inverse=True)[1].astype(np.int32)
-    splits = images, labels, test_images, test_labels
-    return Dataset(name, *splits, tuple(class_names), *statistics, groups)
+        groups = check_groups(name, groups, count)
+    if test is None:
+        kept, held_out = np.arange(count), np.arange(0)
+        if draw:
+            kept, held_out = stratified_split(labels["train"], groups=groups)
+        if draw and (not len(held_out) or not len(kept)):
+            raise InputError(
+                f"{name}: no test split, and too few images or groups to take a fifth "
+                "of every class as one; give it a test split"
+            )
+        examples = {
+            "train": examples["train"][kept],
+            "test": examples["train"][held_out],
+        }
+        labels = {"train": labels["train"][kept], "test": labels["train"][held_out]}
+        ids, test_ids = ids[kept], ids[held_out]
+        groups = None if groups is None else check_groups(name, groups[kept], len(kept))
+    else:
+        count = len(labels["test"])
+        test_ids = check_ids(name, test_ids, count, "test") if own else np.arange(count)
+        test_ids = apart(name, ids, test_ids, own=own)
+    return Dataset(
+        name,
+        *(examples["train"], labels["train"].astype(np.int32)),
+        *(examples["test"], labels["test"].astype(np.int32)),
+        tuple(class_names),
+        *standardisation(name, examples["train"]),
+        ids,
+        test_ids,
+        groups,
+        tuple(notes),
+    )
 
 
-def standardisation(name: str, channels: int) -> tuple[np.ndarray, np.ndarray]:
-    """Looks up mean and standard deviation, float32[C]; 0.5 if none are known."""
-    base = name.partition(":")[0]
-    mean, std = STATISTICS.get(base, ((), ()))
-    if len(mean) != channels:
-        mean = std = (0.5,) * channels
+def standardisation(name: str, examples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Looks up mean and standard deviation of images uint8[N, H, W, C]: float32[C].
+
+    They are 0.5 if none are known, and empty for inputs that are no such images.
+    """
+    if examples.dtype != np.uint8:
+        return np.zeros(0, np.float32), np.zeros(0, np.float32)
+    mean, std = STATISTICS.get(name.partition(":")[0], ((), ()))
+    if len(mean) != examples.shape[-1]:
+        mean = std = (0.5,) * examples.shape[-1]
     return np.array(mean, np.float32), np.array(std, np.float32)
 
 
+def standardised_by(
+    dataset: Dataset, mean: Sequence[float], std: Sequence[float]
+) -> Dataset:
+    """Replaces what images are standardised by, in units of [0, 1]; empty: as it is.
+
+    Raises:
+      InputError: the examples are no images, or there is not one number or one of each
+        channel.
+    """
+    return dataset._replace(
+        mean=_constants("mean", mean, dataset.mean),
+        std=_constants("std", std, dataset.std),
+    )
+
+
+def _constants(name, given, own):
+    """Makes float32[C] of one number or of C."""
+    if not len(given):
+        return own
+    if not len(own):
+        raise InputError(f"data.{name} is for images, and these are none: leave it out")
+    if len(given) not in (1, len(own)):
+        raise InputError(
+            f"data.{name} must be one number, or one of each of the {len(own)} "
+            f"channels; it has {len(given)}"
+        )
+    return np.broadcast_to(np.array(given, np.float32), own.shape)
+
+
 def stratified_split(
-    labels: np.ndarray, share: float = 0.2
+    labels: np.ndarray, share: float = 0.2, groups: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Holds out a fixed `share` of every class: sorted indices `(rest, held out)`."""
+    """Holds out a fixed `share` of every class: sorted indices `(rest, held out)`.
+
+    Args:
+      labels: int[N].
+      share: of each class.
+      groups: int[N]: whole groups are held out, those drawn first that fit in; a group
+        counts for the class of its first example.
+    """
     random = np.random.RandomState(0)  # its stream is the same in every numpy
-    held_out = []
-    for label in np.unique(labels):
-        members = random.permutation(np.flatnonzero(labels == label))
-        held_out.append(members[: round(share * len(members))])
-    held_out = np.sort(np.concatenate(held_out))
-    return np.setdiff1d(np.arange(len(labels)), held_out), held_out
+    numbers = np.arange(len(labels)) if groups is None else groups
+    _, first, group, sizes = np.unique(
+        numbers, return_index=True, return_inverse=True, return_counts=True
+    )
+    held_out = np.zeros(len(first), bool)
+    by_first = np.argsort(first)
+    for label in np.unique(labels[first]):
+        drawn = random.permutation(by_first[labels[first[by_first]] == label])
+        room = round(share * sizes[drawn].sum())
+        for one in drawn:
+            if sizes[one] <= room:
+                held_out[one] = True
+                room -= sizes[one]
+    return np.flatnonzero(~held_out[group]), np.flatnonzero(held_out[group])
 
 
-def first_line(error: BaseException) -> str:
-    """Names the type and first line of another library's error."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+def _shape(examples) -> str:
+    return "x".join(str(side) for side in examples.shape[1:])
 
 
-def _shape(images) -> str:
-    return "x".join(str(side) for side in images.shape[1:])
-
-
-def _check(name, split, images, labels):
-    """Makes uint8[N, H, W, C] and int32[N] of a split."""
-    images, labels = np.asarray(images), np.asarray(labels)
-    if images.ndim == 3:
-        images = images[..., None]
-    if images.ndim != 4 or 0 in images.shape[1:]:
-        raise InputError(
-            f"{name}: {split} images must have shape [N, H, W, C] or [N, H, W]; "
-            f"theirs is {list(images.shape)}"
-        )
-    if not len(images):
+def _check(name, split, examples, labels, class_names):
+    """Checks the examples and labels of one split."""
+    if not len(examples):
         raise InputError(f"{name}: the {split} split is empty")
-    if images.shape[1] in (1, 3) and images.shape[3] not in (1, 3, 4):
+    if labels.shape != examples.shape[:1]:
         raise InputError(
-            f"{name}: {split} images of shape {list(images.shape)} look "
-            "channels-first; transpose them to [N, H, W, C]"
+            f"{name}: {len(examples)} {split} images or inputs need labels of shape "
+            f"[{len(examples)}]; theirs is {list(labels.shape)}"
         )
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]
-    if labels.shape != images.shape[:1]:
+    if labels.min() < 0 or labels.max() >= len(class_names):
+        bad = labels.min() if labels.min() < 0 else labels.max()
         raise InputError(
-            f"{name}: {len(images)} {split} images need labels of shape "
-            f"[{len(images)}]; theirs is {list(labels.shape)}"
+            f"{name}: {split} labels must be 0 to {len(class_names) - 1}; found {bad}"
         )
-    if not np.issubdtype(labels.dtype, np.integer):
-        raise InputError(
-            f"{name}: {split} labels must be integers 0 to K-1; they are {labels.dtype}"
-        )
-    if labels.min() < 0 or labels.max() >= 2**31:
-        bad = labels[(labels < 0) | (labels >= 2**31)][0]
-        raise InputError(f"{name}: {split} labels must be 0 to K-1; found {bad}")
-    return _as_bytes(name, split, images), labels.astype(np.int32)
 
 
-def _as_bytes(name, split, images):
-    if images.dtype == np.uint8:
-        return images
-    if not np.issubdtype(images.dtype, np.floating):
+def _check_all(name, examples, class_names):
+    """Checks what the splits must have together."""
+    if len(class_names) < 2:
+        raise InputError(f"{name}: needs 2 classes or more; it has {len(class_names)}")
+    first, *others = examples.values()
+    for other in others:
+        if first.shape[1:] != other.shape[1:] or first.dtype != other.dtype:
+            raise InputError(
+                f"{name}: train examples are {_shape(first)} {first.dtype}, test "
+                f"examples {_shape(other)} {other.dtype}; they must agree"
+            )
+    one = first.flat[0]
+    if all(split.min() == one == split.max() for split in examples.values()):
         raise InputError(
-            f"{name}: {split} images must be uint8 or floats in [0, 1]; they are "
-            f"{images.dtype}"
+            f"{name}: every value of every example is {one}: there is nothing to learn"
         )
-    low, high = images.min(), images.max()
-    if np.isnan(low):
-        raise InputError(f"{name}: {split} images contain NaN")
-    if low < 0 or high > 1:
-        raise InputError(
-            f"{name}: {split} images of type {images.dtype} must lie in [0, 1]; they "
-            f"lie in [{low:g}, {high:g}]"
-        )
-    return np.rint(images * 255).astype(np.uint8)

@@ -17,7 +17,7 @@ def digits() -> Dataset:
       InputError: scikit-learn is not installed.
     """
     pixels, labels = _read_digits()
-    images = np.rint(pixels.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
+    images = np.rint(pixels.reshape(-1, 8, 8, 1) * (255 / 16)).astype(np.uint8)
     return make_dataset("digits", (images, labels.astype(np.int32)))
 
 

@@ -15,9 +15,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow_datasets as tfds
 
-from unlearn.data.dataset import first_line
 from unlearn.data.images import decode
-from unlearn.errors import InputError
+from unlearn.errors import InputError, typed_line
 
 CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
 FOLDERS = ("HAM10000_images_part_1", "HAM10000_images_part_2")
@@ -130,7 +129,7 @@ def read_metadata(manual: Path) -> list[Example]:
         with open(table, newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
     except (OSError, ValueError, csv.Error) as error:
-        raise InputError(f"cannot read {table} ({first_line(error)})") from error
+        raise InputError(f"cannot read {table} ({typed_line(error)})") from error
     for number, row in enumerate(rows, 1):
         values = [row.get(column) or "" for column in COLUMNS]
         if not all(values):
@@ -168,7 +167,7 @@ def read_image(path: Path) -> bytes:
         decode(content, 3)
     except Exception as error:  # Pillow raises a dozen types
         raise InputError(
-            f"ham10000: cannot read the image {path} ({first_line(error)}); "
+            f"ham10000: cannot read the image {path} ({typed_line(error)}); "
             "unpack or download it again"
         ) from error
     return content

@@ -1,11 +1,54 @@
 """Image files to arrays."""
 
 import io
+import stat
+import warnings
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from unlearn.data import arrays
+from unlearn.data.limits import FILE, check_pixels
+from unlearn.errors import InputError
+
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 """Pillow's name for images of so many channels."""
+
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
+"""The decoders that input may reach; others of Pillow start programs, or are old."""
+
+SUFFIXES = {
+    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", ".webp"),
+    *(".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm"),
+}
+"""Of file names in small letters."""
+
+GREY = ("1", "L", "LA", "La")
+
+
+class Decoded(NamedTuple):
+    """What an image file holds."""
+
+    pixels: np.ndarray  # [H, W, C]: uint8, or int32 or float32 with C = 1 if wide
+    depth: str  # of a pixel's values, as the file has them
+    background: str  # that transparency was laid over; "" without any
+    frames: bool  # there are more than the first one, which this is
+
+
+def read_bytes(path: Path) -> bytes:
+    """Reads an image file.
+
+    Raises:
+      InputError: it is no regular file (which could block), or larger than 1 GiB.
+      OSError: it cannot be read.
+    """
+    state = path.stat()
+    if not stat.S_ISREG(state.st_mode):
+        raise InputError("not a regular file")
+    if state.st_size > FILE:
+        raise InputError(f"larger than {FILE >> 20} MiB")
+    return path.read_bytes()
 
 
 def decode(
@@ -13,23 +56,129 @@ def decode(
     channels: int | None,
     image_size: tuple[int, int] | None = None,
 ) -> np.ndarray:
-    """Decodes an image to uint8[H, W, C].
+    """Decodes an image to uint8[H, W, C], see `read`; for one that is no part of a set.
 
-    If `channels` is None, C is 1 for grey images and 3 for others.
+    Values of more than 8 bits are scaled by their range in this image.
 
-    Raises whatever Pillow raises for a file that is damaged or no image.
+    Args:
+      content: of the file.
+      channels: C; None: 1 for grey images and 3 for others.
+      image_size: (height, width) to resize to.
+
+    Raises whatever Pillow raises for a file that is damaged or no image, and InputError
+    where `read` does.
     """
-    from PIL import Image
+    pixels = read(content, channels, image_size).pixels
+    if pixels.dtype == np.uint8:
+        return pixels
+    (image,) = arrays.to_bytes("this image", {"its": pixels[None]}, stretch=True)[
+        0
+    ].values()
+    return image[0]
 
-    with Image.open(io.BytesIO(content)) as image:
+
+def read(
+    content: bytes,
+    channels: int | None = None,
+    image_size: tuple[int, int] | None = None,
+) -> Decoded:
+    """Decodes an image: upright as its EXIF data says, without transparency.
+
+    Transparency is laid over white; over black where nothing could be seen on white.
+    With 4 channels it is kept. Of several frames the first is taken.
+
+    Args:
+      content: of the file, of one of `FORMATS`.
+      channels: C; None: 1 for grey images and 3 for others.
+      image_size: (height, width) to resize to.
+
+    Raises:
+      InputError: too many pixels; 16 bits a colour, of which Pillow would drop half;
+        wide values (16 bits or more, floats) where C is not 1, or some of which stand
+        for transparency.
+      Exception: whatever Pillow raises for a file that is damaged or no image.
+    """
+    from PIL import Image, ImageOps
+
+    try:
+        with warnings.catch_warnings():  # of sizes that `check_pixels` refuses
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            opened: Any = Image.open(io.BytesIO(content), formats=FORMATS)
+    except Image.DecompressionBombError as error:
+        raise InputError(str(error)) from error
+    with opened as image:
+        check_pixels(*image.size)
+        _check_depth(image, content)
+        unsigned = image.format == "TIFF" and image.tag_v2.get(339, (1,))[0] == 1
+        frames = bool(getattr(image, "is_animated", False))
         image.load()
-        if image.mode.startswith("I"):  # 16 bits; Pillow would clip, not scale
-            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-        if channels is None:
-            channels = 1 if image.mode in ("1", "L", "LA", "F") else 3
-        if image.mode != MODES[channels]:
-            image = image.convert(MODES[channels])
+        depth, background = _depth(image), ""
+        image = ImageOps.exif_transpose(image)
+        if depth != EIGHT:
+            image = _wide(image, channels)
+        else:
+            mode = MODES[channels or (1 if image.mode in GREY else 3)]
+            if image.has_transparency_data and mode != "RGBA":
+                image, background = _opaque(image, mode)
+            image = image if image.mode == mode else image.convert(mode)
         if image_size is not None and image.size != image_size[::-1]:
             image = image.resize(image_size[::-1], Image.Resampling.BILINEAR)
-        array = np.asarray(image)
-    return array[..., None] if channels == 1 else array
+        pixels = np.asarray(image)
+    if unsigned and pixels.min() < 0:  # Pillow has no such mode
+        raise InputError("values past 2^31: convert it to 8 or 16 bits")
+    pixels = pixels[..., None] if pixels.ndim == 2 else pixels
+    return Decoded(pixels, depth, background, frames)
+
+
+EIGHT = "8 bits"
+
+
+def _depth(image) -> str:
+    if image.mode.startswith("I;16"):
+        return "16 bits"
+    return {"I": "32 bits", "F": "floats"}.get(image.mode, EIGHT)
+
+
+def _wide(image, channels):
+    """Makes an image of mode I or F, which Pillow turns and resizes without loss."""
+    if channels not in (None, 1):
+        raise InputError(f"grey with {_depth(image)} a pixel, not {MODES[channels]}")
+    if "transparency" in image.info:
+        raise InputError(
+            f"{_depth(image)} a pixel, and one value is transparent: convert it to 8"
+        )
+    return image if image.mode in ("I", "F") else image.convert("I")
+
+
+def _check_depth(image, content: bytes) -> None:
+    """Checks that no colour has more than 8 bits, the lower of which would be lost."""
+    bits: Any = 8
+    if image.format == "PNG":
+        bits = content[24] if image.mode not in ("I", "I;16") else 8
+    elif image.format == "TIFF":
+        values = image.tag_v2.get(258, (8,))
+        bits = max(values) if len(values) > 1 else 8
+    if bits > 8:
+        raise InputError(
+            f"{bits} bits a colour cannot be read without loss: convert it to 8"
+        )
+
+
+def _opaque(image, mode):
+    """Lays an image over white, or over black if it is all white itself."""
+    from PIL import Image
+
+    image = image.convert("LA" if mode == "L" else "RGBA")
+    alpha, colours = image.getchannel("A"), image.convert(mode)
+    for background in ("white", "black"):
+        made = Image.new(mode, image.size, background)
+        made.paste(colours, mask=alpha)
+        if not _constant(made) or _constant(alpha):
+            break
+    return made, background
+
+
+def _constant(image) -> bool:
+    extremes = image.getextrema()
+    pairs = extremes if isinstance(extremes[0], tuple) else (extremes,)
+    return all(low == high for low, high in pairs)

@@ -23,9 +23,9 @@ from urllib.parse import urlparse
 import numpy as np
 
 from unlearn.data.cache import cached
-from unlearn.data.dataset import Dataset, first_line, make_dataset
+from unlearn.data.dataset import Dataset, make_dataset
 from unlearn.data.images import MODES, decode
-from unlearn.errors import InputError
+from unlearn.errors import InputError, typed_line
 
 NAME = re.compile(
     r"(?P<base>\w+)(/(?P<config>[\w.+-]+))?(:(?P<version>\d+\.\d+\.\d+))?"
@@ -33,6 +33,7 @@ NAME = re.compile(
 OWN_NAMES = ("digits", "synthetic", "npz:PATH", "folder:PATH")
 OWN_BUILDERS = {"ham10000": "unlearn.data.ham10000"}
 GROUPS = {"ham10000": "lesion_id"}  # the feature that says what belongs together
+IDS = ("image_id", "id", "file_name")  # features that may name an example
 CHUNK = 4096  # examples read at once
 PATIENCE = 6  # seconds a download server may take to answer
 
@@ -51,9 +52,7 @@ def load(
       InputError: no such name; neither data nor network; the data is damaged, or no
         images with a class each.
     """
-    root = Path(
-        data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    ).expanduser()
+    root = root_folder(data_dir)
     if not NAME.fullmatch(name):
         raise _unknown(name, root)
     folder = find(name, root) or prepare(name, root)
@@ -65,6 +64,13 @@ def load(
         image_size,
         cache_dir,
     )
+
+
+def root_folder(data_dir: str | None) -> Path:
+    """Returns where prepared sets lie; see `data.load`."""
+    return Path(
+        data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    ).expanduser()
 
 
 def find(name: str, root: Path) -> Path | None:
@@ -103,16 +109,32 @@ def read(name: str, folder: Path, image_size: tuple[int, int] | None) -> Dataset
     image_key, label_key = _keys(name, tfds, builder.info)
     class_names = builder.info.features[label_key].names
     group_key = GROUPS.get(builder.name)
-    splits, groups = [], {}
+    others = [key for key in (*IDS, group_key) if key in builder.info.features]
+    splits, columns = [], []
     for split in _splits(name, builder.info):
         with _damage_as_input_error(name, folder):
-            images, labels, groups[split] = _read_split(
-                name, tfds, builder, split, image_key, label_key, group_key, image_size
+            images, labels, found = _read_split(
+                name, tfds, builder, split, image_key, label_key, others, image_size
             )
         splits.append((images, labels))
+        columns.append(found)
+    key = next((key for key in IDS if _names_each(columns, key)), None)
+    ids = [found[key] for found in columns] if key else []
     return make_dataset(
-        name, *splits, class_names=class_names, groups=groups["train"] or None
+        name,
+        *splits,
+        class_names=class_names,
+        groups=columns[0].get(group_key),
+        ids=ids[0] if ids else None,
+        test_ids=ids[1] if len(ids) > 1 else None,
     )
+
+
+def _names_each(columns, key) -> bool:
+    """Says whether a feature, text or whole numbers, is different everywhere."""
+    values = [value for found in columns for value in found.get(key, ())]
+    usable = all(isinstance(value, bytes | str | int | np.integer) for value in values)
+    return bool(values) and usable and len(set(values)) == len(values)
 
 
 @contextlib.contextmanager
@@ -123,7 +145,7 @@ def _damage_as_input_error(name, folder):
         raise
     except Exception as error:  # every layer below has its own types
         raise InputError(
-            f"{name}: cannot read {folder} ({first_line(error)}); if it is damaged, "
+            f"{name}: cannot read {folder} ({typed_line(error)}); if it is damaged, "
             "delete this folder to have it prepared again"
         ) from error
 
@@ -156,15 +178,14 @@ def _splits(name, info):
     return ["train", test] if test else ["train"]
 
 
-def _read_split(
-    name, tfds, builder, split, image_key, label_key, group_key, image_size
-):
-    """Reads uint8[N, H, W, C], int64[N] and the groups, [] without `group_key`."""
+def _read_split(name, tfds, builder, split, image_key, label_key, others, image_size):
+    """Reads uint8[N, H, W, C], int64[N] and lists of the features `others`."""
     source = builder.as_data_source(
         split=split, decoders={image_key: tfds.decode.SkipDecoding()}
     )
     channels = builder.info.features[image_key].shape[-1]
-    images, labels, groups = None, np.empty(len(source), np.int64), []
+    images, labels = None, np.empty(len(source), np.int64)
+    columns = {key: [] for key in others}
     for start in range(0, len(source), CHUNK):
         rows = range(start, min(start + CHUNK, len(source)))
         for row, example in zip(rows, source.__getitems__(list(rows)), strict=True):
@@ -176,11 +197,11 @@ def _read_split(
                     f"{name}: its images differ in size; give an image_size"
                 )
             images[row], labels[row] = image, example[label_key]
-            if group_key:
-                groups.append(example[group_key])
+            for key, values in columns.items():
+                values.append(example[key])
     if images is None:
         raise InputError(f"{name}: the {split} split is empty")
-    return images, labels, groups
+    return images, labels, columns
 
 
 # Preparing
@@ -202,7 +223,7 @@ def prepare(name: str, root: Path) -> Path:
     except Exception as error:  # an unknown configuration or version
         known = f"; configurations: {', '.join(configs)}" if configs else ""
         raise InputError(
-            f"cannot use data set {name}: {first_line(error)}{known}"
+            f"cannot use data set {name}: {typed_line(error)}{known}"
         ) from error
     _keys(name, tfds, builder.info)
     url = next(iter(_missing_downloads(builder, root)), None)
@@ -222,7 +243,7 @@ def prepare(name: str, root: Path) -> Path:
         raise
     except Exception as error:  # every builder has its own
         raise InputError(
-            f"{name} could not be prepared in {root} ({first_line(error)}); prepare it "
+            f"{name} could not be prepared in {root} ({typed_line(error)}); prepare it "
             "elsewhere as array_record and point TFDS_DATA_DIR there"
         ) from error
     return Path(builder.data_dir)

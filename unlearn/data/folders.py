@@ -1,0 +1,183 @@
+"""A user's own images, in a folder for each class."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from unlearn.data import arrays
+from unlearn.data.cache import cached
+from unlearn.data.dataset import Dataset, make_dataset
+from unlearn.data.images import FORMATS, Decoded, read, read_bytes
+from unlearn.data.limits import check_bytes
+from unlearn.data.listing import GROUPS, Files, Skipped, find_splits, list_classes
+from unlearn.data.order import plain, shown
+from unlearn.errors import InputError, typed_line
+from unlearn.text_tables import decode, read_lines
+
+
+def from_folder(
+    name: str,
+    path: str | Path,
+    image_size: tuple[int, int] | None = None,
+    cache_dir: str | None = None,
+    known: bool = False,
+) -> Dataset:
+    """Loads `path/CLASS/**`, or `path/train/CLASS/**` and `path/test/CLASS/**`.
+
+    `data.load` has the rules. Images are grey if all of them are.
+
+    Raises:
+      InputError: no such folder, no classes, a folder in doubt, images of different
+        sizes or depths, or one that cannot be read.
+    """
+    path = Path(os.path.expanduser(path))
+    if not os.path.isdir(path):
+        raise InputError(f"{name}: there is no such folder")
+    try:
+        skipped = Skipped(path)
+        train, test = find_splits(name, path, skipped)
+        class_names, splits = list_classes(name, path, train, test, skipped)
+        groups = None if known else _read_groups(name, path, splits)
+        notes = skipped.lines()
+
+        def make():
+            return _make(
+                name, class_names, splits, groups, notes, image_size, not known
+            )
+
+        files = [file for split in splits.values() for file in split.paths]
+        tables = [split[1:] for split in splits.values()]
+        details = repr((class_names, tables, groups, notes, known))
+        return cached(make, name, path, files, image_size, cache_dir, details)
+    except OSError as error:
+        raise InputError(f"{name}: cannot read {typed_line(error)}") from error
+
+
+# Groups
+
+
+def _read_groups(name, root: Path, splits: dict[str, Files]) -> list[str] | None:
+    """Reads the group of each training image from groups.csv, if that is there."""
+    table = root / GROUPS
+    if not os.path.lexists(table):
+        return None
+    lines = read_lines(table, decode(table, read_bytes(table)))
+    header = [entry.strip().lower() for entry in lines[0].cells] if lines else []
+    if header.count("file") != 1 or header.count("group") != 1:
+        raise InputError(
+            f"{table}: its first line must be file,group; it is {','.join(header)!r}"
+        )
+    file_column, group_column = header.index("file"), header.index("group")
+    known = {plain(id) for split in splits.values() for id in split.ids}
+    groups: dict[str, str] = {}
+    for number, row in lines[1:]:
+        if len(row) != len(header) or not row[group_column].strip():
+            raise InputError(f"{table}: line {number} lacks a file or a group")
+        file, group = plain(row[file_column]), row[group_column].strip()
+        if file not in known:
+            raise InputError(
+                f"{table}: line {number} names {file!r}, which is no image of the "
+                f"folder; write it as {shown(splits['train'].ids[0])}"
+            )
+        if groups.setdefault(file, group) != group:
+            raise InputError(f"{table}: {shown(file)} has two groups")
+    missing = [id for id in splits["train"].ids if plain(id) not in groups]
+    if missing:
+        raise InputError(
+            f"{table}: {len(missing)} images have no line, such as "
+            f"{shown(missing[0])}; give each a group, its own where it belongs to no "
+            "other"
+        )
+    return [groups[plain(id)] for id in splits["train"].ids]
+
+
+# Decoding
+
+
+def _make(name, class_names, splits, groups, notes, image_size, draw) -> Dataset:
+    decoded = {
+        split: _decode(name, files, image_size) for split, files in splits.items()
+    }
+    every = [image for split in decoded.values() for image in split]
+    _check_alike(name, [id for split in splits.values() for id in split.ids], every)
+    channels = max(image.pixels.shape[-1] for image in every)
+    height, width = every[0].pixels.shape[:2]
+    check_bytes(name, len(every) * height * width * channels)
+    stacked = {}
+    for split, images in decoded.items():
+        kind = images[0].pixels.dtype
+        stacked[split] = np.empty((len(images), height, width, channels), kind)
+        for row, image in enumerate(images):
+            stacked[split][row] = image.pixels
+    notes = notes + _remarks(every)
+    if kind != np.uint8:
+        stacked, more = arrays.to_bytes(name, stacked, stretch=True)
+        notes += more
+    pairs = [(stacked[split], np.array(splits[split].labels)) for split in splits]
+    return make_dataset(
+        name,
+        *pairs,
+        class_names=class_names,
+        groups=groups,
+        ids=splits["train"].ids,
+        test_ids=splits["test"].ids if "test" in splits else None,
+        notes=notes,
+        draw=draw,
+    )
+
+
+def _decode(name, files: Files, image_size) -> list[Decoded]:
+    decoded: list[Decoded] = []
+    total = 0
+    for path in files.paths:
+        try:
+            image = read(read_bytes(path), None, image_size)
+        except Exception as error:  # Pillow raises a dozen types
+            why = str(error) if isinstance(error, InputError) else typed_line(error)
+            if type(error).__name__ == "UnidentifiedImageError":
+                why = f"none of {', '.join(FORMATS)}"
+            raise InputError(
+                f"{name}: cannot read the image {shown(str(path))} ({why}): mend it, "
+                "or take it out of the folder"
+            ) from error
+        if image.pixels.dtype.kind == "f" and not np.isfinite(image.pixels).all():
+            raise InputError(
+                f"{name}: {shown(str(path))} has NaN or infinity: mend it, or take it "
+                "out of the folder"
+            )
+        decoded.append(image)
+        size, expected = image.pixels.shape[:2], decoded[0].pixels.shape[:2]
+        if size != expected:
+            raise InputError(
+                f"{name}: {shown(str(path))} is {size[0]}x{size[1]}, others are "
+                f"{expected[0]}x{expected[1]}; give an image_size"
+            )
+        total += image.pixels.nbytes
+        check_bytes(name, total)
+    return decoded
+
+
+def _check_alike(name, ids, images: list[Decoded]) -> None:
+    first = images[0]
+    for id, image in zip(ids, images, strict=True):
+        if image.depth != first.depth:
+            raise InputError(
+                f"{name}: {shown(ids[0])} has {first.depth} a pixel and {shown(id)} "
+                f"{image.depth}; convert them alike"
+            )
+
+
+def _remarks(images: list[Decoded]) -> list[str]:
+    """Says what was done to images, and to how many."""
+    counts = {
+        "images are transparent: laid over white": "white",
+        "images are white and transparent: laid over black": "black",
+    }
+    notes = []
+    for what, background in counts.items():
+        count = sum(image.background == background for image in images)
+        notes += [f"{count} {what}"] if count else []
+    count = sum(image.frames for image in images)
+    notes += [f"{count} files hold several images: the first is used"] if count else []
+    return notes
