@@ -53,7 +53,7 @@ def unflattened(vector, tree):
 
 
 def standard(problem, indices):
-    images = np.asarray(problem.images, np.float64)[np.asarray(indices)] / 255
+    images = np.asarray(problem.examples, np.float64)[np.asarray(indices)] / 255
     return ((images - 0.5) / 0.5).reshape(len(images), -1)
 
 

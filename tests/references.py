@@ -11,7 +11,7 @@ from conftest import class_of_tiny_problem, tiny_data, tiny_problem
 
 from unlearn.methods import METHODS
 from unlearn.models import create, from_linen
-from unlearn.problem import Model, standardize, withhold
+from unlearn.problem import Model, withhold
 from unlearn.training import cross_entropy
 
 
@@ -42,8 +42,7 @@ def linear_model(classes):
 
 
 def linear_case(classes=3, **options):
-    problem = tiny_problem(linear_model(classes), **options)
-    problem = problem.replace(num_classes=classes)
+    problem = tiny_problem(linear_model(classes), num_classes=classes, **options)
     return problem, problem.model.init(jax.random.key(0), problem.inputs(jnp.arange(1)))
 
 
@@ -132,7 +131,10 @@ def changed(before, after):
 
 def outputs(problem, variables, indices, train=True):
     """(logits, variables) from first principles."""
-    inputs = (problem.images[indices] / 255.0 - problem.mean) / problem.std
+    inputs = problem.examples[indices] / 255.0
+    inputs = (inputs - np.array(problem.preprocess.mean)) / np.array(
+        problem.preprocess.std
+    )
     return problem.model.apply(variables, inputs, train=train)
 
 
@@ -190,8 +192,10 @@ def dense_fisher(problem, variables, indices):
     for i in np.asarray(indices):
 
         def loss(params, i=i):
-            x = problem.images[i : i + 1] / 255.0
-            x = (x - problem.mean) / problem.std
+            x = problem.examples[i : i + 1] / 255.0
+            x = (x - np.array(problem.preprocess.mean)) / np.array(
+                problem.preprocess.std
+            )
             logits, _ = problem.model.apply({**variables, "params": params}, x)
             return -jax.nn.log_softmax(logits)[0, problem.labels[i]]
 
@@ -207,6 +211,6 @@ def losses_of(problem, variables, inputs, labels):
 def accuracies(problem, variables):
     """(of the retained classes, of the forgotten one) on fresh data."""
     images, labels = tiny_data(600, seed=5)
-    inputs = standardize(jnp.asarray(images), problem.mean, problem.std)
+    inputs = problem.preprocess(jnp.asarray(images))
     right = np.argmax(problem.model.apply(variables, inputs)[0], -1) == labels
     return right[labels != 1].mean(), right[labels == 1].mean()

@@ -26,7 +26,7 @@ def simulated(seed=0, unseen_accuracy=0.9):
         targets=np.arange(TARGETS),
         forget=np.zeros((MODELS, 1)),
         retain=None,
-        images=None,
+        examples=None,
         labels=np.ones(TARGETS + UNSEEN, int),
         sets=sets,
         states=states,

@@ -33,5 +33,5 @@ def trained(study, name, number):
 
 
 def alone(study, variables, problem):
-    found = shadow_models.measure(problem, variables, study.images, study.labels)
+    found = shadow_models.measure(problem, variables, study.examples, study.labels)
     return np.asarray(found["margins"])

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from conftest import tiny_data
 from dense import gauss_newton, standard
 from references import dense_fisher
@@ -19,6 +20,7 @@ def test_fisher_is_the_mean_of_squared_example_gradients(problem, variables):
     assert_close(exact, dense_fisher(problem, variables, problem.forget), 1e-4)
 
 
+@pytest.mark.slow
 def test_fisher_vmapped_on_accelerators_is_the_same(problem, variables, monkeypatch):
     one_by_one = fisher_diagonal(variables, problem, problem.retain)
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")

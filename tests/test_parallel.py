@@ -68,6 +68,7 @@ def test_the_results_do_not_depend_on_the_chunks(problem):
     np.testing.assert_array_equal(whole, parts)
 
 
+@pytest.mark.slow
 def test_a_method_maps_over_forget_sets(problem):
     """Other forget sets and other learning rates, in one program."""
 

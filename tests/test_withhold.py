@@ -18,14 +18,16 @@ def test_only_what_is_named_is_there(needs, class_problem):
     for need in NEEDS:
         assert (getattr(seen, need) is not None) == (need in needs), need
     sets = [name for name in ("forget", "retain") if name in needs]
-    assert (seen.images is None) == (seen.labels is None) == (not sets)
+    assert (seen.examples is None) == (seen.labels is None) == (not sets)
     kept = [np.asarray(getattr(class_problem, name)) for name in sets]
     for name, indices in zip(sets, kept, strict=True):
         found = getattr(seen, name)
-        np.testing.assert_array_equal(seen.images[found], class_problem.images[indices])
+        np.testing.assert_array_equal(
+            seen.examples[found], class_problem.examples[indices]
+        )
         np.testing.assert_array_equal(seen.labels[found], class_problem.labels[indices])
     if len(sets) == 1:  # of the other set there is no image, named or not
-        assert len(seen.images) == len(seen.labels) == len(kept[0])
+        assert len(seen.examples) == len(seen.labels) == len(kept[0])
     if "forget_classes" in needs:
         np.testing.assert_array_equal(seen.forget_classes, [1])
     if "validation" in needs:

@@ -3,6 +3,9 @@
 A `Problem` is all that a method may see. Its arrays are leaves of a pytree and live on
 the device once; the rest is static. Other forget sets of the same size are other index
 arrays, so `jax.vmap` over `forget` and `retain` maps a method over splits.
+
+An example is a row of any tree of arrays: uint8 images, floats, token ids, a dict of
+them. `Problem.inputs` alone makes of rows what the model is applied to.
 """
 
 import dataclasses
@@ -17,6 +20,33 @@ from numpy.typing import ArrayLike
 
 from unlearn.errors import InputError
 from unlearn.forget_sets import check_forget_indices
+from unlearn.inputs import (
+    InputSpec,
+    as_arrays,
+    check_examples,
+    check_labels,
+    count,
+    in_words,
+    input_spec,
+    joined,
+    preparation,
+    rows,
+)
+from unlearn.model_checks import check_augment, check_classes, count_outputs
+
+__all__ = [
+    "Batch",
+    "Examples",
+    "Model",
+    "Problem",
+    "Variables",
+    "count",
+    "joined",
+    "make_problem",
+    "rows",
+    "sample_retain",
+    "withhold",
+]
 
 Variables = dict[str, Any]
 """`{"params": tree, "batch_stats": tree}`; the second only if the model has one."""
@@ -30,9 +60,9 @@ class Model(NamedTuple):
     """
 
     init: Callable[[jax.Array, jax.Array], Variables]
-    """`init(key, images[B, H, W, C]) -> variables`."""
+    """`init(key, inputs[B, ...]) -> variables`."""
     apply: Callable[..., tuple[jax.Array, Variables]]
-    """`apply(variables, images, *, train=False, key=None) -> (logits[B, K], new)`.
+    """`apply(variables, inputs, *, train=False, key=None) -> (logits[B, K], new)`.
 
     With `train=True` batch statistics are those of the batch and come back updated.
     """
@@ -49,7 +79,7 @@ class Model(NamedTuple):
 class Batch(NamedTuple):
     """Examples as a training step sees them."""
 
-    inputs: jax.Array  # float32[B, H, W, C], standardised (and augmented)
+    inputs: Any  # of the model, [B, ...] each: float32[B, H, W, C] of images
     labels: jax.Array  # int32[B]
     weights: jax.Array  # float32[B]: 1, or 0 for the filling of a ragged last batch
 
@@ -71,46 +101,43 @@ class Examples(Protocol):
 @functools.partial(
     jax.tree_util.register_dataclass,
     data_fields=[
-        "images",
+        "examples",
         "labels",
         "forget",
         "retain",
         "forget_classes",
-        "mean",
-        "std",
         "validation",
     ],
-    meta_fields=["model", "num_classes", "image_shape", "augment"],
+    meta_fields=["model", "num_classes", "preprocess", "input_spec", "augment"],
 )
 @dataclasses.dataclass(frozen=True)
 class Problem:
     """Training data, the forget and the retain set, and the model.
 
-    `forget` and `retain` are indices into `images`. What a method does not need is
+    `forget` and `retain` are indices into `examples`. What a method does not need is
     `None` when the pipeline runs it (`withhold`). `forget_classes` holds the classes
     that are to be forgotten as a whole; it is empty in random forgetting.
     """
 
-    images: jax.Array  # uint8[N, H, W, C]
+    examples: Any  # a tree of arrays [N, ...], such as uint8[N, H, W, C]
     labels: jax.Array  # int32[N]
     forget: jax.Array  # int32[F]
     retain: jax.Array  # int32[R]
-    mean: jax.Array  # float32[C], in units of [0, 1]
-    std: jax.Array  # float32[C]
     model: Model
     num_classes: int
-    image_shape: tuple[int, int, int]  # static: known even with the images withheld
+    preprocess: Callable[[Any], Any]  # rows of `examples` to inputs of the model
+    input_spec: InputSpec
     forget_classes: jax.Array = None  # int32[.]
-    augment: Callable[[jax.Array, jax.Array], jax.Array] | None = None
+    augment: Callable[[jax.Array, Any], Any] | None = None
     validation: "Problem | None" = None
 
     def replace(self, **changes: Any) -> "Problem":
         """Returns a copy with other fields."""
         return dataclasses.replace(self, **changes)
 
-    def inputs(self, indices: jax.Array) -> jax.Array:
-        """Returns standardised float32[B, H, W, C]: only here uint8 becomes float."""
-        return standardize(self.images[indices], self.mean, self.std)
+    def inputs(self, indices: jax.Array) -> Any:
+        """Returns what the model is applied to, [B, ...]; only here it is made."""
+        return self.preprocess(rows(self.examples, indices))
 
     def batch(
         self,
@@ -128,14 +155,8 @@ class Problem:
         return Batch(inputs, self.labels[indices], weights)
 
 
-def standardize(images: jax.Array, mean: jax.Array, std: jax.Array) -> jax.Array:
-    """Converts uint8[..., C] to float32[..., C] by mean and standard deviation."""
-    scale, shift = 1 / (255 * std), mean / std
-    return images.astype(jnp.float32) * scale - shift
-
-
 def make_problem(
-    images: ArrayLike,
+    inputs: Any,
     labels: ArrayLike,
     forget: ArrayLike,
     model: Model,
@@ -144,94 +165,134 @@ def make_problem(
     forget_classes: ArrayLike = (),
     mean: ArrayLike = 0.5,
     std: ArrayLike = 0.5,
-    augment: Callable[[jax.Array, jax.Array], jax.Array] | None = None,
-    validation: tuple[ArrayLike, ArrayLike] | None = None,
+    augment: Callable[[jax.Array, Any], Any] | None = None,
+    validation: tuple[Any, ArrayLike] | None = None,
 ) -> Problem:
     """Checks the arrays and puts them on the device.
 
     Args:
-      images: uint8[N, H, W, C], the training set.
+      inputs: the training set: uint8[N, H, W, C] images, which are standardised, or
+        any tree of arrays [N, ...], which are taken as they are: float features, bits,
+        token ids, float images, a dict of such arrays. 64-bit numbers become 32-bit
+        ones, as everywhere in JAX.
       labels: int[N] in `[0, num_classes)`.
-      forget: indices of the forget set; the retain set is every other index.
+      forget: indices of the forget set, or bool[N]; the retain set is every other
+        index. It may be empty, for training before the first request.
       model: a `Model`.
-      num_classes: default: the largest label plus one.
+      num_classes: default: the outputs of the model, which must be the largest label
+        plus one or more.
       forget_classes: the classes that `forget` removes as a whole.
-      mean, std: per channel, in units of [0, 1].
-      augment: `(key, inputs) -> inputs` on standardised inputs.
-      validation: `(images, labels)` held out of training.
+      mean, std: of uint8 images, per channel, in units of [0, 1].
+      augment: `(key, inputs) -> inputs` on what the model is applied to.
+      validation: `(inputs, labels)` held out of training.
 
     Raises:
       InputError: wrong shapes or dtypes, labels out of range, an index out of range or
-        repeated, an empty forget or retain set.
+        repeated, an empty retain set, classes that are not what is forgotten, a model
+        with too few outputs, a model or an augmentation that does not take the inputs.
     """
-    images, labels = np.asarray(images), np.asarray(labels)
-    check_images(images, labels, "training")
-    num_classes = num_classes or int(labels.max()) + 1
+    labels = np.asarray(labels)
+    examples = as_arrays(inputs, labels.size)
+    check_examples(examples, labels, "training")
+    preprocess = preparation(examples, mean, std)
+    spec = input_spec(jax.eval_shape(preprocess, rows(examples, slice(1))))
+    outputs = count_outputs(model, spec)
+    if num_classes is None:
+        num_classes = max(outputs, int(labels.max()) + 1)
+    check_classes(num_classes, outputs, labels)
     check_labels(labels, num_classes)
-    forget = check_forget_indices(forget, len(labels))
+    check_augment(augment, spec)
+    forget = forget_indices(forget, len(labels))
+    check_forget_classes(forget_classes, forget, labels, num_classes)
     retain = np.setdiff1d(np.arange(len(labels), dtype=np.int32), forget)
-    channels = images.shape[-1]
-
-    def channelwise(values):
-        values = np.broadcast_to(np.asarray(values, np.float32), channels)
-        return jnp.asarray(values)
-
     problem = Problem(
-        images=jnp.asarray(images),
+        examples=jax.tree.map(jnp.asarray, examples),
         labels=jnp.asarray(labels, jnp.int32),
         forget=jnp.asarray(forget),
         retain=jnp.asarray(retain),
-        forget_classes=jnp.asarray(forget_classes, jnp.int32),
-        mean=channelwise(mean),
-        std=channelwise(std),
+        forget_classes=jnp.asarray(forget_classes, jnp.int32).reshape(-1),
         model=model,
         num_classes=num_classes,
-        image_shape=images.shape[1:],
+        preprocess=preprocess,
+        input_spec=spec,
         augment=augment,
     )
     if validation is None:
         return problem
-    held_out, held_out_labels = (np.asarray(x) for x in validation)
-    check_images(held_out, held_out_labels, "validation")
+    if not isinstance(validation, tuple | list) or len(validation) != 2:
+        raise InputError("validation must be a pair (inputs, labels)")
+    held_out_labels = np.asarray(validation[1])
+    held_out = as_arrays(validation[0], held_out_labels.size)
+    check_examples(held_out, held_out_labels, "validation")
     check_labels(held_out_labels, num_classes)
-    if held_out.shape[1:] != images.shape[1:]:
+    own, others = input_spec(examples), input_spec(held_out)
+    if own != others:
         raise InputError(
-            f"validation images are {list(held_out.shape[1:])}, "
-            f"training images {list(images.shape[1:])}"
+            f"validation inputs are {in_words(others)}, training inputs {in_words(own)}"
         )
     return problem.replace(
         validation=problem.replace(
-            images=jnp.asarray(held_out),
+            examples=jax.tree.map(jnp.asarray, held_out),
             labels=jnp.asarray(held_out_labels, jnp.int32),
             forget=None,
-            retain=jnp.arange(len(held_out), dtype=jnp.int32),
+            retain=jnp.arange(len(held_out_labels), dtype=jnp.int32),
             augment=None,
         )
     )
 
 
-def check_images(images: np.ndarray, labels: np.ndarray, what: str) -> None:
-    """Refuses images and labels of wrong shapes or dtypes, and none at all."""
-    if images.ndim != 4 or images.dtype != np.uint8:
-        raise InputError(
-            f"{what} images must be uint8[N, H, W, C]; "
-            f"these are {images.dtype}{list(images.shape)}"
-        )
-    if labels.shape != images.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
-        raise InputError(
-            f"{what} labels must be int[{len(images)}], one an image; "
-            f"these are {labels.dtype}{list(labels.shape)}"
-        )
-    if not len(images):
-        raise InputError(f"the {what} set is empty")
+def forget_indices(forget: ArrayLike, size: int) -> np.ndarray:
+    """Returns sorted int32 indices of a forget set, which may be empty.
+
+    Args:
+      forget: indices, or bool[N].
+      size: N.
+
+    Raises:
+      InputError: see `forget_sets.check_forget_indices`; a mask of another length.
+    """
+    if isinstance(forget, set | frozenset):
+        forget = sorted(forget)
+    forget = np.asarray(forget)
+    if forget.dtype == bool:
+        if forget.shape != (size,):
+            raise InputError(
+                f"a mask of the forget set must be bool[{size}]; this is "
+                f"bool{list(forget.shape)}"
+            )
+        forget = np.flatnonzero(forget)
+    if not forget.size:
+        return np.zeros(0, np.int32)
+    return check_forget_indices(forget, size)
 
 
-def check_labels(labels: np.ndarray, num_classes: int) -> None:
-    """Refuses labels outside [0, num_classes)."""
-    if labels.min() < 0 or labels.max() >= num_classes:
+def check_forget_classes(
+    classes: ArrayLike, forget: np.ndarray, labels: np.ndarray, num_classes: int
+) -> None:
+    """Refuses classes that are not, all of them and alone, what is forgotten."""
+    classes = np.asarray(classes)
+    if not classes.size:
+        return
+    outside = [c for c in classes.ravel().tolist() if c not in range(num_classes)]
+    if outside:
         raise InputError(
-            f"labels must lie in 0..{num_classes - 1}; "
-            f"they span {labels.min()}..{labels.max()}"
+            f"forget_classes names class {outside[0]}: the classes are "
+            f"0..{num_classes - 1}"
+        )
+    wanted = np.isin(labels, classes)
+    found = np.zeros(len(labels), bool)
+    found[forget] = True
+    left, others = np.sum(wanted & ~found), np.sum(found & ~wanted)
+    if left or others:
+        what = (
+            f"{left} examples of them are not in the forget set"
+            if left
+            else f"the forget set has {others} examples of other classes"
+        )
+        names = ", ".join(map(str, classes.ravel().tolist()))
+        raise InputError(
+            f"forget_classes says that {names} are forgotten as a whole, but {what}: "
+            "leave forget_classes out, or forget exactly these classes"
         )
 
 
@@ -246,21 +307,21 @@ def withhold(problem: Problem, needs: Sequence[str]) -> Problem:
     """Keeps only what `needs` names; everything else is gone, not hidden.
 
     `needs` may name `forget`, `retain`, `forget_classes` and `validation`. With only
-    one of the two sets, the images and labels are cut down to that set.
+    one of the two sets, the examples and labels are cut down to that set.
     """
     return drop_fields(cut_to_sets(problem, needs), needs)
 
 
 def cut_to_sets(problem: Problem, needs: Sequence[str]) -> Problem:
-    """Cuts images and labels down to the sets that `needs` names."""
+    """Cuts examples and labels down to the sets that `needs` names."""
     kept = [name for name in ("forget", "retain") if name in needs]
     if len(kept) == 2:
         return problem
-    changes: dict[str, Any] = dict.fromkeys(("forget", "retain", "images", "labels"))
+    changes: dict[str, Any] = dict.fromkeys(("forget", "retain", "examples", "labels"))
     for name in kept:
         indices = getattr(problem, name)
         changes |= {
-            "images": problem.images[indices],
+            "examples": rows(problem.examples, indices),
             "labels": problem.labels[indices],
             name: jnp.arange(len(indices), dtype=jnp.int32),
         }

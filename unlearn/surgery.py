@@ -27,13 +27,12 @@ def layers(problem: Problem, variables: Variables) -> list[Path]:
     """
     found = []
 
-    def run(variables, images):
-        inputs, logits, _ = activations(problem.model)(variables, images)
+    def run(variables, batch):
+        inputs, logits, _ = activations(problem.model)(variables, batch)
         found.extend(inputs)
         return logits
 
-    image = jax.ShapeDtypeStruct((1, *problem.image_shape), jnp.float32)
-    jax.eval_shape(run, variables, image)
+    jax.eval_shape(run, variables, problem.input_spec.struct())
     return found
 
 
@@ -45,8 +44,8 @@ def activations(model: Model) -> Callable:
     """
     if model.activations is None:
         raise InputError(
-            "this method looks inside the net: give the Model `activations` as well, "
-            "or make it with unlearn.models.from_linen"
+            "this method looks inside the net: give the Model `activations` as well "
+            "(unlearn.models says how), or make it with unlearn.models.from_linen"
         )
     return model.activations
 
@@ -141,7 +140,7 @@ def head(problem: Problem, variables: Variables) -> Path:
 
 def fresh(key: jax.Array, problem: Problem) -> Variables:
     """Returns newly initialised variables."""
-    return problem.model.init(key, jnp.zeros((1, *problem.image_shape), jnp.float32))
+    return problem.model.init(key, problem.input_spec.zeros())
 
 
 def select(mask: Any, chosen: T, otherwise: T) -> T:

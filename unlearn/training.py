@@ -14,7 +14,7 @@ import numpy as np
 import optax
 
 from unlearn.errors import InputError
-from unlearn.problem import Examples, Model, Problem, Variables, standardize
+from unlearn.problem import Examples, Model, Problem, Variables, count, rows
 
 Objective = Callable[[Variables, Any, jax.Array], tuple[jax.Array, Variables]]
 Rate = float | jax.Array | optax.Schedule
@@ -359,21 +359,26 @@ def train(
 def predict(
     model: Model,
     variables: Variables,
-    images: jax.Array,
-    mean: jax.Array,
-    std: jax.Array,
+    examples: Any,
+    preprocess: Callable[[Any], Any],
     batch_size: int = 500,
 ) -> jax.Array:
-    """Returns logits float32[N, K] of uint8[N, H, W, C], in evaluation mode."""
-    size = len(images)
+    """Returns logits float32[N, K] in evaluation mode.
+
+    `examples` is a tree of arrays [N, ...] and `preprocess` makes inputs of its rows,
+    as in a `Problem`.
+    """
+    size = count(examples)
     steps, batch_size = batch_shape(size, batch_size)
-    fill = [(0, steps * batch_size - size)] + [(0, 0)] * (images.ndim - 1)
-    chunks = jnp.pad(images, fill).reshape(steps, batch_size, *images.shape[1:])
+
+    def chunked(x):
+        fill = [(0, steps * batch_size - size)] + [(0, 0)] * (x.ndim - 1)
+        return jnp.pad(x, fill).reshape(steps, batch_size, *x.shape[1:])
 
     def one(chunk):
-        return model.apply(variables, standardize(chunk, mean, std))[0]
+        return model.apply(variables, preprocess(chunk))[0]
 
-    logits = jax.lax.map(one, chunks)
+    logits = jax.lax.map(one, jax.tree.map(chunked, examples))
     return logits.reshape(steps * batch_size, -1)[:size].astype(jnp.float32)
 
 
@@ -381,11 +386,5 @@ def predict_set(
     problem: Problem, variables: Variables, indices: jax.Array, batch_size: int = 500
 ) -> jax.Array:
     """Returns logits float32[len(indices), K] of examples of the problem."""
-    return predict(
-        problem.model,
-        variables,
-        problem.images[indices],
-        problem.mean,
-        problem.std,
-        batch_size,
-    )
+    chosen = rows(problem.examples, indices)
+    return predict(problem.model, variables, chosen, problem.preprocess, batch_size)

@@ -6,6 +6,8 @@ from simulated_study import TARGETS, simulated
 
 from unlearn.audit import hard_tables
 from unlearn.audit.shadow_models import Measured
+from unlearn.metrics.accuracy import confusions
+from unlearn.metrics.composite import interclass_confusion
 
 
 def test_gaps_pair_each_retrained_model_once():
@@ -25,3 +27,16 @@ def test_gaps_pair_each_retrained_model_once():
     assert found["other"]["value"] == pytest.approx(share * np.mean([3, 2, 2, 5]))
     assert found["retrain"]["value"] == pytest.approx(share * np.mean([1, 3]))
     assert np.isnan(found["diverged"]["value"])
+
+
+def test_confusion_of_a_pair_is_that_of_the_whole_matrix():
+    study, models = simulated()
+    rng, test = np.random.default_rng(0), study.sets["test"]
+    labels = np.asarray(study.labels)
+    classes = int(labels.max()) + 1
+    predictions = rng.integers(0, classes, (4, len(labels)))
+    one = Measured(np.zeros((4, 1)), predictions, 0.0)
+    found = hard_tables.confusion(study, one, np.array([classes - 1, 0]))
+    whole = [confusions(row[test], labels[test], classes) for row in predictions]
+    errors = [interclass_confusion(c, [(0, classes - 1)]).error for c in whole]
+    assert found["value"] == pytest.approx(100 * np.mean(errors))

@@ -36,6 +36,7 @@ def test_variables_are_read_where_they_are_indexed(tmp_path):
         kept[[3]]
 
 
+@pytest.mark.slow
 def test_a_model_of_the_study_is_that_model_alone(shadow):
     """Original, retrained and unlearned models, trained by hand from the same keys."""
     recipe, number = training.Recipe(**shadow.run.config.train), 7
@@ -76,6 +77,7 @@ def test_it_goes_on_with_the_chunk_that_is_missing(shadow, monkeypatch):
     shadow_models.measured(shadow, "oracle")  # all is there: nothing is compiled
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["gradient_ascent", "finetune"])
 def test_sequential_requests_are_the_method_twice(run, name):
     """What is requested later is retained until then."""
@@ -101,6 +103,7 @@ def test_sequential_requests_are_the_method_twice(run, name):
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_another_study_may_use_the_same_originals(run):
     request = studies.request_study(run)
     forget = np.arange(5, 10)

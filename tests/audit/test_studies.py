@@ -88,8 +88,8 @@ def test_other_examples_of_a_fixed_study_are_never_forgotten_ones(tmp_path):
     run = prepared(tmp_path, examples=5)
     forget = np.arange(20)
     study = studies.fixed_study("fixed", run, forget, 12)
-    images = np.asarray(study.images[study.sets["rest"]])
-    retained = np.asarray(run.problem.images)[study.retain[0]]
+    images = np.asarray(study.examples[study.sets["rest"]])
+    retained = np.asarray(run.problem.examples)[study.retain[0]]
     assert len(study.targets) == 5 and set(study.targets) < set(forget)
     kept = {image.tobytes() for image in retained}
     assert len(images) == 5 and all(image.tobytes() in kept for image in images)

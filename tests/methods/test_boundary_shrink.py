@@ -15,7 +15,7 @@ def test_boundary_shrink_takes_the_nearest_wrong_label_and_trains_to_it():
     problem, original = linear_case(10, mean=0.4, std=0.2)
     kernel = np.asarray(original["params"]["head"]["kernel"])
     indices = np.asarray(problem.forget)
-    x = (np.asarray(problem.images)[indices] / 255 - 0.4) / 0.2
+    x = (np.asarray(problem.examples)[indices] / 255 - 0.4) / 0.2
     x, y = x.reshape(len(indices), -1), np.asarray(problem.labels)[indices]
     constants = dict(learning_rate=0.3, epochs=1, **WHOLE)
     found = []

@@ -34,6 +34,7 @@ def per_example_fisher(problem, variables, indices):
     return flat(jax.tree.map(lambda g: jnp.mean(g**2, 0), gradients))
 
 
+@pytest.mark.slow
 def test_swap_finds_what_matters_to_the_class_alone(class_problem, variables):
     of_forget, of_retain = (
         per_example_fisher(class_problem, variables, indices)
@@ -59,6 +60,7 @@ def test_swap_keeps_the_bits_of_all_other_weights(norm_class_problem, norm_varia
     np.testing.assert_allclose(info["trained"], mask.mean(), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_swap_is_a_step_down_the_penalised_loss_of_the_swapped_labels(
     class_problem, variables
 ):
@@ -94,6 +96,7 @@ def test_swap_is_a_step_down_the_penalised_loss_of_the_swapped_labels(
     assert info["target"] == 2
 
 
+@pytest.mark.slow
 def test_swap_puts_the_target_in_place_of_the_class(class_problem, variables):
     constants = dict(fraction=0.5, epochs=30, fisher_examples=42)
     for target in (0, 2):

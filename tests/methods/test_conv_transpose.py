@@ -49,7 +49,7 @@ def test_conv_transpose_transposes_square_filters_only(conv):
 
 def test_conv_transpose_of_a_dense_net_sees_transposed_images(wide):
     problem, variables = wide
-    turned = problem.replace(images=jnp.swapaxes(problem.images, 1, 2))
+    turned = problem.replace(examples=jnp.swapaxes(problem.examples, 1, 2))
     fn = prepare("conv_transpose", problem, variables, epochs=1, **FULL)
     after = fn(learning_rate=0.0)
     assert changed(variables, after).keys() == {"Dense_0/kernel"}

@@ -91,6 +91,7 @@ def test_curriculum_distils_what_the_original_says_of_the_other_classes(
     np.testing.assert_allclose(info["loss"], [[np.mean(kl + 0.5 * ce)]], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_curriculum_has_the_budget_of_unsir(class_problem, variables):
     losses = []
     for name in ("unsir", "curriculum_distill"):

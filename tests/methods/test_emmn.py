@@ -34,6 +34,7 @@ def test_the_papers_impairment_alone_does_not_forget(class_problem, variables):
     assert info["repair_loss"].size == 0
 
 
+@pytest.mark.slow
 def test_impairment_labels_maximising_noise_with_the_forgotten_class(
     class_problem, variables
 ):
@@ -55,6 +56,7 @@ def test_impairment_labels_maximising_noise_with_the_forgotten_class(
     assert loss(after) < 0.5 * min(loss(variables), loss(control))
 
 
+@pytest.mark.slow
 def test_emmn_impairs_with_noise_on_which_the_model_errs(
     class_problem, variables, monkeypatch
 ):

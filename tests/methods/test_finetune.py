@@ -8,7 +8,9 @@ from cases import case
 from trees import assert_close, assert_equal, distance
 
 from unlearn.errors import InputError
+from unlearn.methods import METHODS
 from unlearn.methods.finetune import validation_loss
+from unlearn.problem import withhold
 from unlearn.training import cross_entropy
 
 KEY = jax.random.key(4)
@@ -16,6 +18,7 @@ KEY = jax.random.key(4)
 CONSTANTS = dict(epochs=3, learning_rate=0.1, decay="constant")
 
 
+@pytest.mark.slow
 def test_result_is_the_best_epoch_and_its_batch_statistics(
     norm_class_problem, norm_variables
 ):
@@ -68,3 +71,16 @@ def test_without_it_the_last_epoch_is_returned_without_a_validation_set(
     fn, seen = case("finetune", problem)
     fn_without, without = case("finetune", problem.replace(validation=None))
     assert_equal(fn(KEY, variables, seen)[0], fn_without(KEY, variables, without)[0])
+
+
+def test_a_validation_set_of_forgotten_classes_only_is_refused(
+    norm_class_problem, norm_variables
+):
+    """Its loss on retained classes is NaN, which no epoch would ever be below."""
+    held_out = norm_class_problem.validation
+    gone = jnp.full_like(held_out.labels, norm_class_problem.forget_classes[0])
+    problem = norm_class_problem.replace(validation=held_out.replace(labels=gone))
+    fn, seen = METHODS["finetune"].fn, withhold(problem, METHODS["finetune"].needs)
+    with pytest.raises(InputError, match="forgotten classes only"):
+        fn(KEY, norm_variables, seen, early_stopping=True)
+    fn(KEY, norm_variables, seen, epochs=1)

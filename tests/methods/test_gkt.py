@@ -21,7 +21,7 @@ from unlearn.methods.gkt import (
     imbalance,
     new_generator,
 )
-from unlearn.problem import standardize, withhold
+from unlearn.problem import withhold
 
 FORGOTTEN = np.array([False, True, False])
 
@@ -37,7 +37,7 @@ def variables(class_problem):
 def test_gkt_is_watched_along_the_whole_run(class_problem, variables):
     """The class does not leak back; with an open gate and no mask it does."""
     images, labels = tiny_data(600, seed=5)
-    inputs = standardize(jnp.asarray(images), class_problem.mean, class_problem.std)
+    inputs = class_problem.preprocess(jnp.asarray(images))
     inputs = inputs[labels == 1]
 
     def forget_accuracy(variables):
@@ -99,6 +99,7 @@ def test_the_student_sees_nothing_that_looks_like_the_class(class_problem, varia
     assert info["forget_probability"].max() <= 0.05
 
 
+@pytest.mark.slow
 def test_the_generator_climbs_the_divergence(class_problem, variables):
     """A student that stands still gets ever worse images; its own steps go down."""
     settings = dict(TINY_GKT, balance=0.0, threshold=1.0, fresh_layers=1)

@@ -56,6 +56,7 @@ def test_masked_small_gradients_renews_the_smallest_of_each_filter(conv):
         assert score[renewed].max() <= score[~renewed].min()
 
 
+@pytest.mark.slow
 def test_masked_small_gradients_slows_the_kept_filters(conv):
     """Three full-batch steps at rates 1/2, 1, 1/2 from the renewed weights."""
     problem, variables = conv

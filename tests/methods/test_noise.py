@@ -69,7 +69,7 @@ def test_noise_joins_the_examples_and_is_not_augmented(class_problem):
     real = problem.inputs(jnp.array([5]))[0]
     np.testing.assert_array_equal(batch.inputs, jnp.stack([noise[1], -real, noise[0]]))
     np.testing.assert_array_equal(batch.labels, [2, problem.labels[5], 1])
-    alone = WithNoise(problem.replace(images=None, labels=None), *noisy[1:])
+    alone = WithNoise(problem.replace(examples=None, labels=None), *noisy[1:])
     np.testing.assert_array_equal(alone.batch(alone.indices).inputs, noise)
 
 

@@ -79,7 +79,7 @@ def test_a_single_example_is_forgotten(name, variables):
 )
 def test_a_zero_shot_method_sees_no_data(name, class_problem):
     _, seen = case(name, class_problem)
-    assert seen.images is seen.labels is seen.forget is seen.retain is None
+    assert seen.examples is seen.labels is seen.forget is seen.retain is None
     assert seen.validation is None
     assert list(seen.forget_classes) == [1]
 

@@ -1,5 +1,7 @@
 """What `@method` accepts, and what it refuses where the method is defined."""
 
+import inspect
+
 import pytest
 
 from unlearn.errors import InputError
@@ -22,18 +24,20 @@ def declare(fn=good, **changes):
     return method(**dict(needs=("forget",), paper="none") | changes)(fn)
 
 
-def test_the_function_comes_back_unchanged_and_is_registered():
-    assert declare(search={"rate": (0.01, 1.0)}) is good
+def test_the_function_comes_back_checked_and_is_registered():
+    checked = declare(search={"rate": (0.01, 1.0)})
+    assert inspect.unwrap(checked) is good and checked.__doc__ == good.__doc__
     info = METHODS["good"]
     assert info == (
         "good",
-        good,
+        checked,
         ("forget",),
         "both",
         "approximate",
         "none",
         "",
         {"rate": (0.01, 1.0)},
+        "any",
     )
     assert METHODS["finetune"].fn is finetune and METHODS["ssd"].fn is ssd
 

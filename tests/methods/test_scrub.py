@@ -13,6 +13,7 @@ from unlearn.methods.scrub import validation_error
 from unlearn.training import kl_divergence
 
 
+@pytest.mark.slow
 def test_scrub_alternates_max_and_min_then_min_only(problem, variables):
     """Four epochs, two of them with a max pass, step by step; no other order gives it.
 

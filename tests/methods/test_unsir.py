@@ -27,6 +27,7 @@ def class_loss(problem, variables, c):
     return float(losses_of(problem, variables, inputs, labels).mean())
 
 
+@pytest.mark.slow
 def test_unsir_trains_on_noise_under_its_own_class(
     class_problem, variables, monkeypatch
 ):

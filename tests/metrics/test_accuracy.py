@@ -9,6 +9,7 @@ from metric_cases import CASES, logits_and_labels
 from scipy.special import log_softmax
 
 from unlearn import metrics
+from unlearn.metrics.accuracy import class_accuracies, in_blocks
 
 
 def test_accuracies_and_confusion():
@@ -52,3 +53,37 @@ def test_cross_entropy_is_that_of_scipy_and_keeps_tiny_losses():
     extreme = np.array([[60.0, 0.0, -2000.0], [0.0, 2000.0, 0.0]], np.float32)
     losses = metrics.losses(extreme, np.array([0, 0]))
     np.testing.assert_allclose(losses, [math.exp(-60), 2000])
+
+
+def test_outputs_are_all_that_the_standard_metrics_need():
+    logits, labels = logits_and_labels(50, 4, seed=1)
+    seen = metrics.outputs(logits, labels)
+    np.testing.assert_array_equal(seen.losses, metrics.losses(logits, labels))
+    np.testing.assert_array_equal(seen.predictions, logits.argmax(-1))
+    kept = {"test_losses": seen.losses, "test_predictions": seen.predictions}
+    for evaluation in ({"test_logits": logits}, kept):
+        found = metrics.outputs_of(evaluation, "test", labels)
+        np.testing.assert_array_equal(found.losses, seen.losses)
+        np.testing.assert_array_equal(found.predictions, seen.predictions)
+
+
+def test_class_accuracies_are_those_of_the_confusion_matrix():
+    logits, labels = logits_and_labels(60, 5, seed=2)
+    labels = np.where(labels == 3, 1, labels)  # a class without examples
+    matrix = metrics.confusion_matrix(logits, labels)
+    found = class_accuracies(logits.argmax(-1), labels, 5)
+    np.testing.assert_array_equal(found, metrics.per_class_accuracy(matrix))
+    assert np.isnan(found[3]) and np.isfinite(np.delete(found, 3)).all()
+
+
+@pytest.mark.parametrize("size", [0, 1, 7, 8])
+def test_blocks_change_nothing_and_stay_small(size):
+    x, seen = np.random.default_rng(0).normal(size=(size, 3)), []
+
+    def total(rows):
+        seen.append(len(rows))
+        return rows.sum(axis=1)
+
+    np.testing.assert_array_equal(in_blocks(total, x, entries=6), x.sum(axis=1))
+    assert max(seen) <= 2 and sum(seen) == size
+    np.testing.assert_array_equal(in_blocks(total, x, entries=1), x.sum(axis=1))

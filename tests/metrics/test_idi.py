@@ -63,6 +63,7 @@ def test_information_that_is_not_linear_needs_another_classifier():
     assert idi.mutual_information(features, labels, classifier=knn) > 0.5
 
 
+@pytest.mark.slow
 def test_information_difference_index():
     rng = np.random.default_rng(19)
     labels = np.arange(1600) % 4 == 0

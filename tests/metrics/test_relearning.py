@@ -123,7 +123,7 @@ def test_curves_are_those_of_plain_gradient_descent(problem, variables, momentum
     """With all examples in a batch there is one possible trajectory."""
     options = dict(steps=4, batch_size=100, learning_rate=0.3, momentum=momentum)
     curves = jax.jit(functools.partial(relearn, **options))(KEY, variables, problem)
-    inputs = np.asarray(problem.images[problem.forget]) / 255 / 0.5 - 1
+    inputs = np.asarray(problem.examples[problem.forget]) / 255 / 0.5 - 1
     labels = problem.labels[problem.forget]
 
     def loss_fn(params):

@@ -6,6 +6,7 @@
 `shadow_models.py` makes them; `controls.py` and `hard_sets.py` are what an audit has to
 see through; `per_example.py`, `model_tables.py` and `hard_tables.py` measure, with
 `probes.py` below the outputs; `verdict.py` judges; `facts.py` is what the page says.
+For U-LiRA on a problem of one's own, without a run: `unlearn.shadows`.
 """
 
 from unlearn.audit.config import SMOKE, AuditConfig, default_audit

@@ -6,6 +6,7 @@ from unlearn import methods, provenance, store
 from unlearn.audit.config import flat
 from unlearn.audit.studies import Study
 from unlearn.audit.verdict import EXPECTED, Finding
+from unlearn.data.lookup import class_numbers
 from unlearn.pipeline import Result, Run
 
 NOT_GUARANTEED = (
@@ -90,7 +91,7 @@ def report_facts(
     manifest = store.read_json(run.folder / "manifest.json")
     start = manifest["starts"][-1]
     by_model = {row["model"]: row for row in result.summary}
-    forget, audited = config.forget, []
+    forget, names, audited = config.forget, run.sets.class_names, []
     for name in findings:
         if name in EXPECTED:
             continue
@@ -111,11 +112,10 @@ def report_facts(
     return {
         "request": {
             "reason": config.audit.reason,
-            "kind": forget.kind,
+            "kind": "ids" if forget.kind == "indices" else forget.kind,
             "examples": manifest["forget"]["examples"],
-            "classes": [run.sets.class_names[c] for c in forget.classes]
-            if forget.kind == "class"
-            else [],
+            "classes": [names[c] for c in class_numbers(forget.classes, names)],
+            "copies": list(run.sets.copies),
             "sha256": manifest["forget"]["sha256"],
         },
         "data": manifest["data"],

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from unlearn import metrics
 from unlearn.audit import hard_sets
 from unlearn.audit.controls import CONTROLS
 from unlearn.audit.model_tables import SETS
 from unlearn.audit.shadow_models import Measured, measure_all
 from unlearn.audit.studies import Study, fixed_study
 from unlearn.audit.tables import add, cell, mean_cell, table
+from unlearn.metrics.accuracy import confusions
 from unlearn.metrics.composite import interclass_confusion
 from unlearn.pipeline import Run
 
@@ -109,9 +109,11 @@ def confusion(study: Study, measured: Measured, pair: np.ndarray) -> dict:
     if not np.isfinite(measured.margins).all():
         return cell(math.nan)
     test = study.sets["test"]
-    labels, classes = np.asarray(study.labels)[test], study.problem.num_classes
-    answers = np.eye(classes, dtype=int)[measured.predictions[:, test]]
-    counts = [metrics.confusion_matrix(one, labels) for one in answers]
-    return mean_cell(
-        [100 * interclass_confusion(c, [tuple(pair)]).error for c in counts]
-    )
+
+    def first_second_other(classes):
+        return np.select([classes == pair[0], classes == pair[1]], [0, 1], 2)
+
+    labels = first_second_other(np.asarray(study.labels)[test])
+    answers = first_second_other(measured.predictions[:, test])
+    counts = [confusions(one, labels, 3) for one in answers]
+    return mean_cell([100 * interclass_confusion(c, [(0, 1)]).error for c in counts])

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from unlearn import pipeline
+from unlearn import problem as problems
 from unlearn.audit import controls, probes
 from unlearn.audit.shadow_models import Measured
 from unlearn.audit.studies import Study
@@ -145,10 +146,10 @@ def outputs(run: pipeline.Run, names: Sequence[str], measured: Sequence[dict]) -
     seeds, forget = range(run.config.seeds), run.sets.forget
     rows = {}
     untrained = [
-        pipeline.predict_images(
+        pipeline.predict_examples(
             run.problem,
             probes.variables_of(run, UNTRAINED, seed),
-            run.problem.images[forget],
+            problems.rows(run.problem.examples, forget),
         )
         for seed in seeds
     ]

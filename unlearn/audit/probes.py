@@ -47,7 +47,9 @@ def logits_of(run: Run, name: str, seed: int) -> dict[str, np.ndarray]:
         path, of = run.evaluation_path(name, seed), identity(run, "outputs", name, seed)
         if not store.is_kept(path):
             variables = variables_of(run, name, seed)
-            predict = functools.partial(pipeline.predict_images, run.problem, variables)
+            predict = functools.partial(
+                pipeline.predict_examples, run.problem, variables
+            )
             store.save_kept(path, pipeline.evaluate(run, predict), of)
         return store.load_kept(path, of)
     if name in controls.CONTROLS:
@@ -103,7 +105,7 @@ class Layers:
         self.labels = np.asarray(run.problem.labels)[np.concatenate(chosen)]
 
     def of(self, variables: Variables) -> list[np.ndarray]:
-        """Returns the features of each layer, the input image left out."""
+        """Returns the features of each layer, the input of the first left out."""
         found = _features(self.run.problem, variables, self.indices)
         return [np.asarray(values) for values in found]
 
@@ -130,7 +132,7 @@ class Layers:
 @jax.jit
 def _features(problem, variables, indices):
     inputs, *_ = surgery.activations(problem.model)(variables, problem.inputs(indices))
-    return [surgery.pooled(v) for v in list(inputs.values())[1:]]  # without the image
+    return [surgery.pooled(v) for v in list(inputs.values())[1:]]  # without the input
 
 
 def output_distances(

@@ -50,6 +50,7 @@ def run(
     started = time.perf_counter()
     names = methods_of(config)
     check(config, names)
+    pipeline.require_trained(config, "an audit")
     result = pipeline.run(config, folder, data_dir=data_dir)
     run, diverged = result.run, list(result.diverged)
     names = [name for name in names if name not in diverged]

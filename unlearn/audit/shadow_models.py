@@ -19,7 +19,8 @@ from unlearn import methods, parallel, store, training
 from unlearn.audit import controls
 from unlearn.audit.studies import Study
 from unlearn.pipeline import run_method, template
-from unlearn.problem import Problem, Variables, withhold
+from unlearn.problem import Variables, withhold
+from unlearn.shadows import measure
 
 REFERENCES = ("original", "retrain", "oracle")
 """Trained from scratch; `oracle` is a second retrained model, for the floors."""
@@ -58,10 +59,10 @@ def _trained(study: Study, name: str):
 
 @functools.lru_cache(maxsize=16)
 def _trainer(recipe: training.Recipe):
-    def train(model, problem, images, labels):
+    def train(model, problem, examples, labels):
         key, indices = model
         variables, _ = training.train(key, problem, indices, recipe)
-        return {"variables": variables} | measure(problem, variables, images, labels)
+        return {"variables": variables} | measure(problem, variables, examples, labels)
 
     return train
 
@@ -88,7 +89,7 @@ def _answered(study: Study, name: str):
 def _answerer(
     name: str, fn: Any, needs: tuple[str, ...], constants: tuple, requests: int
 ):
-    def answer(model, problem, images, labels):
+    def answer(model, problem, examples, labels):
         key, variables, forget, retain, *teacher = model
         parts = forget.reshape(requests, -1)
         later = forget[parts.shape[1] :]
@@ -109,21 +110,9 @@ def _answerer(
 
         rows = jax.random.split(key, requests), jnp.arange(requests), parts
         variables, _ = jax.lax.scan(one, variables, rows)
-        return measure(problem, variables, images, labels)
+        return measure(problem, variables, examples, labels)
 
     return answer
-
-
-def measure(
-    problem: Problem, variables: Variables, images: jax.Array, labels: jax.Array
-) -> dict[str, jax.Array]:
-    """Computes margins float32[M] and predictions int32[M] of one model."""
-    scale = problem.mean, problem.std
-    logits = training.predict(problem.model, variables, images, *scale)
-    own = jax.nn.one_hot(labels, logits.shape[-1], dtype=bool)
-    others = jax.nn.logsumexp(jnp.where(own, -jnp.inf, logits), axis=-1)
-    margins = jnp.sum(jnp.where(own, logits, 0), axis=-1) - others
-    return {"margins": margins, "predictions": jnp.argmax(logits, axis=-1)}
 
 
 def _keys(study: Study, name: str):
@@ -197,7 +186,7 @@ def _map(study: Study, name: str, fn, models) -> tuple[Measured, dict[Path, rang
         fn,
         models,
         study.problem,
-        study.images,
+        study.examples,
         study.labels,
         mode=parallel.choose_mode(weights),
         chunk=study.run.config.audit.chunk,

@@ -17,7 +17,7 @@ own, and each is answered by retraining, by every method, and by controls.
 
 import itertools
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,10 +25,11 @@ import numpy as np
 
 from unlearn import store
 from unlearn.errors import InputError
-from unlearn.metrics.lira import FORGET, OUT, RETAIN
+from unlearn.metrics.lira import FORGET, RETAIN
 from unlearn.metrics.membership import spread
 from unlearn.pipeline import Run
-from unlearn.problem import Problem
+from unlearn.problem import Problem, joined, rows
+from unlearn.shadows import balanced_states
 
 FORMAT = 3  # of the models kept; another number makes old ones useless
 NO_CLASSES = np.zeros(0, np.int32)
@@ -43,7 +44,7 @@ class Study(NamedTuple):
     targets: np.ndarray  # int[T], the first of those measured
     forget: np.ndarray  # int32[S, F]
     retain: np.ndarray  # int32[S, R]
-    images: jax.Array  # uint8[M, H, W, C], measured: first the targets, then others
+    examples: Any  # [M, ...], measured: first the targets, then others
     labels: jax.Array  # int32[M]
     sets: dict  # slices of the measured: targets, rest (of the training set), test
     # Sequential requests: equal parts of the forget set, in order. Those still to come
@@ -113,23 +114,6 @@ def shadow_study(run: Run) -> Study:
     )
 
 
-def balanced_states(draw: np.random.Generator, models: int, targets: int) -> np.ndarray:
-    """Draws int[models, targets], the states of each target in each model.
-
-    Of every three models each target is OUT of one, RETAIN in one and FORGET in one;
-    every model has a third of them in each state.
-
-    With states drawn independently, examples that are easier to be called members may
-    be so more often, which attacks would take for a leak.
-    """
-    roles = np.array([OUT, RETAIN, FORGET])
-    states = []
-    for _ in range(-(-models // 3)):
-        first = draw.permutation(np.arange(targets) % 3)
-        states += [roles[(first + shift) % 3] for shift in range(3)]
-    return np.stack(states[:models])
-
-
 def request_study(run: Run) -> Study:
     """Returns the run's own request, answered by many models."""
     forget, models = np.asarray(run.problem.forget), run.config.audit.models
@@ -195,7 +179,7 @@ def _study(name, run: Run, problem, forget, retain, first, **more) -> Study:
         first,
         forget,
         retain,
-        jnp.concatenate([problem.images[train], run.test_images[test]]),
+        joined(rows(problem.examples, train), rows(run.test_examples, test)),
         jnp.concatenate(
             [problem.labels[train], jnp.asarray(test_labels[test], jnp.int32)]
         ),

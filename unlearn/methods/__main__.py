@@ -70,7 +70,10 @@ new_variables, info = methods.finetune(
 - `needs`: what it may see, of `forget`, `retain`, `forget_classes` (*classes* below:
   the classes that go as a whole) and `validation`. An experiment withholds everything
   else: what is not named is `None` in the problem, and with one of the two sets named,
-  images and labels are cut down to that set (`unlearn.problem.withhold`).
+  examples and labels are cut down to that set (`unlearn.problem.withhold`).
+- `inputs`: what the model must be applied to. *any*: images, floats, token ids, a dict
+  of arrays. *continuous*: one array of floats, since the method changes or makes
+  inputs; *images*: floats [H, W, C]. Others are refused in a line.
 - `scope`: `class` if it only forgets whole classes, `both` if it forgets any set.
 - `kind`: *zero-shot* if it needs neither forget nor retain set, so that it sees no data
   at all; *exact* for retraining; else *approximate*.
@@ -89,13 +92,15 @@ ragged last batch counts by its examples, not as a whole batch.
 
 The methods of `unlearn.training_time` also change how the model is trained: `fit(key,
 problem) -> state`, `forget(key, state, indices) -> (state, info)`, `predict(state,
-images) -> logits`.
+examples) -> logits`, on any inputs; `for_serving(state)` predicts only.
+`unlearn.requests.states` saves and loads states.
 
 {training_table}
 
 *exact*: the state is, bit for bit, that of `fit` without the examples. *certified*: it
-keeps an (epsilon, delta) account and refuses a removal past it. *none*: what later
-updates learnt from the examples stays.
+keeps an (epsilon, delta) account and answers a removal past it by a new fit; whoever
+saw the version before is not covered. *none*: what later updates learnt from the
+examples stays.
 
 ## Add a method
 
@@ -122,10 +127,17 @@ that is not itself: a closed form, a dense computation, a property.
 def page() -> str:
     """Returns the text of `README.md`."""
     rows = [
-        (f"`{m.name}`", _needs(m.needs), _scope(m.scope), m.paper, m.differs)
+        (
+            f"`{m.name}`",
+            _needs(m.needs),
+            _scope(m.scope),
+            m.inputs,
+            m.paper,
+            m.differs,
+        )
         for m in sorted(METHODS.values())
     ]
-    head = ("Method", "Needs", "For", "Paper", "Differs from the paper")
+    head = ("Method", "Needs", "For", "Inputs", "Paper", "Differs from the paper")
     of_training = [
         (f"`{m.name}`", m.guarantee, m.paper, m.differs)
         for m in training_time.METHODS.values()

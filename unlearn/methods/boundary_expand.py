@@ -40,8 +40,8 @@ def boundary_expand(
       InputError: a model that has no `activations`.
     """
     model, classes = problem.model, problem.num_classes
-    image = jnp.zeros((1, *problem.image_shape), jnp.float32)
-    width = jax.eval_shape(lambda x: features(model, variables, x)[0], image).shape[-1]
+    inputs = problem.input_spec.struct()
+    width = jax.eval_shape(lambda x: features(model, variables, x)[0], inputs).shape[-1]
     key_init, key_fit = jax.random.split(key)
     scale = (2 / (width + classes + 1)) ** 0.5
     neuron = {

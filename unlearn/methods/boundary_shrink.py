@@ -5,20 +5,30 @@
 
 f_0 is the original, frozen, so y' is found once; x itself is what is trained on. Chen
 et al., "Boundary Unlearning", CVPR 2023, https://arxiv.org/abs/2303.11570: bound 0.1 of
-the pixel range (here a step of bound / std in standardised inputs, not clipped), 10
-epochs of SGD 1e-5 at batch 64. The released code takes the argmax over all classes, so
-where the step does not cross the boundary it trains the true label; the nearest wrong
-one is what the paper describes. Simplified: the net stays in evaluation mode.
+the pixel range (here a step of bound / std in standardised images and of bound in other
+inputs, not clipped), 10 epochs of SGD 1e-5 at batch 64. The released code takes the
+argmax over all classes, so where the step does not cross the boundary it trains the
+true label; the nearest wrong one is what the paper describes. Simplified: the net stays
+in evaluation mode.
 Normalised by batches of the forget set alone, one class say, it forgets less and loses
 more of the rest.
 """
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from unlearn.inputs import Standardize
 from unlearn.methods.registry import method
 from unlearn.problem import Problem, Variables
 from unlearn.training import classification, cross_entropy, fit, in_order, sgd
+
+
+def pixel_scale(problem: Problem) -> np.ndarray | float:
+    """Returns what inputs were divided by: the std of standardised images; else 1."""
+    if isinstance(problem.preprocess, Standardize):
+        return np.asarray(problem.preprocess.std, np.float32)
+    return 1.0
 
 
 def nearest_wrong_labels(
@@ -31,6 +41,7 @@ def nearest_wrong_labels(
 ) -> jax.Array:
     """Finds the best wrong class one FGSM step away: int32 like `indices`."""
     rows = in_order(indices, batch_size)
+    step = bound / pixel_scale(problem)
 
     def one(row):
         x, y, _ = problem.batch(*row)
@@ -38,7 +49,7 @@ def nearest_wrong_labels(
         def loss(x):
             return cross_entropy(problem.model.apply(variables, x)[0], y).sum()
 
-        x = x + bound / problem.std * jnp.sign(jax.grad(loss)(x))
+        x = x + step * jnp.sign(jax.grad(loss)(x))
         logits, _ = problem.model.apply(variables, x)
         true = jnp.arange(logits.shape[-1]) == y[:, None]
         return jnp.argmax(jnp.where(true, -jnp.inf, logits), -1)
@@ -52,6 +63,7 @@ def nearest_wrong_labels(
     paper="arXiv:2303.11570",
     differs="batch statistics are not trained; x' is not clipped, y' never true",
     search={"learning_rate": (1e-5, 1e-2), "bound": (0.01, 0.5)},
+    inputs="continuous",
 )
 def boundary_shrink(
     key: jax.Array,

@@ -40,7 +40,7 @@ def transpose(problem: Problem, variables: Variables) -> dict:
             )
     else:
         path = weighted_layers(problem, variables)[0]
-        height, width, channels = problem.image_shape
+        height, width, channels = problem.input_spec.continuous_shape(3)
 
         def transpose(w):
             if w.ndim != 2:
@@ -63,6 +63,7 @@ def transpose(problem: Problem, variables: Variables) -> dict:
     paper="NeurIPS 2023 challenge, arXiv:2406.09073",
     differs="cosine decay by the step, not by the epoch; dense nets: their first layer",
     search={"learning_rate": (3e-4, 0.2)},
+    inputs="images",
 )
 def conv_transpose(
     key: jax.Array,

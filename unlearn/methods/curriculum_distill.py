@@ -45,6 +45,7 @@ NEVER = -1e9  # a logit; finite, as 0 * inf is not a number
     differs="its parts; the combination is in no paper",
     search={"learning_rate": (1e-4, 0.1), "repair_learning_rate": (1e-4, 0.03)},
     scope="class",
+    inputs="continuous",
 )
 def curriculum_distill(
     key: jax.Array,

@@ -39,6 +39,7 @@ from unlearn.training import adam, classification, fit, kl_divergence
     differs="its repair by masked distillation is ours: none with repair_epochs=0",
     search={"repair_rate": (1e-4, 1e-2), "temperature": (2.0, 30.0)},
     scope="class",
+    inputs="continuous",
 )
 def emmn(
     key: jax.Array,
@@ -125,7 +126,9 @@ def mixed(key: jax.Array, inputs: jax.Array) -> jax.Array:
     """Mixes each image with another one of the batch, in random shares."""
     key_order, key_share = jax.random.split(key)
     others = jax.random.permutation(key_order, inputs)
-    share = jax.random.uniform(key_share, (len(inputs), 1, 1, 1), inputs.dtype)
+    share = jax.random.uniform(
+        key_share, (len(inputs), *[1] * (inputs.ndim - 1)), inputs.dtype
+    )
     return share * inputs + (1 - share) * others
 
 

@@ -10,6 +10,8 @@ decay is that of the NeurIPS 2023 challenge's starting kit (5 epochs from 0.1).
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 
 from unlearn.errors import InputError
 from unlearn.methods.registry import method
@@ -55,13 +57,10 @@ def finetune(
     without, it is the last.
 
     Raises:
-      InputError: early stopping without a validation set.
+      InputError: early stopping without a validation set that has retained classes.
     """
-    if early_stopping and problem.validation is None:
-        raise InputError(
-            "finetune stops early by a validation set: give data.validation, "
-            "or set early_stopping=False"
-        )
+    if early_stopping:
+        check_validation(problem)
     steps, _ = batch_shape(len(problem.retain), batch_size)
     rate = schedule(decay, learning_rate, epochs * steps)
     optimizer = sgd(rate, momentum=momentum, weight_decay=weight_decay)
@@ -94,6 +93,28 @@ def finetune(
     carry = start(variables, optimizer), best
     (_, best), losses = jax.lax.scan(one, carry, scanned)
     return best[2], {"loss": losses, "best_epoch": best[1]}
+
+
+def check_validation(problem: Problem) -> None:
+    """Refuses a problem without a validation set to stop by.
+
+    Raises:
+      InputError: there is none, or all of it is of forgotten classes. The latter cannot
+        be known while the problem is traced.
+    """
+    remedy = "or set early_stopping=False"
+    if problem.validation is None:
+        raise InputError(
+            f"finetune stops early by a validation set: give data.validation, {remedy}"
+        )
+    labels, gone = problem.validation.labels, problem.forget_classes
+    if gone is None or isinstance(labels, Tracer) or isinstance(gone, Tracer):
+        return
+    if np.isin(np.asarray(labels), np.asarray(gone)).all():
+        raise InputError(
+            "finetune stops early by the validation loss on retained classes, and the "
+            f"validation set has forgotten classes only: add others, {remedy}"
+        )
 
 
 def validation_loss(

@@ -59,6 +59,7 @@ from unlearn.training import (
     differs="dense generator, cosine rate; last layers fresh, masked, balanced",
     search={"learning_rate": (3e-4, 1e-2), "temperature": (1.0, 20.0)},
     scope="class",
+    inputs="images",
 )
 def gkt(
     key: jax.Array,
@@ -93,7 +94,8 @@ def gkt(
     Raises:
       InputError: `fresh_layers` of a model that has no `activations`.
     """
-    teacher, model, shape = variables, problem.model, problem.image_shape
+    teacher, model = variables, problem.model
+    shape = problem.input_spec.continuous_shape(3)
     is_forgotten = jnp.isin(jnp.arange(problem.num_classes), problem.forget_classes)
     decayed = schedule("cosine", learning_rate, rounds * student_steps)
     student_optimizer, generator_optimizer = (
@@ -249,7 +251,7 @@ def imbalance(logits: jax.Array, is_forgotten: jax.Array) -> jax.Array:
 
 
 def new_generator(
-    key: jax.Array, latent: int, width: int, image_shape: tuple[int, int, int]
+    key: jax.Array, latent: int, width: int, image_shape: tuple[int, ...]
 ) -> dict:
     """Initialises two hidden layers and an image of half the height and width."""
     height, across, channels = image_shape
@@ -267,9 +269,7 @@ def new_generator(
     }
 
 
-def generate(
-    params: dict, z: jax.Array, image_shape: tuple[int, int, int]
-) -> jax.Array:
+def generate(params: dict, z: jax.Array, image_shape: tuple[int, ...]) -> jax.Array:
     """Makes standardised images float32[B, H, W, C] of z[B, latent]."""
     height, width, channels = image_shape
     layers = zip(params["kernels"], params["scales"], params["biases"], strict=True)

@@ -31,6 +31,7 @@ def norm(x: jax.Array) -> jax.Array:
     paper="arXiv:2402.01401",
     differs="f(x + xi) is a constant, as in released code; noise is not clipped",
     search={"learning_rate": (0.01, 1.0), "sigma": (0.01, 1.0)},
+    inputs="continuous",
 )
 def lipschitz(
     key: jax.Array,

@@ -31,13 +31,14 @@ def error_maximizing_noise(
     steps: int = 40,
     penalty: float = 0.1,
 ) -> jax.Array:
-    """Makes an image for each label on which the model errs: float32[M, H, W, C].
+    """Makes an input for each label on which the model errs: float32[M, ...].
 
-    They are standardised inputs. `labels` is int32[M], its values may be traced.
+    They are what the model is applied to. `labels` is int32[M], its values may be
+    traced.
     """
 
     def loss(inputs, logits):
-        norm = jnp.sum(inputs**2, (1, 2, 3))
+        norm = jnp.sum(inputs**2, tuple(range(1, inputs.ndim)))
         return penalty * norm - cross_entropy(logits, labels)
 
     return _descend(key, variables, problem, len(labels), loss, learning_rate, steps)
@@ -52,7 +53,7 @@ def error_minimizing_noise(
     learning_rate: float = 0.1,
     steps: int = 30,
 ) -> jax.Array:
-    """Makes an image for each label that the model takes for it: as above."""
+    """Makes an input for each label that the model takes for it: as above."""
 
     def loss(inputs, logits):
         return cross_entropy(logits, labels)
@@ -72,7 +73,9 @@ def _descend(key, variables, problem, count, loss, learning_rate, steps):
         updates, opt_state = optimizer.update(jax.grad(total)(inputs), opt_state)
         return (optax.apply_updates(inputs, updates), opt_state), None
 
-    inputs = jax.random.normal(key, (count, *problem.image_shape), jnp.float32)
+    inputs = jax.random.normal(
+        key, (count, *problem.input_spec.continuous_shape()), jnp.float32
+    )
     state = inputs, optimizer.init(inputs)
     (inputs, _), _ = jax.lax.scan(step, state, None, steps)
     return inputs
@@ -82,11 +85,11 @@ class WithNoise(NamedTuple):
     """A problem whose training set goes on with noise, for `training.epoch`.
 
     Indices from `len(problem.labels)` on mean the noise, which is not augmented. Of a
-    problem without images: the noise alone, from index 0.
+    problem without examples: the noise alone, from index 0.
     """
 
     problem: Problem
-    noise: jax.Array  # float32[M, H, W, C]
+    noise: jax.Array  # float32[M, ...]
     labels: jax.Array  # int32[M]
 
     @property
@@ -96,7 +99,7 @@ class WithNoise(NamedTuple):
 
     @property
     def _start(self) -> int:
-        return 0 if self.problem.images is None else len(self.problem.labels)
+        return 0 if self.problem.examples is None else len(self.problem.labels)
 
     def batch(
         self,
@@ -114,8 +117,9 @@ class WithNoise(NamedTuple):
             return made
         is_noise = indices >= self._start
         real = self.problem.batch(jnp.where(is_noise, 0, indices), weights, key=key)
+        one = (1,) * (made.inputs.ndim - 1)
         return Batch(
-            jnp.where(is_noise[:, None, None, None], made.inputs, real.inputs),
+            jnp.where(is_noise.reshape(-1, *one), made.inputs, real.inputs),
             jnp.where(is_noise, made.labels, real.labels),
             weights,
         )

@@ -8,17 +8,21 @@ jits, and it vmaps over keys, variables, splits and every float. `METHODS` holds
 that have been imported, by name; `README.md` in this folder is made of it.
 """
 
+import functools
 import hashlib
 import inspect
 import sys
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 from unlearn.errors import InputError
+from unlearn.problem import Problem
 
 NEEDS = ("forget", "retain", "forget_classes", "validation")
 SCOPES = ("both", "class", "random")
 KINDS = ("exact", "approximate", "zero-shot")
+INPUTS = {"any": None, "continuous": (), "images": (3,)}
+"""What a method can be given: any inputs; one array of floats; images [H, W, C]."""
 
 
 class Function(Protocol):
@@ -44,6 +48,31 @@ class MethodInfo(NamedTuple):
     paper: str
     differs: str  # in what it is not as in the paper; "" if in nothing
     search: dict[str, tuple[float, float]]  # floats to tune: lowest and highest value
+    inputs: str = "any"  # of INPUTS: what the model must be applied to
+
+    def check(self, problem: Problem) -> None:
+        """Checks what a problem's shapes tell, so under jit and vmap as well.
+
+        Raises:
+          InputError: there is nothing to forget, the method forgets whole classes and
+            none is named, or it cannot take such inputs.
+        """
+        sizes = {name: getattr(problem, name) for name in ("forget", "forget_classes")}
+        sizes = {name: 0 if x is None else x.size for name, x in sizes.items()}
+        if "forget" in self.needs and not sizes["forget"]:
+            raise InputError(f"{self.name}: the forget set is empty: nothing to forget")
+        if self.scope == "class" and not sizes["forget_classes"]:
+            raise InputError(
+                f"{self.name} forgets whole classes: name them in forget_classes"
+            )
+        axes = INPUTS[self.inputs]
+        if axes is not None:
+            try:
+                problem.input_spec.continuous_shape(*axes)
+            except InputError as error:
+                raise InputError(
+                    f"{self.name} {error}: choose another method"
+                ) from None
 
     def source_hash(self) -> str:
         """Returns a SHA-256 of the file that defines a method of the user's.
@@ -76,8 +105,9 @@ def method(
     search: dict[str, tuple[float, float]] | None = None,
     scope: str = "both",
     kind: str | None = None,
+    inputs: str = "any",
 ) -> Callable[[F], F]:
-    """Registers the decorated function under its name and returns it unchanged.
+    """Registers the decorated function, which then checks its problem when called.
 
     Args:
       needs: any of `forget`, `retain`, `forget_classes` and `validation`. All else is
@@ -88,6 +118,8 @@ def method(
       scope: `class` if it only forgets whole classes, `random` if it cannot, `both`.
       kind: `exact`, `approximate` or `zero-shot`. By default a method that needs
         neither the forget nor the retain set is zero-shot, any other approximate.
+      inputs: `continuous` if it changes or makes inputs, which must then be one array
+        of floats; `images` if these must be [H, W, C]; `any` if it does not.
 
     Raises:
       InputError: a declaration that does not fit the function, or a name that another
@@ -97,14 +129,23 @@ def method(
     def register(fn: F) -> F:
         name, given = fn.__name__, tuple(needs)
         found = kind or ("approximate" if _sees_data(given) else "zero-shot")
-        info = MethodInfo(name, fn, given, scope, found, paper, differs, search or {})
+        info = MethodInfo(
+            name, fn, given, scope, found, paper, differs, search or {}, inputs
+        )
         fault = _fault(info)
         if fault:
             raise InputError(f"method {name}: {fault}")
+
+        @functools.wraps(fn)
+        def checked(key, variables, problem, **constants):
+            info.check(problem)
+            return fn(key, variables, problem, **constants)
+
+        info = info._replace(fn=checked)
         METHODS[name] = info
         for known in sorted(METHODS):  # whoever imports whom first
             METHODS[known] = METHODS.pop(known)
-        return fn
+        return cast(F, checked)
 
     return register
 
@@ -124,6 +165,8 @@ def _fault(info: MethodInfo) -> str | None:
         return f"unknown scope {info.scope!r}: choose from {', '.join(SCOPES)}"
     if info.kind not in KINDS:
         return f"unknown kind {info.kind!r}: choose from {', '.join(KINDS)}"
+    if info.inputs not in INPUTS:
+        return f"unknown inputs {info.inputs!r}: choose from {', '.join(INPUTS)}"
     if (info.kind == "zero-shot") == _sees_data(info.needs):
         return "kind must be zero-shot if it needs no data, and only then"
     parameters = list(inspect.signature(info.fn).parameters.values())

@@ -27,6 +27,7 @@ from unlearn.training import adam, classification, fit
     differs="a random retain subset; released code feeds 60 noise images",
     search={"learning_rate": (1e-4, 0.1), "repair_learning_rate": (1e-4, 0.03)},
     scope="class",
+    inputs="continuous",
 )
 def unsir(
     key: jax.Array,

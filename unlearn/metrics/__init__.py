@@ -12,10 +12,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from unlearn.metrics.accuracy import (
+    Outputs,
     accuracy,
     confusion_matrix,
     losses,
+    outputs,
+    outputs_of,
     per_class_accuracy,
+    share,
 )
 from unlearn.metrics.gaps import avg_gap, tug_of_war
 from unlearn.metrics.membership import (
@@ -46,6 +50,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "Outputs",
     "accuracy",
     "avg_gap",
     "bavaria",
@@ -61,8 +66,11 @@ __all__ = [
     "lira",
     "losses",
     "measure",
+    "measure_outputs",
     "membership",
     "modified_entropy",
+    "outputs",
+    "outputs_of",
     "per_class_accuracy",
     "regression_attack",
     "relearning",
@@ -109,32 +117,54 @@ def measure(
     Returns: what `columns.MEASURED` names and `mia_auc_null_sd`; `test_forget_accuracy`
       if whole classes are forgotten.
     """
+    return measure_outputs(
+        outputs(train_logits, np.asarray(train_labels)),
+        train_labels,
+        forget,
+        retain,
+        outputs(test_logits, np.asarray(test_labels)),
+        test_labels,
+        forget_classes=forget_classes,
+        attack_examples=attack_examples,
+    )
+
+
+def measure_outputs(
+    train: Outputs,
+    train_labels: np.ndarray,
+    forget: np.ndarray,
+    retain: np.ndarray,
+    test: Outputs,
+    test_labels: np.ndarray,
+    *,
+    forget_classes: ArrayLike = (),
+    attack_examples: int = 0,
+) -> dict[str, float]:
+    """Computes `measure` from losses and predictions, without the logits."""
     forget, retain = np.asarray(forget), np.asarray(retain)
     train_labels, test_labels = np.asarray(train_labels), np.asarray(test_labels)
-    train_losses, test_losses = (
-        losses(train_logits, train_labels),
-        losses(test_logits, test_labels),
-    )
+    train_hits = train.predictions == train_labels
+    test_hits = test.predictions == test_labels
     gone = np.isin(test_labels, forget_classes)
     alike = np.isin(test_labels, np.unique(train_labels[forget]))
     size = min(len(retain), int(np.sum(~gone)), attack_examples or len(retain))
     members = retain[spread(len(retain), size)]
     non_members = np.flatnonzero(~gone)[spread(int(np.sum(~gone)), size)]
-    threshold = threshold_attack(train_losses[forget], test_losses[alike])
+    threshold = threshold_attack(train.losses[forget], test.losses[alike])
     row = {
-        "forget_accuracy": accuracy(train_logits[forget], train_labels[forget]),
-        "retain_accuracy": accuracy(train_logits[retain], train_labels[retain]),
-        "test_accuracy": accuracy(test_logits[~gone], test_labels[~gone]),
+        "forget_accuracy": share(train_hits[forget]),
+        "retain_accuracy": share(train_hits[retain]),
+        "test_accuracy": share(test_hits[~gone]),
         "mia_confidence": confidence_attack(
-            np.exp(-train_losses[members]),
-            np.exp(-test_losses[non_members]),
-            np.exp(-train_losses[forget]),
+            np.exp(-train.losses[members]),
+            np.exp(-test.losses[non_members]),
+            np.exp(-train.losses[forget]),
         ),
-        "mia_regression": regression_attack(train_losses[forget], test_losses[alike]),
+        "mia_regression": regression_attack(train.losses[forget], test.losses[alike]),
         "mia_auc": threshold.auc,
         "mia_tpr_at_1fpr": threshold.tpr_at_1fpr,
         "mia_auc_null_sd": threshold.auc_null_sd,
     }
     if np.any(gone):
-        row["test_forget_accuracy"] = accuracy(test_logits[gone], test_labels[gone])
+        row["test_forget_accuracy"] = share(test_hits[gone])
     return row

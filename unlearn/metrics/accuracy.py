@@ -1,8 +1,52 @@
 """Accuracy overall and by class, and losses, of logits."""
 
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
 import numpy as np
 
-__all__ = ["accuracy", "confusion_matrix", "losses", "per_class_accuracy"]
+__all__ = [
+    "Outputs",
+    "accuracy",
+    "class_accuracies",
+    "confusion_matrix",
+    "confusions",
+    "losses",
+    "outputs",
+    "outputs_of",
+    "per_class_accuracy",
+]
+
+BLOCK = 2**22  # entries of logits that are looked at together: 32 MB in float64
+
+
+class Outputs(NamedTuple):
+    """What the standard metrics see of a model: two numbers an example."""
+
+    losses: np.ndarray  # float64[N], in nats
+    predictions: np.ndarray  # int[N]
+
+
+def outputs(logits: np.ndarray, labels: np.ndarray) -> Outputs:
+    """Computes losses and predictions of logits float[N, K], labels int[N]."""
+    return Outputs(losses(logits, labels), np.argmax(logits, -1))
+
+
+def outputs_of(
+    evaluation: Mapping[str, np.ndarray], part: str, labels: np.ndarray
+) -> Outputs:
+    """Returns the outputs on a set from what a run keeps of a model.
+
+    Args:
+      evaluation: has `<part>_logits`, or `<part>_losses` and `<part>_predictions`
+        where the logits are too many to keep.
+      part: train, test or validation.
+      labels: int[N] of the set.
+    """
+    logits = evaluation.get(f"{part}_logits")
+    if logits is not None:
+        return outputs(logits, labels)
+    return Outputs(*(evaluation[f"{part}_{name}"] for name in Outputs._fields))
 
 
 def accuracy(logits: np.ndarray, labels: np.ndarray) -> float:
@@ -12,15 +56,22 @@ def accuracy(logits: np.ndarray, labels: np.ndarray) -> float:
       logits: float[N, K].
       labels: int[N].
     """
-    if not len(labels):
-        return float("nan")
-    return float(np.mean(np.argmax(logits, -1) == labels))
+    return share(np.argmax(logits, -1) == labels) if len(labels) else float("nan")
+
+
+def share(hits: np.ndarray) -> float:
+    """Returns the mean of bool[N]; NaN of an empty set."""
+    return float(np.mean(hits)) if len(hits) else float("nan")
 
 
 def confusion_matrix(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Counts the examples of each class (row) put into each class (column), [K, K]."""
-    classes = logits.shape[-1]
-    cells = np.asarray(labels, np.int64) * classes + np.argmax(logits, -1)
+    return confusions(np.argmax(logits, -1), labels, logits.shape[-1])
+
+
+def confusions(predictions: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
+    """Counts as `confusion_matrix` from predictions int[N]: int64[K, K]."""
+    cells = np.asarray(labels, np.int64) * classes + predictions
     return np.bincount(cells, minlength=classes**2).reshape(classes, classes)
 
 
@@ -30,9 +81,21 @@ def per_class_accuracy(confusion: np.ndarray) -> np.ndarray:
     Args:
       confusion: int[K, K], as of `confusion_matrix`.
     """
-    of_class = confusion.sum(axis=1)
-    hits = np.where(of_class > 0, np.diag(confusion), np.nan)
-    return hits / np.maximum(of_class, 1)
+    return _ratios(np.diag(confusion), confusion.sum(axis=1))
+
+
+def class_accuracies(
+    predictions: np.ndarray, labels: np.ndarray, classes: int
+) -> np.ndarray:
+    """Computes `per_class_accuracy` without a matrix [K, K]: float64[K]."""
+    labels = np.asarray(labels)
+    hits = labels[np.asarray(predictions) == labels]
+    counts = (np.bincount(values, minlength=classes) for values in (hits, labels))
+    return _ratios(*counts)
+
+
+def _ratios(hits, of_class) -> np.ndarray:
+    return np.where(of_class > 0, hits, np.nan) / np.maximum(of_class, 1)
 
 
 def losses(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -41,10 +104,30 @@ def losses(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     `log(1 + sum over the other classes of exp(z_j - z_y))`: the usual
     `logsumexp(z) - z_y` rounds to 0 below 1e-16, and confident examples would tie.
     """
+    return in_blocks(_losses, np.asarray(logits), np.asarray(labels))
+
+
+def _losses(logits, labels):
     rows = np.arange(len(labels))
-    margins = np.asarray(logits, np.float64)
-    margins = margins - margins[rows, labels][:, None]
+    margins = logits.astype(np.float64)
+    margins -= margins[rows, labels][:, None]
     margins[rows, labels] = -np.inf
     largest = margins.max(axis=1, keepdims=True)
     others = np.log(np.exp(margins - largest).sum(axis=1)) + largest[:, 0]
     return np.logaddexp(0, others)
+
+
+def in_blocks(
+    fn: Callable[..., np.ndarray], *arrays: np.ndarray, entries: int = BLOCK
+) -> np.ndarray:
+    """Applies a function of examples to blocks of them, so that memory stays small.
+
+    Args:
+      fn: of arrays [n, ...], one value an example: [n].
+      arrays: [N, ...] each; the first is the largest.
+      entries: of the first array in a block, at most (but one example at least).
+    """
+    first = arrays[0]
+    size = max(1, entries // max(1, first[:1].size))
+    starts = range(0, max(1, len(first)), size)
+    return np.concatenate([fn(*(x[i : i + size] for x in arrays)) for i in starts])

@@ -4,10 +4,13 @@ All take logits, float[N, K]. None has a floor that is a constant: two retrained
 differ as well. Show each beside its value for retrained against another retrained.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from scipy.special import rel_entr, softmax
 
 from unlearn.errors import InputError
+from unlearn.metrics.accuracy import in_blocks
 
 __all__ = [
     "activation_distance",
@@ -34,7 +37,7 @@ def jensen_shannon(p_logits: np.ndarray, q_logits: np.ndarray) -> np.ndarray:
     Raises:
       InputError: shapes differ or are not [N, K].
     """
-    return js_of_probabilities(*probabilities(p_logits, q_logits))
+    return by_example(js_of_probabilities, p_logits, q_logits)
 
 
 def zrf(unlearned: np.ndarray, random_init: np.ndarray) -> float:
@@ -68,8 +71,11 @@ def activation_distance(p_logits: np.ndarray, q_logits: np.ndarray) -> float:
     Raises:
       InputError: as `zrf`.
     """
-    p, q = probabilities(p_logits, q_logits)
-    return mean(np.linalg.norm(p - q, axis=1))
+
+    def distance(p, q):
+        return np.linalg.norm(p - q, axis=1)
+
+    return mean(by_example(distance, p_logits, q_logits))
 
 
 def agreement(p_logits: np.ndarray, q_logits: np.ndarray) -> float:
@@ -77,8 +83,11 @@ def agreement(p_logits: np.ndarray, q_logits: np.ndarray) -> float:
 
     Args: as `activation_distance`. Raises: as `zrf`.
     """
-    p, q = probabilities(p_logits, q_logits)
-    return mean(p.argmax(axis=1) == q.argmax(axis=1))
+
+    def same(p, q):
+        return p.argmax(axis=1) == q.argmax(axis=1)
+
+    return mean(by_example(same, p_logits, q_logits))
 
 
 def completeness(p_logits: np.ndarray, q_logits: np.ndarray) -> float:
@@ -141,14 +150,20 @@ def js_of_probabilities(p: np.ndarray, q: np.ndarray) -> np.ndarray:
     return np.clip(divergence, 0, np.log(2))  # rounding
 
 
-def probabilities(
-    p_logits: np.ndarray, q_logits: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the softmax of the logits of two models, checked to fit."""
-    shapes = np.shape(p_logits), np.shape(q_logits)
+def by_example(
+    fn: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    p_logits: np.ndarray,
+    q_logits: np.ndarray,
+) -> np.ndarray:
+    """Applies a function of the softmax outputs of two models, float[n, K], to [n].
+
+    The examples come in blocks; the logits are checked to fit.
+    """
+    p_logits, q_logits = np.asarray(p_logits), np.asarray(q_logits)
+    shapes = p_logits.shape, q_logits.shape
     if shapes[0] != shapes[1] or len(shapes[0]) != 2:
         raise InputError(f"logits of two models must be [N, K] alike: {shapes}")
-    return softmax_of(p_logits), softmax_of(q_logits)
+    return in_blocks(lambda p, q: fn(softmax_of(p), softmax_of(q)), p_logits, q_logits)
 
 
 def softmax_of(logits: np.ndarray) -> np.ndarray:

@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from unlearn.metrics.accuracy import in_blocks
+
 __all__ = [
     "confidence_attack",
     "modified_entropy",
@@ -121,11 +123,15 @@ def modified_entropy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     unlearning papers share takes log p_i in the place of log(1 - p_i), and the columns
     of all labels for every example.
     """
+    return in_blocks(_modified_entropy, np.asarray(logits), np.asarray(labels))
+
+
+def _modified_entropy(logits, labels):
     from scipy.special import log_softmax, softmax
 
-    logits = np.asarray(logits, np.float64)
+    logits = logits.astype(np.float64)
     log_p, p = log_softmax(logits, axis=1), softmax(logits, axis=1)
-    own = np.arange(p.shape[1]) == np.asarray(labels)[:, None]
+    own = np.arange(p.shape[1]) == labels[:, None]
     log_rest = np.log1p(-np.where(own, 0, np.minimum(p, 1 - 1e-16)))
     right = -np.sum(np.where(own, (1 - p) * log_p, 0), axis=1)
     return right - np.sum(np.where(own, 0, p * log_rest), axis=1)

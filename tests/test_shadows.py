@@ -1,0 +1,108 @@
+"""Shadow models of a problem: who saw what, and margins like those of each alone."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import tiny_problem
+from trees import pick
+
+from unlearn import shadows
+from unlearn.errors import InputError
+from unlearn.methods import METHODS
+from unlearn.metrics.lira import FORGET, OUT, RETAIN, margins
+from unlearn.problem import withhold
+from unlearn.training import Recipe, predict_set
+
+RECIPE = Recipe(epochs=2, batch_size=8)
+KEY = jax.random.key(3)
+
+
+@pytest.fixture(scope="module")
+def problem():
+    return tiny_problem(size=30, forget=6)
+
+
+@pytest.fixture(scope="module")
+def made(problem):
+    return shadows.train_shadows(KEY, problem, RECIPE, models=9)
+
+
+def test_every_target_has_every_state_equally_often(made, problem):
+    np.testing.assert_array_equal(made.targets, problem.forget)
+    for state in (OUT, RETAIN, FORGET):
+        np.testing.assert_array_equal((made.states == state).sum(0), 3)
+        np.testing.assert_array_equal((made.states == state).sum(1), 2)
+    others = np.setdiff1d(np.arange(30), made.targets)
+    for states, forget, retain in zip(
+        made.states, made.forget, made.retain, strict=True
+    ):
+        assert set(forget) == set(made.targets[states == FORGET])
+        assert set(retain) == {*made.targets[states == RETAIN], *others}
+        assert len(retain) == 2 + 24
+
+
+@pytest.mark.parametrize("name", ["original", "finetune"])
+def test_margins_are_those_of_the_models_one_by_one(made, problem, name):
+    found = shadows.shadow_margins(KEY, made, name, **options(name))
+    assert found.shape == (9, 6)
+    keys, labels = jax.random.split(KEY, 9), np.asarray(problem.labels)
+    for s in (0, 8):
+        variables = pick(made.variables, s)
+        if name != "original":
+            own = problem.replace(
+                forget=jnp.asarray(made.forget[s]), retain=jnp.asarray(made.retain[s])
+            )
+            info = METHODS[name]
+            seen = withhold(own, info.needs)
+            variables, _ = info.fn(keys[s], variables, seen, **options(name))
+        logits = predict_set(problem, variables, jnp.asarray(made.targets))
+        wanted = margins(np.asarray(logits), labels[made.targets])
+        np.testing.assert_allclose(found[s], wanted, rtol=1e-3, atol=1e-4)
+
+
+def options(name):
+    return {} if name == "original" else dict(epochs=1, batch_size=8)
+
+
+def test_retraining_follows_the_recipe_of_the_originals(made):
+    own = shadows.shadow_margins(KEY, made, "retrain")
+    same = shadows.shadow_margins(KEY, made, "retrain", **RECIPE._asdict())
+    other = shadows.shadow_margins(KEY, made, "retrain", epochs=1)
+    np.testing.assert_array_equal(own, same)
+    assert np.any(own != other)
+
+
+def test_attacked_finds_what_is_there(made):
+    rng = np.random.default_rng(0)
+    many = made._replace(states=shadows.balanced_states(rng, 36, 6))
+    nothing = rng.normal(size=many.states.shape)
+    shift = 9.0 * (many.states == FORGET)
+    plain = shadows.attacked(many, nothing, rounds=0).auc
+    assert abs(plain - 0.5) < 0.15
+    assert shadows.attacked(many, nothing + shift, rounds=0).auc > 0.99
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"models": 8}, "at least 9"),
+        ({"targets": [1, 2, 3, 4]}, "there are 4: leave out 1"),
+        ({"targets": [1, 2]}, "there are 2: add 1"),
+        ({"targets": [1, 2, 30]}, "30 is out of range"),
+        ({"targets": []}, "empty"),
+    ],
+)
+def test_what_cannot_be_studied_is_refused(problem, options, message):
+    with pytest.raises(InputError, match=message):
+        shadows.train_shadows(KEY, problem, RECIPE, **options)
+
+
+def test_a_method_for_classes_is_refused(made):
+    with pytest.raises(InputError, match="unsir forgets whole classes, and shadow"):
+        shadows.shadow_margins(KEY, made, "unsir")
+
+
+def test_an_unknown_method_is_refused(made):
+    with pytest.raises(InputError, match="unknown method 'fintune'"):
+        shadows.shadow_margins(KEY, made, "fintune")
