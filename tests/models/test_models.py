@@ -1,6 +1,5 @@
-"""The nets, and linen modules as models."""
+"""The nets."""
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,6 +17,10 @@ SMALL = [
     ("allcnn", {"width": 4, "norm": "none"}),
     ("resnet18", {"width": 4}),
     ("resnet18", {"width": 4, "norm": "group", "dtype": "bfloat16"}),
+    ("resnet18", {"width": 4, "stem": "large"}),
+    pytest.param("resnet50", {"width": 4}, marks=pytest.mark.slow),
+    ("vit", {"width": 8, "depth": 2, "heads": 2, "mlp": 8}),
+    ("vit", {"width": 8, "depth": 1, "heads": 1, "mlp": 8, "dtype": "bfloat16"}),
 ]
 
 
@@ -42,6 +45,18 @@ def images_of(shape, count=2):
         ("allcnn", {}, CIFAR, 1_370_986),
         ("resnet18", {}, CIFAR, 11_173_962),  # as the PyTorch nets for CIFAR
         ("resnet18", {"norm": "group"}, CIFAR, 11_173_962),
+        ("resnet50", {}, CIFAR, 23_520_842),
+        (
+            "vit",
+            {},
+            CIFAR,
+            6272  # patches
+            + 128
+            + 65 * 128  # class token, positions
+            + 4 * (2 * 256 + 4 * 16512 + 66048 + 65664)  # blocks: norms, dense layers
+            + 256
+            + 1290,
+        ),
     ],
 )
 def test_parameter_count(name, options, shape, count):
@@ -119,64 +134,16 @@ def test_create_is_cached_and_options_count():
         ("cnn", {"widths": 4}, "positive whole numbers"),
         ("cnn", {"dense": 0}, "a positive int"),
         ("resnet18", {"norm": "none"}, "one of batch, group"),
+        ("resnet18", {"stem": "huge"}, "one of small, large"),
+        ("vit", {"dtype": "float16"}, "one of float32, bfloat16"),
+        ("net.py", {}, "say which function makes it, as PATH.py:function"),
+        ("none/net.py:make", {}, "there is no file .*none/net.py"),
     ],
 )
 def test_create_refuses(name, options, message):
     with pytest.raises(InputError, match=message) as caught:
         models.create(name, 10, **options)
     assert "\n" not in str(caught.value)
-
-
-class WithTrain(nn.Module):
-    @nn.compact
-    def __call__(self, images, train: bool):
-        hidden = nn.Dense(8)(images.reshape(len(images), -1))
-        hidden = nn.BatchNorm(use_running_average=not train)(hidden)
-        return nn.Dense(3)(nn.Dropout(0.5, deterministic=not train)(hidden))
-
-
-class WithTraining(nn.Module):
-    @nn.compact
-    def __call__(self, x, training=False):
-        return WithTrain()(x, training)
-
-
-class WithDeterministic(nn.Module):
-    @nn.compact
-    def __call__(self, x, *, deterministic):
-        return WithTrain()(x, train=not deterministic)
-
-
-@pytest.mark.parametrize("module", [WithTrain(), WithTraining(), WithDeterministic()])
-def test_from_linen_knows_the_mode(module):
-    model = models.from_linen(module)
-    images = images_of((4, 4, 1), 6)
-    variables = model.init(jax.random.key(0), images)
-    assert set(variables) == {"params", "batch_stats"}
-    logits, same = model.apply(variables, images)
-    again, _ = model.apply(variables, images, key=jax.random.key(1))
-    np.testing.assert_array_equal(logits, again)  # no dropout when not training
-    assert same is variables
-    one, updated = model.apply(variables, images, train=True, key=jax.random.key(1))
-    two, _ = model.apply(variables, images, train=True, key=jax.random.key(2))
-    assert not np.allclose(one, two)  # the key feeds dropout
-    old, new = variables["batch_stats"], updated["batch_stats"]
-    assert not np.allclose(jax.tree.leaves(old)[0], jax.tree.leaves(new)[0])
-    jax.tree.map(np.testing.assert_array_equal, updated["params"], variables["params"])
-
-
-def test_from_linen_without_a_mode():
-    module = nn.Sequential([lambda x: x.reshape(len(x), -1), nn.Dense(3)])
-    model = models.from_linen(module)
-    images = images_of((4, 4, 1))
-    variables = model.init(jax.random.key(0), images)
-    logits, same = model.apply(variables, images, train=True, key=jax.random.key(1))
-    assert same is variables
-    kernel, bias = (
-        variables["params"]["layers_1"][name] for name in ("kernel", "bias")
-    )
-    np.testing.assert_allclose(logits, images.reshape(2, -1) @ kernel + bias, rtol=1e-5)
-    assert models.from_linen(WithTrain()) is models.from_linen(WithTrain())
 
 
 def test_cnn_learns_in_a_scan():
@@ -201,3 +168,24 @@ def test_cnn_learns_in_a_scan():
 
     _, losses = jax.jit(lambda v: jax.lax.scan(step, v, None, length=30))(variables)
     assert losses[-1] < 0.5 * losses[0]
+
+
+@pytest.mark.parametrize(
+    "options, shape, message",
+    [
+        ({"patch": 3}, (8, 8, 3), "set patch to a divisor of their sides"),
+        ({}, (16,), "patches of 4 pixels: the inputs are \\[16\\]"),
+        ({"heads": 3, "width": 8}, (8, 8, 3), "width 8, which its 3 heads do not"),
+    ],
+)
+def test_vit_refuses(options, shape, message):
+    with pytest.raises(InputError, match=message):
+        models.create("vit", 3, **options).init(jax.random.key(0), images_of(shape))
+
+
+def test_vit_starts_with_places_that_differ():
+    model = models.create("vit", 3, width=8, depth=1, heads=2, mlp=8)
+    variables = model.init(jax.random.key(0), images_of((8, 8, 3)))
+    places = variables["params"]["position_embedding"]
+    assert 0.01 < float(places.std()) < 0.03 and places.shape == (1, 5, 8)
+    assert not variables["params"]["class_token"].any()

@@ -1,0 +1,89 @@
+"""The vision transformer (Dosovitskiy et al., 2021, arXiv:2010.11929)."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from unlearn.errors import InputError
+from unlearn.models.layers import Conv
+
+
+class ViT(nn.Module):
+    """Patches and a class token through pre-norm transformer blocks, as ViT-B/16.
+
+    `patch` is the side of a patch in pixels, `mlp` the hidden width of a block's
+    two dense layers. With `patch=16, width=768, depth=12, heads=12, mlp=3072` it is
+    torchvision's `vit_b_16`: 224×224×3 and 1,000 classes have 86,567,656 parameters.
+    32×32×3, 10 classes as it is: 809,354. There is no dropout. `dtype="bfloat16"`
+    computes in bfloat16; parameters and logits stay float32.
+    """
+
+    num_classes: int
+    patch: int = 4
+    width: int = 128
+    depth: int = 4
+    heads: int = 4
+    mlp: int = 512
+    dtype: str = "float32"
+
+    @nn.compact
+    def __call__(self, images: jax.Array) -> jax.Array:
+        self._check(images.shape)
+        dtype, sides = jnp.dtype(self.dtype), (self.patch, self.patch)
+        patches = Conv(
+            self.width, sides, strides=sides, padding="VALID", dtype=dtype, name="patch"
+        )(images)
+        tokens = patches.reshape(len(images), -1, self.width)
+        zeros, normal = nn.initializers.zeros, nn.initializers.normal(0.02)
+        first = self.param("class_token", zeros, (1, 1, self.width), jnp.float32)
+        first = jnp.broadcast_to(first, (len(images), 1, self.width)).astype(dtype)
+        tokens = jnp.concatenate([first, tokens], axis=1)
+        shape = (1, *tokens.shape[1:])
+        position = self.param("position_embedding", normal, shape, jnp.float32)
+        tokens = tokens + position.astype(dtype)
+        for number in range(self.depth):
+            tokens = Block(self.heads, self.mlp, dtype, name=f"block_{number}")(tokens)
+        tokens = _norm("norm", dtype)(tokens)
+        return nn.Dense(self.num_classes, name="head")(tokens[:, 0].astype(jnp.float32))
+
+    def _check(self, shape) -> None:
+        if len(shape) != 4 or shape[1] % self.patch or shape[2] % self.patch:
+            raise InputError(
+                f"model vit cuts images into patches of {self.patch} pixels: the "
+                f"inputs are {list(shape[1:])}; set patch to a divisor of their sides"
+            )
+        if self.width % self.heads:
+            raise InputError(
+                f"model vit has width {self.width}, which its {self.heads} heads do "
+                "not divide: change one of them"
+            )
+
+
+class Block(nn.Module):
+    """Self-attention and two dense layers, each after a norm and beside a shortcut."""
+
+    heads: int
+    mlp: int
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, tokens: jax.Array) -> jax.Array:
+        width, dtype = tokens.shape[-1], self.dtype
+        hidden = _norm("norm_1", dtype)(tokens)
+        query, key, value = (
+            nn.Dense(width, dtype=dtype, name=name)(hidden).reshape(
+                *tokens.shape[:2], self.heads, width // self.heads
+            )
+            for name in ("query", "key", "value")
+        )
+        attended = nn.dot_product_attention(query, key, value, dtype=dtype)
+        attended = attended.reshape(tokens.shape)
+        tokens = tokens + nn.Dense(width, dtype=dtype, name="out")(attended)
+        hidden = _norm("norm_2", dtype)(tokens)
+        hidden = nn.Dense(self.mlp, dtype=dtype, name="dense_1")(hidden)
+        hidden = nn.gelu(hidden, approximate=False)
+        return tokens + nn.Dense(width, dtype=dtype, name="dense_2")(hidden)
+
+
+def _norm(name: str, dtype) -> nn.LayerNorm:
+    return nn.LayerNorm(epsilon=1e-6, dtype=dtype, name=name)
