@@ -34,9 +34,17 @@ def test_checkpoint_round_trip_with_optimizer_state(tmp_path, state):
 
 def test_checkpoints_are_never_overwritten(tmp_path, state):
     store.save_checkpoint(tmp_path / "a", state, {})
+    store.save_checkpoint(tmp_path / "a", state, {"seconds": 2.0})
     other = jax.tree.map(lambda x: x + 1, state)
-    store.save_checkpoint(tmp_path / "a", other, {})
+    with pytest.raises(InputError, match="never overwritten") as caught:
+        store.save_checkpoint(tmp_path / "a", other, {})
+    assert "\n" not in str(caught.value)
+    store.save_checkpoint(tmp_path / "b", other, {})
+    store.copy_checkpoint(tmp_path / "a", tmp_path / "a")
+    with pytest.raises(InputError, match="never overwritten"):
+        store.copy_checkpoint(tmp_path / "b", tmp_path / "a")
     assert_equal(store.load_checkpoint(tmp_path / "a", state)[0], state)
+    assert store.load_checkpoint(tmp_path / "a", state)[1] == {}
 
 
 def test_the_remains_of_a_killed_save_are_replaced(tmp_path, state):

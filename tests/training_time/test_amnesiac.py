@@ -8,6 +8,7 @@ from training_time_cases import GONE, KEY, SETTINGS
 from trees import assert_close, assert_equal, distance, pick
 
 from unlearn import InputError, training_time
+from unlearn.training_time import amnesiac
 
 
 def amnesiac_fit(problem, **changes):
@@ -89,3 +90,61 @@ def test_amnesiac_says_what_it_cannot_take_back(problem):
         forget(KEY, state, [5])
     with pytest.raises(InputError, match="GB"):
         amnesiac_fit(problem, max_gigabytes=1e-6)
+
+
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_amnesiac_never_refuses_for_storage(problem, epochs):
+    """Room for the training alone; a repair without room is one update, taken whole."""
+    forget, free = training_time.METHODS["amnesiac"].forget, 15
+    limit = amnesiac.gigabytes(amnesiac_fit(problem).variables["params"], free)
+    with pytest.raises(InputError, match="15 batches take"):
+        amnesiac_fit(problem, max_gigabytes=limit * 0.99)
+    state = amnesiac_fit(problem, repair_epochs=epochs, max_gigabytes=limit * 1.01)
+    summed = []
+    for i in range(39):
+        whole = np.flatnonzero((state.batches == amnesiac.EVERYONE).all(1))
+        before, (state, info) = state, forget(jax.random.key(i), state, [i])
+        assert info["subtracted"] >= 1 and info["stored"] <= free
+        assert info["gigabytes"] <= limit * 1.01
+        assert len(jax.tree.leaves(state.updates)[0]) == len(state.batches)
+        assert not np.isin(state.batches, range(i + 1)).any()
+        summed.append(bool((state.batches == amnesiac.EVERYONE).any()))
+        assert len(whole) <= 1 and info["subtracted"] >= len(whole)
+    assert any(summed) and not all(summed)
+    assert np.isfinite(jax.tree.leaves(before.variables)[0]).all()
+
+
+def test_amnesiac_sums_the_updates_of_a_repair(problem):
+    """What is stored as one is what the repair moved, and is taken back."""
+    limit = 15.5 * amnesiac.gigabytes(amnesiac_fit(problem).variables["params"], 1)
+    state = amnesiac_fit(problem, repair_epochs=3, max_gigabytes=limit)
+    after, _ = training_time.METHODS["amnesiac"].forget(KEY, state, [5])
+    unrepaired, _ = training_time.METHODS["amnesiac"].forget(
+        KEY, amnesiac_fit(problem), [5]
+    )
+    assert (after.batches[-1] == amnesiac.EVERYONE).all()
+    moved = jax.tree.map(
+        jnp.subtract, after.variables["params"], unrepaired.variables["params"]
+    )
+    assert distance(moved, jax.tree.map(jnp.zeros_like, moved)) > 1e-3
+    assert_close(pick(after.updates, -1), moved, 1e-3, 1e-6)
+
+
+def test_amnesiac_compiles_one_program_for_all_requests(problem):
+    forget = training_time.METHODS["amnesiac"].forget
+    state = amnesiac_fit(problem, repair_epochs=1)
+    state, _ = forget(KEY, state, [0])
+    before = amnesiac._run._cache_size()
+    for i in range(1, 25, 3):
+        state, _ = forget(KEY, state, [i, i + 1, i + 2][: 1 + i % 3])
+    assert amnesiac._run._cache_size() == before
+
+
+def test_a_serving_copy_has_no_updates(problem):
+    state = amnesiac_fit(problem)
+    small = amnesiac.for_serving(state)
+    assert not len(small.batches) and small.updates is None
+    logits = amnesiac.predict(small, problem.examples)
+    assert_equal(logits, amnesiac.predict(state, problem.examples))
+    with pytest.raises(InputError, match="for serving"):
+        amnesiac.forget(KEY, small, [0])

@@ -4,10 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import plain_model, trained
 from training_time_cases import GONE, KEY, SETTINGS, numpy_copy
 from trees import assert_equal, distance
 
-from unlearn import InputError, store, training_time
+from unlearn import InputError, Model, make_problem, store, training_time
+from unlearn.requests import states
 from unlearn.training_time import with_data, without_data
 
 
@@ -44,7 +46,7 @@ def test_protocol(name, state, after, problem):
     twin, _ = method.forget(jax.random.key(7), state, GONE)
     assert_equal(numpy_copy((state, problem)), before)
     assert_equal(numpy_copy(twin), numpy_copy(after))
-    logits = [method.predict(s, problem.images) for s in (state, after)]
+    logits = [method.predict(s, problem.examples) for s in (state, after)]
     for values in logits:
         assert values.shape == (40, 3) and values.dtype == jnp.float32
         assert np.isfinite(values).all()
@@ -63,7 +65,7 @@ def test_works_with_batch_statistics(name, norm_problem, norm_variables):
     state = training_time.METHODS[name].fit(KEY, norm_problem, **settings)
     state, _ = training_time.METHODS[name].forget(KEY, state, [0])
     assert np.isfinite(
-        training_time.METHODS[name].predict(state, norm_problem.images)
+        training_time.METHODS[name].predict(state, norm_problem.examples)
     ).all()
 
 
@@ -93,7 +95,78 @@ def test_state_survives_a_checkpoint(name, state, after, problem, tmp_path):
         jax.random.key(7), with_data(loaded, problem), GONE
     )
     assert_equal(
-        training_time.METHODS[name].predict(without_data(loaded), problem.images),
-        training_time.METHODS[name].predict(after[0], problem.images),
+        training_time.METHODS[name].predict(without_data(loaded), problem.examples),
+        training_time.METHODS[name].predict(after[0], problem.examples),
     )
-    assert small.problem.images is None
+    assert small.problem.examples is None
+
+
+def pair_model():
+    """Of two inputs: an image and two numbers."""
+    net = plain_model()
+
+    def join(inputs):
+        flat = inputs["image"].reshape(len(inputs["image"]), -1)
+        return jnp.concatenate([flat, inputs["more"]], axis=1)
+
+    def activations(variables, inputs, **options):
+        return net.activations(variables, join(inputs), **options)
+
+    return Model(
+        lambda key, inputs: net.init(key, join(inputs)),
+        lambda variables, inputs, **options: activations(variables, inputs)[1:],
+        activations,
+    )
+
+
+def token_model():
+    """The mean of embeddings before a perceptron."""
+    net = plain_model()
+
+    def init(key, tokens):
+        table = jax.random.normal(key, (11, 5))
+        return {"params": net.init(key, table[:1])["params"] | {"table": table}}
+
+    def activations(variables, tokens, **options):
+        embedded = variables["params"]["table"][tokens].mean(1)
+        found, logits, _ = net.activations(variables, embedded, **options)
+        return found, logits, variables
+
+    def apply(variables, tokens, **options):
+        return activations(variables, tokens)[1:]
+
+    return Model(init, apply, activations)
+
+
+def any_problem(kind):
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 40)
+    if kind == "tokens":
+        inputs = rng.integers(0, 8, (40, 6)) + labels[:, None]
+        return make_problem(inputs, labels, [], token_model())
+    if kind == "floats":
+        inputs = rng.normal(size=(40, 4)).astype(np.float32) + labels[:, None]
+        return make_problem(inputs, labels, [], plain_model())
+    image = rng.normal(size=(40, 2, 2, 1)).astype(np.float32)
+    more = rng.normal(size=(40, 2)).astype(np.float32) + labels[:, None]
+    return make_problem({"image": image, "more": more}, labels, [], pair_model())
+
+
+@pytest.mark.parametrize("kind", ["tokens", "floats", "a dict"])
+def test_any_inputs_will_do(name, kind, tmp_path):
+    method, problem = training_time.METHODS[name], any_problem(kind)
+    settings = SETTINGS[name] | ({} if name == "certified" else dict(epochs=20))
+    if name == "certified" and kind != "floats":
+        with pytest.raises(InputError, match="certified needs inputs") as error:
+            method.fit(KEY, problem, **settings)
+        assert "\n" not in str(error.value)
+        settings["variables"] = trained(problem)
+    fitted = method.fit(KEY, problem, **settings)
+    right = np.argmax(method.predict(fitted, problem.examples), -1) == problem.labels
+    assert np.mean(right) > 0.4
+    state, _ = method.forget(KEY, fitted, GONE)
+    logits = method.predict(state, problem.examples)
+    assert logits.shape == (40, 3) and np.isfinite(logits).all()
+    states.save(tmp_path / "state", state)
+    loaded = states.load(tmp_path / "state", problem)
+    assert_equal(method.predict(loaded, problem.examples), logits)

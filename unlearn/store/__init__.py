@@ -44,6 +44,7 @@ from unlearn.store.folder import (
 )
 from unlearn.store.locks import Lock
 from unlearn.store.log import Log
+from unlearn.store.tensors import load_tensors, save_tensors, tensors_hash
 
 __all__ = [
     "ANEW",
@@ -65,6 +66,7 @@ __all__ = [
     "load_checkpoint",
     "load_kept",
     "load_record",
+    "load_tensors",
     "lock",
     "read_json",
     "refuse_if_locked",
@@ -72,6 +74,8 @@ __all__ = [
     "save_checkpoint",
     "save_kept",
     "save_record",
+    "save_tensors",
+    "tensors_hash",
     "tree_hash",
     "verify_checkpoint",
     "write_bytes",

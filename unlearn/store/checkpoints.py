@@ -10,13 +10,12 @@ from typing import Any
 
 import jax
 
-from unlearn.errors import InputError
+from unlearn.errors import InputError, first_line, typed_line
 from unlearn.store import files
 from unlearn.store.files import (
     ANEW,
     array_hash,
     cannot_write,
-    first_line,
     partial_path,
 )
 
@@ -33,7 +32,7 @@ def tree_hash(tree: Any) -> str:
 
 
 def save_checkpoint(path: Path, tree: Any, info: dict) -> None:
-    """Writes a checkpoint; does nothing if `path` exists.
+    """Writes a checkpoint; does nothing if this tree is at `path` already.
 
     `state` is orbax's, `info.json` has `info`, `checksum.json` the `tree_hash`, and
     `files.json` the SHA-256 of all these files.
@@ -44,13 +43,14 @@ def save_checkpoint(path: Path, tree: Any, info: dict) -> None:
       info: a JSON object that belongs to the checkpoint (seconds, epochs).
 
     Raises:
-      InputError: it cannot be written.
+      InputError: another checkpoint is at `path`, or it cannot be written.
     """
-    from orbax.checkpoint import v1 as ocp
-
     path = Path(path).absolute()
     if path.exists():
+        refuse_another(path, tree)
         return
+    from orbax.checkpoint import v1 as ocp
+
     partial = partial_path(path)
     try:
         partial.mkdir(parents=True)
@@ -65,6 +65,19 @@ def save_checkpoint(path: Path, tree: Any, info: dict) -> None:
         raise cannot_write(path, error) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def refuse_another(path: Path, tree: Any) -> None:
+    """Checks that the checkpoint at `path` is of this tree.
+
+    Raises:
+      InputError: it is of another, or damaged.
+    """
+    if checkpoint_hash(path) != tree_hash(tree):
+        raise InputError(
+            f"{path} is there and holds other weights: what is stored is never "
+            f"overwritten; use another folder, or delete that one, {ANEW}"
+        )
 
 
 def _file_hashes(folder: Path) -> dict[str, str]:
@@ -143,7 +156,7 @@ def load_checkpoint(path: Path, like: Any) -> tuple[Any, dict]:
     except Exception as error:  # orbax raises bare Exception, KeyError and others
         raise InputError(
             f"checkpoint {path} is of another model, or cannot be read "
-            f"({type(error).__name__}: {first_line(error)}): {remedy}"
+            f"({typed_line(error)}): {remedy}"
         ) from error
     shapes = [jax.tree.map(lambda x: (x.shape, x.dtype), t) for t in (tree, like)]
     if shapes[0] != shapes[1]:
@@ -160,10 +173,18 @@ def copy_checkpoint(source: Path, target: Path) -> None:
     """Copies a checkpoint whole or not at all, if it is there and the copy is not.
 
     Raises:
-      InputError: the source is damaged, or the copy cannot be written.
+      InputError: the source is damaged, another checkpoint is in the copy's place, or
+        it cannot be written.
     """
     source, target = Path(source), Path(target)
-    if not source.exists() or target.exists():
+    if not source.exists():
+        return
+    if target.exists():
+        if checkpoint_hash(source) != checkpoint_hash(target):
+            raise InputError(
+                f"{target} is there and holds other weights than {source}: what is "
+                f"stored is never overwritten; delete {target}, {ANEW}"
+            )
         return
     verify_checkpoint(source)
     partial = partial_path(target)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from unlearn.errors import InputError
+from unlearn.errors import InputError, first_line
 
 ANEW = "and the same command computes it anew"
 
@@ -77,12 +77,6 @@ def cannot_write(path: Path, error: BaseException) -> InputError:
         f"cannot write {path} ({first_line(error)}): {remedy}; what was finished is "
         "kept, and the same command continues"
     )
-
-
-def first_line(error: BaseException) -> str:
-    """Returns the first line of what went wrong, at most 200 characters."""
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return (text.strip() or type(error).__name__).splitlines()[0][:200]
 
 
 def partial_path(path: Path) -> Path:

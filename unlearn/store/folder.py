@@ -12,6 +12,7 @@ from unlearn.store.locks import Lock, acquire, refuse
 WRITTEN = (
     "checkpoints",
     "evaluations",
+    "export",
     "relearning",
     "studies",
     "trials",

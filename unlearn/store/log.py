@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from unlearn.errors import InputError
+from unlearn.errors import InputError, first_line
 from unlearn.store import files
 
 
@@ -27,7 +27,7 @@ class Log:
             found = self.path.read_bytes().splitlines(keepends=True)
         except OSError as error:
             raise InputError(
-                f"{path} cannot be read ({files.first_line(error)}): use another folder"
+                f"{path} cannot be read ({first_line(error)}): use another folder"
             ) from error
         self.lines = [line for line in map(self._parse, found) if line is not None]
         if len(self.lines) < len(found) or (found and not found[-1].endswith(b"\n")):

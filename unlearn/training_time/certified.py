@@ -4,6 +4,7 @@
     removal of U from D:  w += H^-1 Delta,  H = Hessian of L_b(w; D - U),
                           Delta = gradient of the terms of U at w
     residual |grad L_b(w; D - U)| grows by at most 1/4 |X|_2 |H^-1 Delta| |X H^-1 Delta|
+    (for a step s near H^-1 Delta: |H s - Delta| + 1/4 |X|_2 |s| |X s|)
     (epsilon, delta) holds while the residual stays within  s epsilon / c,
                           c = sqrt(2 log(1.5 / delta))
 
@@ -13,33 +14,46 @@ the rows of X have at most norm 1, gamma = 1/4. One head a class against the res
 the paper; the heads share one Gaussian mechanism: b and the residual are those of all
 heads together, so the bounds of the heads add up as a root of squares and (epsilon,
 delta) is for the model. The solver's own residual, b included, is the first entry in
-the budget. A removal past the budget is refused, or, with `past_budget="retrain"`,
-answered by a new fit with new noise. The Gaussian mechanism is proven for epsilon <= 1.
+the budget. A removal past the budget is answered by a new fit with new noise, or, with
+`past_budget="refuse"`, refused. The Gaussian mechanism is proven for epsilon <= 1.
 
 What is certified: the mechanism above, for requests that do not depend on the noise,
-which stays secret: publish the weights, not the state.
+which stays secret: publish the weights (`for_serving`), not the state. The noise is
+that of a key, a counter of fits and who is in the training set, so that none comes
+twice: the key must be secret and used for nothing else. In operation leave it out
+(`fit(None, ...)`) or take `secret_key()`; experiments that must be repeatable derive it
+from a seed, and whoever knows the seed knows the noise.
+Not covered: whoever saw the version before. The two together tell what was removed; the
+certificate is for those who see only the later one.
 The features must not depend on what is removed: `variables` is a frozen extractor,
 trained on data that nobody can ask to have erased. Features of a net that was trained
 on these very examples remember them, and the certificate then covers the head only.
 Without `variables` the features are the standardised pixels, each image scaled to norm
 1, and it covers the whole classifier, its mean and standard deviation being constants.
 
-In NumPy on the host: the residual is compared with bounds that float32 would swamp.
+In float64 on the host (`logistic`): float32 would swamp the bounds. X^T X is kept and
+what is removed is subtracted from it. |X|_2 is that of the last fit: a removal only
+makes it smaller, and its exact value costs more than all else.
 """
 
 import dataclasses
 import functools
-from typing import NamedTuple
+import hashlib
+import json
+import math
+import os
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.special import ndtri
 
 from unlearn import surgery
 from unlearn.errors import InputError
 from unlearn.problem import Model, Problem, Variables
-from unlearn.training_time import common
+from unlearn.training_time import common, logistic
 
 LIPSCHITZ = 0.25
 """Of the second derivative of the logistic loss, as in the paper."""
@@ -61,11 +75,21 @@ class Head(NamedTuple):
     weights: np.ndarray  # float64[K, D]
     noise: np.ndarray  # float64[K, D]: b
     bounds: np.ndarray  # float64[K]: the residual of each head is no larger
+    gram: np.ndarray  # float64[D, D]: X^T X of the active examples
+    spectral: np.ndarray  # float64[1]: |X|_2 is no larger
 
 
 @functools.partial(
     jax.tree_util.register_dataclass,
-    data_fields=["bits", "features", "variables", "active", "problem"],
+    data_fields=[
+        "bits",
+        "features",
+        "variables",
+        "active",
+        "key_bits",
+        "fits",
+        "problem",
+    ],
     meta_fields=["settings"],
 )
 @dataclasses.dataclass(frozen=True)
@@ -73,9 +97,11 @@ class State:
     """A model fitted, with what is left of its budget."""
 
     bits: Head  # its float64 as pairs of uint32: nothing on its way can round them
-    features: np.ndarray  # float32[N, D]; rows of removed examples are 0
+    features: np.ndarray | None  # float32[N, D]; rows of removed examples are 0
     variables: dict | None  # the frozen extractor
     active: np.ndarray  # bool[N]: in the training set
+    key_bits: np.ndarray | None  # uint32[.]: of the noise, secret
+    fits: np.ndarray  # int32[]: how often the heads were fitted
     problem: Problem
     settings: Settings
 
@@ -84,8 +110,14 @@ class State:
         return Head(*(np.asarray(x).view(np.float64) for x in self.bits))
 
 
+def secret_key() -> jax.Array:
+    """Draws a key of 128 bits that nobody can guess, from the operating system."""
+    bits = np.frombuffer(os.urandom(16), np.uint32)
+    return jax.random.wrap_key_data(jnp.asarray(bits), impl="rbg")
+
+
 def fit(
-    key: jax.Array,
+    key: jax.Array | None,
     problem: Problem,
     *,
     indices: ArrayLike | None = None,
@@ -94,61 +126,75 @@ def fit(
     delta: float = 1e-4,
     sigma: float = 1.0,
     l2: float = 1e-2,
-    past_budget: str = "refuse",
+    past_budget: str = "retrain",
 ) -> State:
     """Fits the heads on frozen features, with a random linear term in the objective.
 
+    Args:
+      key: of the noise; it must be secret. None: `secret_key()`.
+      problem: its examples, less `forget` and the like.
+      indices: of the examples to train on; default: all.
+      variables: of the frozen extractor; default: the features are the inputs.
+      epsilon, delta: of the certificate.
+      sigma: standard deviation of the noise.
+      l2: the penalty, an example.
+      past_budget: "retrain" or "refuse": what happens past the budget.
+
     Raises:
-      InputError: constants out of range, or a model that has no `activations`.
+      InputError: constants out of range, inputs that are not floats, or a model that
+        has no `activations`.
     """
     if not 0 < epsilon <= 1:
         raise InputError(f"epsilon must lie in (0, 1]; it is {epsilon}")
     if not 0 < delta < 1:
         raise InputError(f"delta must lie in (0, 1); it is {delta}")
-    if sigma <= 0 or l2 <= 0:
+    if not (sigma > 0 and l2 > 0):
         raise InputError(f"sigma and l2 must be positive; they are {sigma} and {l2}")
     if past_budget not in ("refuse", "retrain"):
         raise InputError(f"unknown past_budget {past_budget!r}: refuse, retrain")
     problem, active = common.training_set(problem, indices)
-    settings = Settings(epsilon, delta, sigma, l2, past_budget)
-    features = extract(problem, variables, problem.images) * active[:, None]
-    unfitted = to_bits(*np.zeros((3, problem.num_classes, 0)))
-    return train(key, State(unfitted, features, variables, active, problem, settings))
+    check_inputs(problem, variables)
+    constants = map(float, (epsilon, delta, sigma, l2))
+    features = extract(problem, variables, problem.examples) * active[:, None]
+    state = State(
+        to_bits(*np.zeros((3, 0, 0)), logistic.gram(features), np.zeros(1)),
+        features,
+        variables,
+        active,
+        common.key_bits(secret_key() if key is None else key),
+        np.zeros((), np.int32),
+        problem,
+        Settings(*constants, past_budget),
+    )
+    return train(state)
 
 
-def forget(key: jax.Array, state: State, indices: ArrayLike) -> tuple[State, dict]:
+def forget(key: Any, state: State, indices: ArrayLike) -> tuple[State, dict]:
     """Takes a Newton step a head, for all of `indices` at once.
 
     `info`: the accumulated `residual_bound`, the `budget` it must not pass, the share
-    of it that is `spent`, and whether the heads were `retrained`. `key` is for that
-    alone.
+    of it that is `spent`, and whether the heads were `retrained`. `key` is unused: the
+    noise of a new fit is that of the state's own.
 
     Raises:
-      InputError: see `common.check_request`; or the removal would pass the budget.
+      InputError: see `common.check_request`; the state is `for_serving`; or the removal
+        would pass the budget.
     """
+    del key
+    if state.features is None:
+        raise InputError(
+            "this state is for serving: it predicts and cannot forget; use the state "
+            "that it was made of"
+        )
     indices = common.check_request(state.active, indices)
-    settings, features = state.settings, np.array(state.features)
-    active = np.array(state.active)
-    removed = features[indices].astype(np.float64)
-    features[indices], active[indices] = 0, False
-    state = dataclasses.replace(state, features=features, active=active)
-    features = features.astype(np.float64)
-    signs = one_against_rest(state.problem)
-    spectral = np.sqrt(np.linalg.eigvalsh(features.T @ features)[-1])
-    weights, noise, bounds = (x.copy() for x in state.head)
-    l2, l2_removed = settings.l2 * active.sum(), settings.l2 * len(indices)
-    for k, w in enumerate(state.head.weights):
-        of_removed = gradient(w, removed, signs[k, indices], l2_removed, 0.0)
-        step = np.linalg.solve(hessian(w, features, l2), of_removed)
-        weights[k] += step
-        lengths = np.linalg.norm(step) * np.linalg.norm(features @ step)
-        bounds[k] += LIPSCHITZ * spectral * lengths
-    allowed, bound = budget(settings), np.linalg.norm(bounds)
+    settings, allowed = state.settings, budget(state.settings)
+    state, removed = without(state, indices)
+    bits, bound = step(state, removed)
     retrained = bool(bound > allowed)
     if not retrained:
-        state = dataclasses.replace(state, bits=to_bits(weights, noise, bounds))
+        state = dataclasses.replace(state, bits=bits)
     elif settings.past_budget == "retrain":
-        state = train(key, state)
+        state = train(state)
         bound = np.linalg.norm(state.head.bounds)
     else:
         raise InputError(
@@ -165,10 +211,16 @@ def forget(key: jax.Array, state: State, indices: ArrayLike) -> tuple[State, dic
     return state, info
 
 
-def predict(state: State, images: jax.Array) -> jax.Array:
+def predict(state: State, examples: Any) -> jax.Array:
     """Returns the scores of the heads: float32[N, K]."""
-    features = extract(state.problem, state.variables, images)
+    features = extract(state.problem, state.variables, examples)
     return jnp.asarray(features @ state.head.weights.T, jnp.float32)
+
+
+def for_serving(state: State) -> State:
+    """Returns the state less noise, key and features: it predicts, cannot forget."""
+    bits = to_bits(state.head.weights, *np.zeros((4, 0, 0)))
+    return dataclasses.replace(state, bits=bits, features=None, key_bits=None)
 
 
 def budget(settings: Settings) -> float:
@@ -176,87 +228,106 @@ def budget(settings: Settings) -> float:
     return settings.sigma * settings.epsilon / np.sqrt(2 * np.log(1.5 / settings.delta))
 
 
-# The head
+# The heads
 
 
-def gradient(
-    w: np.ndarray,
-    features: np.ndarray,
-    signs: np.ndarray,
-    l2: float,
-    noise: np.ndarray | float,
-) -> np.ndarray:
-    """Returns the gradient of the objective, a sum over examples plus both terms."""
-    wrong = 1 / (1 + np.exp(np.clip(signs * (features @ w), -500, 500)))
-    return -features.T @ (signs * wrong) + l2 * w + noise
+def without(state: State, indices: np.ndarray) -> tuple[State, logistic.Objective]:
+    """Returns the state less examples, its heads as they are, and their terms."""
+    settings, features = state.settings, np.array(state.features)
+    active, head = np.array(state.active), state.head
+    removed = features[indices]
+    own = removed.astype(np.float64)
+    features[indices], active[indices] = 0, False
+    terms = logistic.Objective(
+        removed,
+        np.asarray(state.problem.labels)[indices],
+        own.T @ own,
+        settings.l2 * len(indices),
+    )
+    bits = to_bits(*head._replace(gram=head.gram - terms.gram))
+    return dataclasses.replace(
+        state, bits=bits, features=features, active=active
+    ), terms
 
 
-def hessian(w: np.ndarray, features: np.ndarray, l2: float) -> np.ndarray:
-    """Returns the Hessian of the objective: float64[D, D]."""
-    half = np.tanh(features @ w / 2)
-    curvature = (1 - half**2) / 4
-    return (features.T * curvature) @ features + l2 * np.eye(len(w))
+def step(state: State, removed: logistic.Objective) -> tuple[Head, float]:
+    """Takes a Newton step against the terms removed; returns heads and new bound."""
+    head = state.head
+    right = logistic.gradients(head.weights, removed)
+    steps, missed, along = logistic.newton_steps(head.weights, objective(state), right)
+    lengths = np.linalg.norm(steps, axis=1)
+    bounds = head.bounds + missed + LIPSCHITZ * head.spectral * lengths * along
+    head = head._replace(weights=head.weights + steps, bounds=bounds)
+    return to_bits(*head), float(np.linalg.norm(bounds))
 
 
-def solve(
-    features: np.ndarray,
-    signs: np.ndarray,
-    l2: float,
-    noise: np.ndarray,
-    steps: int = 100,
-) -> tuple[np.ndarray, float]:
-    """Finds the minimum by Newton steps, halved until the gradient is shorter."""
-    w = np.zeros(features.shape[1])
-    slope = gradient(w, features, signs, l2, noise)
-    for _ in range(steps):
-        step, length = np.linalg.solve(hessian(w, features, l2), slope), 1.0
-        while length > 1e-6:
-            tried = gradient(w - length * step, features, signs, l2, noise)
-            if np.linalg.norm(tried) < (1 - length / 4) * np.linalg.norm(slope):
-                break
-            length /= 2
-        else:
-            break  # as close as rounding lets it
-        w, slope = w - length * step, tried
-        if np.linalg.norm(slope) < 1e-10:
-            break
-    return w, float(np.linalg.norm(slope))
+def objective(state: State, noise: np.ndarray | float = 0.0) -> logistic.Objective:
+    """Returns the objective of the active examples."""
+    return logistic.Objective(
+        np.asarray(state.features),
+        np.asarray(state.problem.labels),
+        state.head.gram,
+        state.settings.l2 * np.sum(state.active),
+        noise,
+    )
 
 
-def train(key: jax.Array, state: State) -> State:
+def train(state: State) -> State:
     """Fits heads to the active examples with fresh noise; the bounds start anew."""
-    settings = state.settings
-    features = np.asarray(state.features, np.float64)
-    shape = state.problem.num_classes, features.shape[1]
-    noise = settings.sigma * common.random(common.key_bits(key)).normal(size=shape)
-    l2 = settings.l2 * np.sum(state.active)
-    signs = one_against_rest(state.problem)
-    heads = [solve(features, s, l2, b) for s, b in zip(signs, noise, strict=True)]
-    weights, bounds = map(np.array, zip(*heads, strict=True))
-    return dataclasses.replace(state, bits=to_bits(weights, noise, bounds))
+    classes, gram = state.problem.num_classes, state.head.gram
+    noise = draw_noise(state, (classes, len(gram)))
+    weights, bounds = logistic.solve(objective(state, noise), classes)
+    spectral = np.array([logistic.spectral_norm(gram)])
+    bits = to_bits(weights, noise, bounds, gram, spectral)
+    return dataclasses.replace(
+        state, bits=bits, fits=np.array(state.fits + 1, np.int32)
+    )
+
+
+def draw_noise(state: State, shape: tuple[int, ...]) -> np.ndarray:
+    """Draws the noise of the next fit: another for each key, fit and training set."""
+    assert state.key_bits is not None
+    purpose = json.dumps([np.asarray(state.key_bits).tolist(), int(state.fits)])
+    who = np.packbits(np.asarray(state.active)).tobytes()
+    return state.settings.sigma * normals(purpose.encode() + who, shape)
+
+
+def normals(seed: bytes, shape: tuple[int, ...]) -> np.ndarray:
+    """Draws standard normals from SHAKE-256: from some, the others cannot be guessed.
+
+    Generators made for simulation can be: whoever knows the data but for one example
+    knows much of the noise.
+    """
+    stream = hashlib.shake_256(seed).digest(8 * math.prod(shape))
+    uniform = (np.frombuffer(stream, "<u8") >> np.uint64(12)).astype(np.float64)
+    return ndtri((uniform + 0.5) / 2**52).reshape(shape)
 
 
 def to_bits(*head: np.ndarray) -> Head:
     """Views float64 as pairs of uint32."""
-    return Head(*(x.view(np.uint32) for x in head))
-
-
-def one_against_rest(problem: Problem) -> np.ndarray:
-    """Returns 1 for examples of each class and -1 for others: float64[K, N]."""
-    own = np.arange(problem.num_classes)[:, None] == np.asarray(problem.labels)
-    return np.where(own, 1.0, -1.0)
+    return Head(*(np.ascontiguousarray(x).view(np.uint32) for x in head))
 
 
 # Features
 
 
-def extract(
-    problem: Problem, variables: Variables | None, images: jax.Array
-) -> np.ndarray:
+def check_inputs(problem: Problem, variables: Variables | None) -> None:
+    """Refuses to take as features what are no numbers on a scale, such as token ids."""
+    if variables is None:
+        try:
+            problem.input_spec.continuous_shape()
+        except InputError as error:
+            raise InputError(
+                f"certified {error}: give the `variables` of a frozen extractor, or "
+                "convert numbers on a scale to floats"
+            ) from error
+
+
+def extract(problem: Problem, variables: Variables | None, examples: Any) -> np.ndarray:
     """Returns float32[N, D], no row longer than 1: inputs of the head, or pixels."""
     model = _extractor(problem.model, variables is None)
-    mean, std = problem.mean, problem.std
-    rows = np.asarray(common.predict(model, variables, images, mean, std), np.float64)
+    made = common.predict(model, variables, examples, problem.preprocess)
+    rows = np.asarray(made, np.float64)
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     shorter = (1 - 1e-6) / np.maximum(norms, 1e-12)  # rounding may lengthen it again
     return (rows * shorter).astype(np.float32)

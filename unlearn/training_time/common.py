@@ -2,7 +2,9 @@
 
 import dataclasses
 import functools
-from typing import Any
+import hashlib
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +13,8 @@ from numpy.typing import ArrayLike
 
 from unlearn import training
 from unlearn.errors import InputError
-from unlearn.problem import Problem, check_forget_indices
+from unlearn.forget_sets import check_forget_indices
+from unlearn.problem import Model, Problem, Variables
 from unlearn.training import Rows
 
 
@@ -33,8 +36,14 @@ def training_set(
             )
         active[:] = False
         active[indices] = True
-    kept = dict(forget=None, retain=None, forget_classes=None, validation=None)
-    return problem.replace(**kept), active
+    return without_request(problem), active
+
+
+def without_request(problem: Problem) -> Problem:
+    """Returns the problem less what is to be forgotten, kept or held out."""
+    return problem.replace(
+        forget=None, retain=None, forget_classes=None, validation=None
+    )
 
 
 def check_request(active: np.ndarray, indices: ArrayLike) -> np.ndarray:
@@ -55,6 +64,21 @@ def check_request(active: np.ndarray, indices: ArrayLike) -> np.ndarray:
     if len(indices) == active.sum():
         raise InputError("the request removes every example that is left: keep some")
     return indices
+
+
+def rows_hash(problem: Problem, indices: np.ndarray) -> str:
+    """Returns the SHA-256 of indices, and of the examples and labels there.
+
+    What is elsewhere does not count: it may be gone.
+    """
+    digest = hashlib.sha256(np.asarray(indices, "<i8").tobytes())
+    leaves = jax.tree_util.tree_leaves_with_path((problem.examples, problem.labels))
+    for path, leaf in leaves:
+        rows = np.ascontiguousarray(np.asarray(leaf)[indices])
+        name = jax.tree_util.keystr(path)
+        digest.update(f"{name} {rows.dtype.str} {rows.shape}".encode())
+        digest.update(rows.reshape(-1).view(np.uint8))  # ty: ignore[invalid-argument-type]
+    return digest.hexdigest()
 
 
 def key_bits(key: jax.Array) -> np.ndarray:
@@ -91,20 +115,76 @@ def passes(
     return Rows(indices, weights)
 
 
+class Kept(Protocol):
+    """Where checkpoints are kept by name, each a dict of named arrays."""
+
+    def get(self, name: str) -> dict[str, np.ndarray] | None:
+        """Returns what is kept under a name, or None."""
+        ...
+
+    def put(self, name: str, arrays: dict[str, np.ndarray]) -> Any:
+        """Keeps arrays under a name."""
+        ...
+
+
+def to_arrays(tree: Any) -> dict[str, np.ndarray]:
+    """Returns the leaves of a tree as NumPy arrays by their path."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
+
+
+def to_structs(tree: Any) -> dict[str, jax.ShapeDtypeStruct]:
+    """Returns the shape and dtype of each leaf of a tree by its path."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {
+        jax.tree_util.keystr(path): jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
+        for path, leaf in leaves
+    }
+
+
+def from_arrays(arrays: dict[str, np.ndarray], like: Any) -> Any:
+    """Makes a tree of the structure, shapes and dtypes of `like` of its `to_arrays`.
+
+    Raises:
+      InputError: they are of another tree.
+    """
+    wanted = to_structs(like)
+    found = {n: jax.ShapeDtypeStruct(x.shape, x.dtype) for n, x in arrays.items()}
+    for name in sorted(wanted.keys() | found.keys()):
+        old, new = found.get(name), wanted.get(name)
+        if old != new:
+            raise InputError(
+                f"these weights are of another model: {name} is {_in_words(old)}, and "
+                f"the model has {_in_words(new)}"
+            )
+    return jax.tree.unflatten(jax.tree.structure(like), [arrays[n] for n in wanted])
+
+
+def _in_words(leaf) -> str:
+    return "missing" if leaf is None else f"{leaf.dtype}{list(leaf.shape)}"
+
+
 def without_data(state: Any) -> Any:
-    """Returns the state less images and labels, as a checkpoint should hold it.
+    """Returns the state less examples and labels, as a checkpoint should hold it.
 
     It still predicts.
     """
-    problem = state.problem.replace(images=None, labels=None)
+    problem = state.problem.replace(examples=None, labels=None)
     return dataclasses.replace(state, problem=problem)
 
 
 def with_data(state: Any, problem: Problem) -> Any:
     """Returns the state as it was before `without_data`."""
-    problem = state.problem.replace(images=problem.images, labels=problem.labels)
+    problem = state.problem.replace(examples=problem.examples, labels=problem.labels)
     return dataclasses.replace(state, problem=problem)
 
 
-predict = functools.partial(jax.jit, static_argnums=0)(training.predict)
-"""`(model, variables, images, mean, std) -> logits`, compiled."""
+@functools.partial(jax.jit, static_argnums=(0, 3))
+def predict(
+    model: Model,
+    variables: Variables,
+    examples: Any,
+    preprocess: Callable[[Any], Any],
+) -> jax.Array:
+    """Returns logits float32[N, K], compiled; see `training.predict`."""
+    return training.predict(model, variables, examples, preprocess)

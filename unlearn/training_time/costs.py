@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from unlearn.training_time import common
-from unlearn.training_time.sisa import assign, slice_epochs
+from unlearn.training_time.sisa import assign
+from unlearn.training_time.slice_training import slice_epochs
 
 
 def expected_cost(

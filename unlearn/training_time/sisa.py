@@ -13,7 +13,9 @@ may also fall to 0 in each of them (`schedule="cosine"`). 5 shards and 5 slices 
 the range of the paper; the other constants are those of this package.
 
 Exact means: the state is, bit for bit, that of `fit` with the same key on the remaining
-indices, one compiled program on one device given. For that to hold,
+indices, one compiled program on one device given; on a GPU with
+`XLA_FLAGS=--xla_gpu_deterministic_ops=true`, else each process has other bits. For that
+to hold,
 - shard and slice of an example depend on its index, the number of examples and the key;
 - keys belong to a shard and a slice, not to a request;
 - a removed example is filtered on the host before batches are drawn: with weight 0 it
@@ -24,11 +26,17 @@ indices, one compiled program on one device given. For that to hold,
 The key's reuse is sound for requests that do not depend on the published models
 (Gupta et al., "Adaptive Machine Unlearning", https://arxiv.org/abs/2106.04378).
 Cost: shards x slices checkpoints of the model in memory; see `costs`.
+
+`kept` holds slices beyond one call: a training that was killed goes on with what it had
+finished, versions share what they have in common, and processes that train some of the
+shards each (`only`) are put together by a `fit` that finds everything. The name of a
+slice is a hash of all it was made from, so that none can be taken for another.
 """
 
 import dataclasses
 import functools
-from typing import NamedTuple
+from collections.abc import Collection
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -37,32 +45,26 @@ from numpy.typing import ArrayLike
 
 from unlearn.errors import InputError
 from unlearn.problem import Problem, Variables
-from unlearn.surgery import fresh
-from unlearn.training import Rows, classification, descend, sgd, start
 from unlearn.training_time import common
+from unlearn.training_time import slice_training as training
+from unlearn.training_time.common import Kept
+from unlearn.training_time.slice_training import Settings, slice_epochs
 
 VOTES = ("majority", "probability", "logit")
 SCHEDULES = ("constant", "cosine")
 
 
-class Settings(NamedTuple):
-    """The constants of `fit` that `forget` needs."""
-
-    shards: int
-    slices: int
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    momentum: float
-    weight_decay: float
-    schedule: str
-    vote: str
-    balance: bool
-
-
 @functools.partial(
     jax.tree_util.register_dataclass,
-    data_fields=["key_bits", "checkpoints", "shard", "slice", "active", "problem"],
+    data_fields=[
+        "key_bits",
+        "checkpoints",
+        "digests",
+        "shard",
+        "slice",
+        "active",
+        "problem",
+    ],
     meta_fields=["settings"],
 )
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +72,8 @@ class State:
     """A model trained, with a checkpoint for each slice of each shard."""
 
     key_bits: np.ndarray  # uint32[.]: the key
-    checkpoints: tuple  # checkpoints[s][r]: variables of shard s after slice r
+    checkpoints: tuple  # checkpoints[s][r]: variables of shard s after slice r, or None
+    digests: np.ndarray  # uint8[S, R, 32]: what each checkpoint was made from
     shard: np.ndarray  # int32[N]
     slice: np.ndarray  # int32[N]
     active: np.ndarray  # bool[N]: in the training set
@@ -83,6 +86,8 @@ def fit(
     problem: Problem,
     *,
     indices: ArrayLike | None = None,
+    kept: Kept | None = None,
+    only: Collection[int] | None = None,
     shards: int = 5,
     slices: int = 5,
     epochs: int = 10,
@@ -99,9 +104,17 @@ def fit(
     `epochs` are passes over the whole data, spread over the slices. `balance` gives
     each class the same weight among the examples that a slice is trained on.
 
+    Args:
+      key: what everything random is derived from.
+      problem: its examples, less `forget` and the like.
+      indices: of the examples to train on; default: all.
+      kept: where finished slices are looked up, and put as soon as they are made.
+      only: the shards to train here; of others there is what is kept. Such a state
+        neither predicts nor forgets until all are there.
+
     Raises:
-      InputError: fewer epochs than give each slice one, more parts than examples, or an
-        unknown `schedule` or `vote`.
+      InputError: fewer epochs than give each slice one, more parts than examples, a
+        shard of `only` that is none, or an unknown `schedule` or `vote`.
     """
     problem, active = common.training_set(problem, indices)
     size = len(active)
@@ -109,57 +122,82 @@ def fit(
         raise InputError(f"unknown schedule {schedule!r}: {', '.join(SCHEDULES)}")
     if vote not in VOTES:
         raise InputError(f"unknown vote {vote!r}: {', '.join(VOTES)}")
-    if not 1 <= shards * slices <= size:
+    if min(shards, slices) < 1 or shards * slices > size:
         raise InputError(
             f"{shards} shards of {slices} slices need as many examples; there are "
             f"{size}: take fewer shards or slices"
         )
     slice_epochs(epochs, slices)
+    check_shards(only, shards)
     batch_size = min(batch_size, size // (shards * slices))
-    rates = learning_rate, momentum, weight_decay
+    rates = float(learning_rate), float(momentum), float(weight_decay)
     sizes = shards, slices, epochs, batch_size
-    settings = Settings(*sizes, *rates, schedule, vote, balance)
+    settings = Settings(*sizes, *rates, schedule, vote, bool(balance))
     key_bits = common.key_bits(key)
-    shard, part = assign(key_bits, size, shards, slices)
-    empty = ((None,) * slices,) * shards
-    state = State(key_bits, empty, shard, part, active, problem, settings)
-    return train(state, np.zeros(shards, int))[0]
+    state = State(
+        key_bits,
+        ((None,) * slices,) * shards,
+        np.zeros((shards, slices, 32), np.uint8),
+        *assign(key_bits, size, shards, slices),
+        active,
+        problem,
+        settings,
+    )
+    return train(state, np.zeros(shards, int), kept, only)[0]
 
 
-def forget(key: jax.Array, state: State, indices: ArrayLike) -> tuple[State, dict]:
+def forget(
+    key: jax.Array,
+    state: State,
+    indices: ArrayLike,
+    kept: Kept | None = None,
+    only: Collection[int] | None = None,
+) -> tuple[State, dict]:
     """Trains the touched shards again from the first touched slice on.
 
     `info`: `shards` and `slices` trained again, `retrained_examples` (examples times
     epochs) and, beside it, `full_examples` of training one model anew. `key` is unused:
-    the keys are those of `fit`.
+    the keys are those of `fit`. `kept` and `only` are as there; what is found counts
+    as trained.
 
     Raises:
-      InputError: see `common.check_request`.
+      InputError: see `common.check_request`; a shard is not trained, or the state is
+        `for_serving`.
     """
     del key
+    check_shards(only, state.settings.shards)
+    check_trained(state)
+    if any(model is None for models in state.checkpoints for model in models):
+        raise InputError(
+            "this state is for serving: it holds the last slices only, which predict "
+            "and cannot forget; use the state that it was made of"
+        )
     indices = common.check_request(state.active, indices)
     active = np.array(state.active)
     active[indices] = False
     first = first_slices(state.shard, state.slice, indices, state.settings)
-    return train(dataclasses.replace(state, active=active), first)
+    return train(dataclasses.replace(state, active=active), first, kept, only)
 
 
-def predict(state: State, images: jax.Array) -> jax.Array:
+def predict(state: State, examples: Any) -> jax.Array:
     """Returns float32[N, K] as `vote` says, with a softmax that sums to 1.
 
     majority: logarithm of the share of votes, the mean probability being one vote more
     (it settles ties and no more); probability: logarithm of the mean probability;
     logit: mean logits. A shard that has lost all its examples has no say.
+
+    Raises:
+      InputError: a shard is not trained.
     """
+    check_trained(state)
     problem, voters = state.problem, np.unique(np.asarray(state.shard)[state.active])
     logits = np.stack(
         [
             common.predict(
                 problem.model,
                 state.checkpoints[s][-1],
-                images,
-                problem.mean,
-                problem.std,
+                examples,
+                problem.preprocess,
             )
             for s in voters
         ]
@@ -180,7 +218,41 @@ def aggregate(logits: jax.Array, vote: str) -> jax.Array:
     return jnp.log(jnp.maximum(mean, 1e-30))
 
 
-# Who is where, and for how long
+def for_serving(state: State) -> State:
+    """Returns the state with the last slices only: it predicts and cannot forget.
+
+    Raises:
+      InputError: a shard is not trained.
+    """
+    check_trained(state)
+    nothing = (None,) * (state.settings.slices - 1)
+    last = tuple((*nothing, models[-1]) for models in state.checkpoints)
+    return dataclasses.replace(state, checkpoints=last)
+
+
+def untrained(state: State) -> list[int]:
+    """Lists the shards that are not trained to their last slice."""
+    return [s for s, models in enumerate(state.checkpoints) if models[-1] is None]
+
+
+def check_trained(state: State) -> None:
+    """Refuses a state in which shards are missing."""
+    missing = untrained(state)
+    if missing:
+        raise InputError(
+            f"shards {', '.join(map(str, missing))} are not trained in this state: "
+            "train them too, then put all together by a fit with the same `kept`"
+        )
+
+
+def check_shards(only: Collection[int] | None, shards: int) -> None:
+    """Refuses numbers that are no shard's."""
+    for s in only or ():
+        if s not in range(shards):
+            raise InputError(f"there is no shard {s}: they are 0..{shards - 1}")
+
+
+# Who is where
 
 
 def assign(
@@ -189,20 +261,6 @@ def assign(
     """Returns shard and slice of each index: int32[N], sizes equal to within one."""
     position = common.random(key_bits).permutation(size).astype(np.int32)
     return position % shards, position // shards % slices
-
-
-def slice_epochs(epochs: int, slices: int) -> np.ndarray:
-    """Returns whole epochs of each slice: they add up to 2 e R / (R + 1), rounded down.
-
-    Raises:
-      InputError: some slice would get none.
-    """
-    if 2 * epochs < slices + 1:
-        raise InputError(
-            f"{epochs} epochs give some of {slices} slices none: "
-            f"give at least {-(-(slices + 1) // 2)} epochs, or fewer slices"
-        )
-    return np.diff(np.arange(slices + 1) * 2 * epochs // (slices + 1))
 
 
 def first_slices(
@@ -217,109 +275,78 @@ def first_slices(
 # Training
 
 
-def train(state: State, first: np.ndarray) -> tuple[State, dict]:
-    """Trains shard s from slice `first[s]` on."""
-    settings, problem = state.settings, state.problem
-    shard, part = np.asarray(state.shard), np.asarray(state.slice)
-    epochs = slice_epochs(settings.epochs, settings.slices)
-    capacity = most_steps(len(shard), settings)
-    checkpoints, examples = [list(models) for models in state.checkpoints], 0
-    for s in np.flatnonzero(first < settings.slices):
-        for r in range(first[s], settings.slices):
-            members = np.flatnonzero(state.active & (shard == s) & (part <= r))
-            model = checkpoints[s][r - 1] if r else begin(state.key_bits, s, problem)
-            checkpoints[s][r] = train_slice(
-                state.key_bits,
-                model,
-                problem,
-                members,
-                (s, r),
-                epochs[r],
-                settings,
-                capacity,
-            )
-            examples += epochs[r] * len(members)
+def train(
+    state: State,
+    first: np.ndarray,
+    kept: Kept | None = None,
+    only: Collection[int] | None = None,
+) -> tuple[State, dict]:
+    """Trains shard s from slice `first[s]` on; `kept` and `only` as in `fit`."""
+    settings, touched = state.settings, np.flatnonzero(first < state.settings.slices)
+    epochs, examples = slice_epochs(settings.epochs, settings.slices), 0
+    checkpoints, digests = list(state.checkpoints), np.array(state.digests)
+    for s in touched:
+        parts = members(state, s)
+        digests[s] = training.digests(state.key_bits, state.problem, s, parts, settings)
+        names = list(map(name_of, digests[s]))
+        models = checkpoints[s][: first[s]] + tuple(
+            find(kept, name, state.problem) for name in names[first[s] :]
+        )
+        if only is None or s in only:
+            models = train_shard(state, s, parts, models, names, kept)
+        checkpoints[s] = models
+        sizes = np.cumsum([len(part) for part in parts])
+        examples += np.sum((epochs * sizes)[first[s] :])
     info = {
-        "shards": np.sum(first < settings.slices),
+        "shards": np.int64(len(touched)),
         "slices": np.sum(settings.slices - first),
         "retrained_examples": np.int64(examples),
         "full_examples": np.int64(settings.epochs * np.sum(state.active)),
     }
-    checkpoints = tuple(map(tuple, checkpoints))
-    return dataclasses.replace(state, checkpoints=checkpoints), info
+    made = dict(checkpoints=tuple(checkpoints), digests=digests)
+    return dataclasses.replace(state, **made), info
 
 
-def most_steps(size: int, settings: Settings) -> int:
-    """Returns the steps of the longest slice, whoever is removed."""
-    epochs = slice_epochs(settings.epochs, settings.slices)
-    in_shard = -(-size // settings.shards)
-    in_slice = -(-in_shard // settings.slices)
-    counts = np.minimum(in_slice * np.arange(1, settings.slices + 1), in_shard)
-    return int(np.max(epochs * -(-counts // settings.batch_size)))
+def members(state: State, shard: int) -> list[np.ndarray]:
+    """Returns the active indices of each slice of a shard."""
+    inside = np.asarray(state.active) & (np.asarray(state.shard) == shard)
+    part = np.asarray(state.slice)
+    return [np.flatnonzero(inside & (part == r)) for r in range(state.settings.slices)]
 
 
-def begin(key_bits: np.ndarray, shard: int, problem: Problem) -> Variables:
-    """Makes the untrained model of a shard."""
-    key = common.draw_key(common.random(key_bits, int(shard)))
-    return _fresh(key, problem.replace(images=None))
+def name_of(digest: np.ndarray) -> str:
+    """Returns the name under which a slice is kept, of its digest uint8[32]."""
+    return np.asarray(digest).tobytes().hex()
 
 
-def train_slice(
-    key_bits: np.ndarray,
-    variables: Variables,
-    problem: Problem,
-    members: np.ndarray,
-    shard_and_slice: tuple[int, int],
-    epochs: int,
-    settings: Settings,
-    capacity: int,
-) -> Variables:
-    """Trains `epochs` passes over `members` from `variables`."""
-    if not len(members):
-        return variables
-    rng = common.random(key_bits, *map(int, shard_and_slice))
-    rows = common.passes(rng, members, int(epochs), settings.batch_size)
-    if settings.balance:
-        weights = rows.weights * class_weights(problem, members)[rows.indices]
-        rows = rows._replace(weights=weights)
-    steps = len(rows.indices)
-    fill = [(0, capacity - steps), (0, 0)]
-    rows = Rows(*(np.pad(x, fill) for x in rows))
-    rates = settings.learning_rate, settings.momentum, settings.weight_decay
-    args = common.draw_key(rng), variables, problem, rows, steps, rates
-    return _run(settings.schedule, *args)
+def find(kept: Kept | None, name: str, problem: Problem) -> Variables | None:
+    """Returns the slice of that name, if it is kept."""
+    arrays = None if kept is None else kept.get(name)
+    if arrays is None:
+        return None
+    return common.from_arrays(arrays, training.structure(problem))
 
 
-def class_weights(problem: Problem, members: np.ndarray) -> np.ndarray:
-    """Returns n / (classes * examples of the class) over `members`: float32[N]."""
-    labels = np.asarray(problem.labels)
-    counts = np.bincount(labels[members], minlength=problem.num_classes)
-    weights = len(members) / (np.sum(counts > 0) * np.maximum(counts, 1))
-    return weights.astype(np.float32)[labels]
-
-
-_fresh = jax.jit(fresh)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _run(schedule, key, variables, problem, rows, steps, rates):
-    """Runs the first `steps` rows; a value, so that one program serves all."""
-    rate, momentum, weight_decay = rates
-    objective = classification(problem.model)
-
-    def falling(step):
-        return rate * 0.5 * (1 + jnp.cos(jnp.pi * step / steps))
-
-    optimizer = sgd(
-        falling if schedule == "cosine" else rate,
-        momentum=momentum,
-        weight_decay=weight_decay,
-    )
-
-    def step(number, state):
-        key_model, key_augment = jax.random.split(jax.random.fold_in(key, number))
-        row = jax.tree.map(lambda x: x[number], rows)
-        batch = problem.batch(*row, key=key_augment)
-        return descend(objective, optimizer, state, batch, key_model)[0]
-
-    return jax.lax.fori_loop(0, steps, step, start(variables, optimizer)).variables
+def train_shard(
+    state: State,
+    shard: int,
+    parts: list[np.ndarray],
+    models: tuple,
+    names: list[str],
+    kept: Kept | None,
+) -> tuple:
+    """Trains the slices of a shard that are None in `models`, each after another."""
+    made = list(models)
+    key_bits, problem, settings = state.key_bits, state.problem, state.settings
+    for r in range(len(made)):
+        if made[r] is not None:
+            continue
+        before = made[r - 1] if r else training.begin(key_bits, shard, problem)
+        members = np.sort(np.concatenate(parts[: r + 1]))
+        part = shard, r
+        made[r] = training.train_slice(
+            key_bits, before, problem, members, part, settings
+        )
+        if kept is not None:
+            kept.put(names[r], common.to_arrays(made[r]))
+    return tuple(made)

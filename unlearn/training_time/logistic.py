@@ -1,0 +1,183 @@
+"""Logistic heads, one a class against the rest, all at once in float64 on the host.
+
+    L_k(w) = sum_i log(1 + exp(-y_ik w.x_i)) + (l2 / 2) |w|^2 + b_k.w
+
+Hessians are never made: conjugate gradients take their products with vectors, which for
+all heads together are two passes over the features. The preconditioner is the Hessian
+of curvature c, that of the mean example: c X^T X + l2, the same for all heads, so that
+few steps suffice whatever l2 is. Features are float32 and become float64 in blocks.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import scipy.linalg
+
+BLOCK = 2048
+"""Rows of features at a time, where products are large."""
+
+SMALL = 2**18
+"""Multiplications of a product for which OpenBLAS wakes no other threads."""
+
+
+class Objective(NamedTuple):
+    """The objective of all heads; rows of zeros do not count."""
+
+    features: np.ndarray  # float32[N, D]
+    labels: np.ndarray  # int[N]
+    gram: np.ndarray  # float64[D, D]: X^T X
+    l2: float  # times the number of examples
+    noise: np.ndarray | float = 0.0  # float64[K, D]: b
+
+
+def blocks(features: np.ndarray, columns: int) -> Iterator[tuple[slice, np.ndarray]]:
+    """Yields rows of features, as a slice and as float64, for products with `columns`.
+
+    Products with few columns are bound by memory, and threads, which wait for each
+    other, made them up to five times slower; blocks are then as small as to need none.
+    """
+    size = SMALL // max(1, features.shape[1] * columns)
+    size = size if size >= 8 else BLOCK
+    for start in range(0, len(features), size):
+        rows = slice(start, start + size)
+        yield rows, features[rows].astype(np.float64)
+
+
+def gram(features: np.ndarray) -> np.ndarray:
+    """Returns X^T X: float64[D, D]."""
+    total = np.zeros((features.shape[1],) * 2)
+    for _, x in blocks(features, BLOCK):
+        total += x.T @ x
+    return total
+
+
+def spectral_norm(gram: np.ndarray) -> float:
+    """Returns an upper bound on the norm of X, by X^T X, tight to 1e-9."""
+    last = len(gram) - 1
+    top = scipy.linalg.eigh(gram, eigvals_only=True, subset_by_index=[last, last])
+    return float(np.sqrt(max(top[0], 0.0) * (1 + 1e-9)))
+
+
+def gradients(
+    weights: np.ndarray, objective: Objective, heads: np.ndarray | None = None
+) -> np.ndarray:
+    """Returns the gradient of the objective of each head: float64[K, D].
+
+    `heads` are the classes that `weights` is of; default: all.
+    """
+    heads = np.arange(len(weights)) if heads is None else heads
+    noise = objective.noise
+    noise = noise[heads] if isinstance(noise, np.ndarray) else noise
+    total = np.zeros(weights.T.shape)
+    for rows, x in blocks(objective.features, len(heads)):
+        signs = np.where(objective.labels[rows, None] == heads, 1.0, -1.0)
+        wrong = 1 / (1 + np.exp(np.clip(signs * (x @ weights.T), -500, 500)))
+        total += x.T @ (signs * wrong)
+    return objective.l2 * weights + noise - total.T
+
+
+def curvatures(weights: np.ndarray, features: np.ndarray) -> np.ndarray:
+    """Returns the second derivative of each example's loss: float64[N, K]."""
+    margins = [x @ weights.T for _, x in blocks(features, len(weights))]
+    return (1 - np.tanh(np.concatenate(margins) / 2) ** 2) / 4
+
+
+def hessian_products(
+    curvature: np.ndarray, objective: Objective, vectors: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the Hessian of each head times its vector, and the length of X v.
+
+    Args:
+      curvature: float64[N, K], of `curvatures`.
+      objective: what the Hessian is of.
+      vectors: float64[K, D].
+    """
+    total, squares = np.zeros(vectors.T.shape), np.zeros(len(vectors))
+    for rows, x in blocks(objective.features, len(vectors)):
+        along = x @ vectors.T
+        total += x.T @ (curvature[rows] * along)
+        squares += np.sum(along**2, axis=0)
+    return objective.l2 * vectors + total.T, np.sqrt(squares)
+
+
+def newton_steps(
+    weights: np.ndarray,
+    objective: Objective,
+    right: np.ndarray,
+    tolerance: float = 1e-7,
+    most: int = 200,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Solves H s = right for the Hessian H of each head at `weights`.
+
+    Returns s float64[K, D], and for each head |H s - right|, computed anew, and |X s|.
+    The former is at most `tolerance` |right|, unless `most` steps do not suffice.
+    """
+    curvature = curvatures(weights, objective.features)
+    penalty = objective.l2 * np.eye(len(objective.gram))
+    factor = scipy.linalg.cho_factor(curvature.mean() * objective.gram + penalty)
+
+    def prepare(rest):
+        return scipy.linalg.cho_solve(factor, rest.T).T
+
+    steps, rest = np.zeros_like(right), right.copy()
+    enough = tolerance * np.linalg.norm(right, axis=1)
+    direction = prepared = prepare(rest)
+    product = np.sum(rest * prepared, axis=1)
+    for _ in range(most):
+        moving = np.linalg.norm(rest, axis=1) > enough
+        if not moving.any():
+            break
+        image, _ = hessian_products(curvature, objective, direction)
+        along = np.sum(direction * image, axis=1)
+        length = np.where(moving, product / np.where(moving, along, 1.0), 0.0)[:, None]
+        steps, rest = steps + length * direction, rest - length * image
+        prepared, before = prepare(rest), product
+        product = np.sum(rest * prepared, axis=1)
+        turn = np.where(moving, product / np.where(moving, before, 1.0), 0.0)
+        direction = prepared + turn[:, None] * direction
+    image, lengths = hessian_products(curvature, objective, steps)
+    return steps, np.linalg.norm(image - right, axis=1), lengths
+
+
+def solve(
+    objective: Objective, classes: int, most: int = 100
+) -> tuple[np.ndarray, np.ndarray]:
+    """Finds each head's minimum by Newton steps, halved until its gradient is shorter.
+
+    Returns weights float64[K, D] and the length of each head's gradient there.
+    """
+    weights = np.zeros((classes, objective.features.shape[1]))
+    slopes = gradients(weights, objective)
+    heads = np.arange(classes)  # that still move
+    for _ in range(most):
+        heads = heads[np.linalg.norm(slopes[heads], axis=1) >= 1e-10]
+        if not len(heads):
+            break
+        steps, _, _ = newton_steps(weights[heads], objective, slopes[heads], 1e-3)
+        moved = line_search(weights, slopes, steps, heads, objective)
+        heads = heads[moved]
+    return weights, np.linalg.norm(slopes, axis=1)
+
+
+def line_search(
+    weights: np.ndarray,
+    slopes: np.ndarray,
+    steps: np.ndarray,
+    heads: np.ndarray,
+    objective: Objective,
+) -> np.ndarray:
+    """Moves `heads` by minus their steps, or half, or a quarter, ..., in place.
+
+    Returns bool[len(heads)]: false where rounding lets none make the gradient shorter.
+    """
+    length, waiting = 1.0, np.arange(len(heads))
+    while len(waiting) and length > 1e-6:
+        these = heads[waiting]
+        tried = weights[these] - length * steps[waiting]
+        slope = gradients(tried, objective, these)
+        old = np.linalg.norm(slopes[these], axis=1)
+        better = np.linalg.norm(slope, axis=1) < (1 - length / 4) * old
+        weights[these[better]], slopes[these[better]] = tried[better], slope[better]
+        waiting, length = waiting[~better], length / 2
+    return ~np.isin(np.arange(len(heads)), waiting)
