@@ -98,6 +98,7 @@ def make_facts():
             "kind": "class",
             "examples": 129,
             "classes": ["three", LONG],
+            "copies": ["5 forgotten examples have an exact copy in the test set"],
             "sha256": "1a" * 32,
         },
         "data": {

@@ -32,12 +32,12 @@ def small_config(**changes):
     return config
 
 
-def split_of(config, labels=None, num_classes=3, groups=None):
+def split_of(config, labels=None, num_classes=3, groups=None, **known):
     """The split that a run with this config has."""
     if labels is None:
         labels = data.load(config.data.name).train_labels
     sections = DataConfig(**config.data), ForgetConfig(**config.forget)
-    return split(np.asarray(labels), num_classes, *sections, groups)
+    return split(np.asarray(labels), num_classes, *sections, groups, **known)
 
 
 def problem_of(config):

@@ -91,6 +91,7 @@ def test_the_best_are_fast_first_then_close():
     assert class_sweep.best(summary, 2, 1) == ("finetune", "ssd")
 
 
+@pytest.mark.slow
 def test_the_data_is_loaded_and_hashed_once(tmp_path, monkeypatch):
     calls, load, fingerprint = [], data.load, data.fingerprint
 
@@ -112,3 +113,39 @@ def test_the_data_is_loaded_and_hashed_once(tmp_path, monkeypatch):
     )
     class_sweep.run(config, tmp_path)
     assert sorted(calls) == ["hash", "load"]
+
+
+@pytest.mark.slow
+def test_classes_by_name(tmp_path):
+    """Of folders 3, 4 and 5, where numbers are names and not places."""
+    config = small_config(
+        data__name=numbered(tmp_path),
+        forget__kind="class",
+        forget__classes=("5",),
+        run=("finetune",),
+        seeds=1,
+        train__epochs=1,
+        class_sweep__classes=(5, 4),
+        class_sweep__best=1,
+    )
+    class_sweep.run(config, tmp_path / "swept")
+    rows = csv_files.read_csv(tmp_path / "swept" / "classes.csv")
+    assert {row["class"] for row in rows} == {4, 5}
+    dataset = data.load(config.data.name)
+    for name, number in (("4", 1), ("5", 2)):
+        with np.load(tmp_path / "swept" / f"forget_{name}" / "split.npz") as sets:
+            assert set(dataset.train_labels[sets["forget"]]) == {number}
+
+
+def numbered(folder):
+    rng = np.random.default_rng(0)
+    images, labels = rng.integers(0, 256, (120, 6, 6, 1), np.uint8), np.arange(120) % 3
+    test = {"test_images": images[:30] ^ 1, "test_labels": labels[:30]}
+    np.savez(
+        folder / "a.npz",
+        train_images=images,
+        train_labels=labels,
+        class_names=["3", "4", "5"],
+        **test,
+    )
+    return f"npz:{folder / 'a.npz'}"

@@ -78,6 +78,7 @@ def test_a_diverged_training_stops_with_a_line(tmp_path):
         run(tmp_path / "x", train__learning_rate=1e30)
 
 
+@pytest.mark.slow
 def test_what_was_finished_before_a_diverged_training_is_reported(
     tmp_path, monkeypatch
 ):
@@ -95,6 +96,7 @@ def test_what_was_finished_before_a_diverged_training_is_reported(
     assert "ssd" in summary and len(results(tmp_path / "x")) == 3
 
 
+@pytest.mark.slow
 def test_class_forgetting_and_one_seed(tmp_path):
     run(
         tmp_path / "x",

@@ -139,6 +139,7 @@ def test_a_finished_run_looks_at_its_weights(copy_of_finished):
     run(copy_of_finished)
 
 
+@pytest.mark.slow
 def test_rows_of_another_run_are_refused(copy_of_finished, tmp_path):
     run(tmp_path / "other", train__epochs=1, seeds=1)
     for part in ("evaluations", "checkpoints"):
@@ -203,6 +204,7 @@ def test_a_damaged_manifest_is_one_line(copy_of_finished, text):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_each_start_is_in_the_manifest_and_other_versions_are_said(
     copy_of_finished, monkeypatch
 ):
@@ -225,6 +227,7 @@ def test_each_start_is_in_the_manifest_and_other_versions_are_said(
     assert all(start["created"] and start["versions"]["jax"] for start in starts)
 
 
+@pytest.mark.slow
 def test_nothing_of_the_data_stays_in_memory(tmp_path):
     """Neither on the device nor on the host, once the result is dropped."""
 

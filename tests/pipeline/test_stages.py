@@ -139,6 +139,7 @@ def test_the_pipeline_retrains_as_the_method_does(finished):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_method_that_is_defined_again_is_compiled_again(tmp_path, monkeypatch):
     """As in a notebook: the name is the same, the function is not."""
     accuracies = []
@@ -164,6 +165,7 @@ def load_user_file(path, text, monkeypatch):
     return module
 
 
+@pytest.mark.slow
 def test_a_changed_file_of_a_method_is_another_config(tmp_path, monkeypatch):
     text = "def mine(key, variables, problem, *, rate=0.1): return variables, {}\n"
     for number, code in enumerate((text, text + "# changed\n")):

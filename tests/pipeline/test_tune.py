@@ -72,7 +72,7 @@ def test_a_trial_is_the_method_run_alone(tuned):
         )
         problem = run.problem
         mine = training.predict(
-            problem.model, after, sample.images, problem.mean, problem.std
+            problem.model, after, sample.examples, problem.preprocess
         )
         mine = sample.measure(config, np.asarray(mine))
         other = sample.measure(config, tune.predict(run, sample, "retrain", seed))

@@ -15,6 +15,7 @@ def dotted(path):
 
 
 OPEN = ("versions", "settings", "constants", "cells", "terms")  # any keys
+OPTIONAL = {"digits", "copies"}
 
 
 def test_check_names_whatever_is_missing_or_of_another_type():
@@ -34,7 +35,7 @@ def test_check_names_whatever_is_missing_or_of_another_type():
         with pytest.raises(InputError, match=f"{re.escape(dotted(path))} is "):
             schema.check(facts)
         any_key = steps and steps[-1] in OPEN
-        if isinstance(parent, dict) and last != "digits" and not any_key:
+        if isinstance(parent, dict) and last not in OPTIONAL and not any_key:
             del parent[last]
             with pytest.raises(InputError, match=f"lack {re.escape(dotted(path))} "):
                 schema.check(facts)

@@ -15,7 +15,7 @@ from result_rows import (
 )
 
 from unlearn.errors import InputError
-from unlearn.report.summary import summarize
+from unlearn.report.summary import caveats, summarize
 
 
 def test_summary_of_two_seeds_by_hand():
@@ -138,3 +138,45 @@ def test_more_columns_of_numbers_are_summarised():
 def test_results_without_retrain_are_refused():
     with pytest.raises(InputError, match="retrain"):
         summarize([TWO_SEEDS[0]])
+
+
+def without_reference():
+    return [row for row in TWO_SEEDS if row["model"] != "retrain"]
+
+
+def test_without_a_reference_nothing_is_judged():
+    with pytest.raises(InputError, match="retrain first"):
+        summarize(without_reference())
+    summary = summarize(without_reference(), needs_reference=False)
+    assert [row["model"] for row in summary] == ["original", "far", "near"]
+    for row in summary:
+        assert row["verdict"] == "no reference"
+        for name in ("avg_gap", "tug_of_war", "forget_accuracy_gap", "speedup"):
+            assert math.isnan(row[name])
+        assert math.isnan(row["avg_gap_floor"])
+    (line,) = caveats(summary, 10)
+    assert "cannot be concluded that anything is forgotten" in line
+    assert caveats(summarize(TWO_SEEDS), 10) == []
+
+
+@pytest.mark.parametrize("test, weak", [(0.81, False), (0.79, True), (0.99, False)])
+def test_a_reference_far_below_the_original_judges_nothing(test, weak):
+    rows = [
+        make_row(model, seed, 0.9, 1.0, accuracy, 0.1 * seed)
+        for model, accuracy in (("original", 0.9), ("retrain", test), ("near", 0.9))
+        for seed in (0, 1)
+    ]
+    summary = {row["model"]: row for row in summarize(rows)}
+    assert (summary["near"]["verdict"] == "weak reference") == weak
+    assert summary["retrain"]["verdict"] == "reference"
+    lines = caveats(list(summary.values()), 10)
+    assert len(lines) == weak
+    assert not weak or "79.0 % on test and the original 90.0 %" in lines[0]
+
+
+def test_an_imported_original_near_chance_is_said():
+    rows = [make_row("original", 0, 0.1, 0.15, 0.1, 0.5) | {"status": "imported"}]
+    summary = summarize(rows, needs_reference=False)
+    assert summary[0]["status"] == "imported"
+    assert "near chance" in caveats(summary, 10)[1]
+    assert len(caveats(summary, 20)) == 1  # 15 % of 20 classes is no chance

@@ -82,3 +82,17 @@ def test_any_name_is_printed(encoding):
     stream.seek(0)
     text = stream.read()
     assert r"$\frac$" in text and "[bold red]x[/]" in text and ":warning:" in text
+
+
+def test_without_a_reference_the_columns_are_empty():
+    rows = [row for row in random_results() if row["model"] != "retrain"]
+    rows = [r | {"status": "imported"} if r["model"] == "original" else r for r in rows]
+    summary = summarize(rows, needs_reference=False)
+    text = tables.summary_markdown(summary, ["One | note"])
+    assert text.startswith("> One \\| note.\n")
+    lines = [line for line in text.splitlines() if line.startswith("| ")]
+    assert "| *floor* |" not in text and "over 5 training seeds" in text
+    cells = [cell.strip() for cell in lines[2].split("|")]
+    assert cells[1] == "original (imported)"
+    assert cells[6:9] == ["", "", "no reference"]
+    assert "(" not in cells[2]  # no gap in parentheses

@@ -9,7 +9,8 @@
 
 from unlearn.pipeline.checks import any_scope, approximate, check, split_chain
 from unlearn.pipeline.config import default_config
-from unlearn.pipeline.evaluation import evaluate, measure, predict_images
+from unlearn.pipeline.evaluation import evaluate, measure, predict_examples
+from unlearn.pipeline.imported import require_reference, require_trained
 from unlearn.pipeline.run import Result, diverged_message, run
 from unlearn.pipeline.setup import Run, prepare, template
 from unlearn.pipeline.stages import (
@@ -36,8 +37,10 @@ __all__ = [
     "make_model",
     "measure",
     "original",
-    "predict_images",
+    "predict_examples",
     "prepare",
+    "require_reference",
+    "require_trained",
     "run",
     "run_method",
     "seed_label",

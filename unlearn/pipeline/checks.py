@@ -4,9 +4,13 @@ import difflib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from unlearn import methods, models, training, training_time
 from unlearn.data.splits import DataConfig, ForgetConfig
 from unlearn.errors import InputError
+from unlearn.inputs import in_words, input_spec
+from unlearn.pipeline import imported
 from unlearn.problem import Problem
 
 if TYPE_CHECKING:
@@ -14,6 +18,9 @@ if TYPE_CHECKING:
 
 SMALLEST = {"epochs": 1, "batch_size": 1, "forget_batch_size": 1, "group": 1}
 SMALLEST |= {"max_epochs": 0, "warmup_epochs": 0, "retain_examples": 0}
+MOST_LOGITS = 2**26
+"""Of a model's logits on all examples so many are kept, 256 MB in float32; of more than
+these only the loss and the prediction of each example (`metrics.Outputs`)."""
 CHOICES = {"schedule": training.SCHEDULES, "decay": training.SCHEDULES}
 CHOICES |= {"optimizer": tuple(training.OPTIMIZERS)}
 
@@ -54,6 +61,8 @@ def check(config: "ConfigDict", names: Sequence[str]) -> None:
     DataConfig(**config.data).check()
     forget = ForgetConfig(**config.forget)
     forget.check()
+    if forget.by_id:
+        forget.wanted()  # a file that cannot be read is known now
     for name in names:
         if "+" in name and set(split_chain(name)) & training_time.METHODS.keys():
             raise InputError(
@@ -75,11 +84,8 @@ def check(config: "ConfigDict", names: Sequence[str]) -> None:
                 f"{name} forgets whole classes only: leave it out, or set "
                 "forget.kind=class and forget.classes"
             )
-    if config.model.name not in models.NETS:
-        raise InputError(
-            f"there is no model {config.model.name!r}: "
-            f"choose from {', '.join(models.NETS)}"
-        )
+    models.check_name(config.model.name)
+    imported.check_settings(config)
     if config.attack_examples < 0:
         raise InputError("attack_examples must be 0 (no limit) or more")
     sections = {f"methods.{name}": config.methods[name] for name in parts}
@@ -101,18 +107,78 @@ def check_constants(section: str, constants: Mapping) -> None:
             )
 
 
-def check_sizes(problem: Problem, config: "ConfigDict", names: Sequence[str]) -> None:
-    """Checks what can be known once the sets are there."""
+def check_images(examples: np.ndarray, config: "ConfigDict") -> None:
+    """Refuses what is for images where the examples [N, ...] are none, [N, H, W, C]."""
+    if examples.ndim == 4:
+        return
+    what = in_words(input_spec(examples))
+    for option in ("flip", "crop", "rotate", "jitter"):
+        if config.data[option]:
+            raise InputError(
+                f"data.{option} is for images; these examples are {what}: leave it out"
+            )
+    net = config.model.name
+    if net in models.NETS and net != "mlp":
+        raise InputError(
+            f"model {net} is for images [H, W, C]; these examples are {what}: set "
+            "model.name=mlp, or model.name=PATH.py:function for a net of your own"
+        )
+
+
+def count_logits(problem: Problem, tests: int) -> int:
+    """Counts a model's logits on training, validation and `tests` test examples."""
+    held_out = problem.validation
+    examples = len(problem.labels) + tests
+    examples += 0 if held_out is None else len(held_out.labels)
+    return examples * problem.num_classes
+
+
+def check_sizes(
+    problem: Problem,
+    config: "ConfigDict",
+    names: Sequence[str],
+    test_labels: np.ndarray,
+) -> None:
+    """Checks what can be known once the sets are there.
+
+    Args:
+      test_labels: int[T].
+
+    Raises:
+      InputError: in one line: too few examples for a batch; a test or validation set
+        that does not serve; a method that does not take such inputs; more logits than
+        an audit can keep.
+    """
+    for part in parts_of(names):
+        if part in methods.METHODS:
+            methods.METHODS[part].check(problem)
+    logits = count_logits(problem, len(test_labels))
+    if "audit" in config and logits > MOST_LOGITS:
+        raise InputError(
+            f"an audit keeps the logits of every example, here {logits:,}, and "
+            f"{MOST_LOGITS:,} is the most: lower data.examples, or run without an audit"
+        )
     available = len(problem.retain)
     if config.train.batch_size > available:
         raise InputError(
             f"train.batch_size is {config.train.batch_size}, but only {available} "
             "examples are retained: lower train.batch_size"
         )
+    gone = np.asarray(problem.forget_classes)
+    if np.isin(test_labels, gone).all():
+        raise InputError(
+            "the test set has forgotten classes only, so nothing can be measured on "
+            "what stays: add test examples of the other classes"
+        )
+    held_out = problem.validation
+    lacks = "no validation set" if held_out is None else ""
+    if held_out is not None and np.isin(np.asarray(held_out.labels), gone).all():
+        lacks = "a validation set of forgotten classes only"
     for part in sorted(parts_of(names)):
         for option in ("rewind", "early_stopping"):
-            if config.methods[part].get(option) and problem.validation is None:
+            if config.methods[part].get(option) and lacks:
                 raise InputError(
-                    f"{part} needs a validation set for {option}: "
-                    f"give data.validation, or set methods.{part}.{option}=False"
+                    f"{part} needs a validation set for {option}, with classes that "
+                    f"stay, and there is {lacks}: raise data.validation, or set "
+                    f"methods.{part}.{option}=False"
                 )

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from unlearn import methods, store
+from unlearn.data.lookup import class_folder, class_numbers
 from unlearn.errors import InputError
 from unlearn.metrics import columns
 from unlearn.pipeline.checks import check, methods_of
+from unlearn.pipeline.imported import require_reference
 from unlearn.pipeline.run import run as run_pipeline
 from unlearn.pipeline.setup import load
 from unlearn.report import class_sweep as report
@@ -25,7 +27,9 @@ if TYPE_CHECKING:
 class SweepConfig(NamedTuple):
     """The section `class_sweep` of a config."""
 
-    classes: tuple[int, ...] = ()  # those to forget, one after the other
+    classes: tuple[
+        int | str, ...
+    ] = ()  # numbers or names: those to forget, one after the other
     best: int = 5  # so many methods go on to the other classes
     seeds: int = 1
     speedup: float = 10.0  # methods come first that have this speed-up over retraining
@@ -52,7 +56,7 @@ def run(
 ) -> Sweep:
     """Runs `config` as it is, then its best methods on each of `class_sweep.classes`.
 
-    Each class is a run folder `forget_<class>` of its own. The original model does not
+    Each class is a run folder `forget_<name>` of its own. The original model does not
     depend on the class and is trained once. Writes `classes.csv` (a row a class and
     model), `worst_class.csv` and `.md`, and `figures/worst_class.png`.
 
@@ -61,33 +65,42 @@ def run(
     """
     folder, progress = Path(folder), Progress()
     SweepConfig(**config.class_sweep).check()
+    require_reference(config, "a sweep over classes", trained=True)
     if len(config.forget.classes) != 1:
         raise InputError("a sweep over classes begins with one: give forget.classes=7,")
     store.refuse_if_locked(folder)
-    (first,) = config.forget.classes
-    home = folder / f"forget_{first}"
     check(config, methods_of(config))
     source = load(config, data_dir)
+    names = source.dataset.class_names
+    (first,) = class_numbers(config.forget.classes, names)
+    numbers = class_numbers(config.class_sweep.classes, names)
+    given = dict(zip(numbers, config.class_sweep.classes, strict=True))
+    home = folder / class_folder(first, names)
     lock = store.lock(folder)
     result = run_pipeline(config, home, source=source)
     chosen = best(result.summary, config.class_sweep.best, config.class_sweep.speedup)
-    others = [number for number in config.class_sweep.classes if number != first]
+    others = [number for number in given if number != first]
     if others:
         progress.say(f"{len(others)} other classes with the best: {', '.join(chosen)}")
     summaries, diverged = {first: result.summary}, list(result.diverged)
     for number in others:
         class_config = config.copy_and_resolve_references()
-        class_config.forget.classes, class_config.run = (number,), chosen
+        class_config.forget.classes = (given[number],)
+        class_config.run = chosen
         class_config.seeds = min(config.seeds, config.class_sweep.seeds)
         result = run_pipeline(
             class_config,
-            folder / f"forget_{number}",
+            folder / class_folder(number, names),
             source=source,
             originals=home,
         )
         summaries[number] = result.summary
         diverged += result.diverged
-    rows = class_rows(summaries, (*chosen, "retrain"))
+    by_class = {
+        number if names[number] == str(number) else names[number]: summaries[number]
+        for number in sorted(summaries)
+    }
+    rows = class_rows(by_class, (*chosen, "retrain"))
     worst = worst_class(rows)
     csv_files.write_csv(folder / "classes.csv", rows)
     csv_files.write_csv(folder / "worst_class.csv", worst)
@@ -120,11 +133,11 @@ def best(summary: Sequence[dict], count: int, speedup: float) -> tuple[str, ...]
 
 
 def class_rows(
-    summaries: Mapping[int, Sequence[dict]], models: Iterable[str]
+    summaries: Mapping[int | str, Sequence[dict]], models: Iterable[str]
 ) -> list[dict]:
     """Returns a row a (class, model): accuracies, distance and cost to retrain."""
     rows = []
-    for number, summary in sorted(summaries.items()):
+    for name, summary in summaries.items():
         by_model = {row["model"]: row for row in summary}
         retrain = by_model["retrain"]
         for model in models:
@@ -132,7 +145,7 @@ def class_rows(
             lost = retrain["test_accuracy"] - row["test_accuracy"]
             rows.append(
                 {
-                    "class": number,
+                    "class": name,
                     "model": model,
                     "seeds": row["seeds"],
                     "forget_accuracy": row["forget_accuracy"],

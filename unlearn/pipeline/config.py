@@ -19,13 +19,18 @@ def default_config() -> "ConfigDict":
     It is locked: a field that does not exist cannot be set by mistake.
 
     - `data`, `forget`: see `data.splits.DataConfig` and `ForgetConfig`.
-    - `model`: the name of the net, and the options of each net.
+    - `model`: the name of the net (or PATH.py:function), the file that its `weights`
+      come from if the original is not trained here, and the options of each net.
     - `train`: how original and retrained models are trained, see `training.Recipe`.
     - `methods`: the keyword arguments of each method (of `fit`, if it is one of
       `training_time`). A method that needs the retain set has `retain_examples` as
       well: 0, or the size of the random part of the retain set that it gets.
     - `run`: the methods that are run.
     - `seeds`: training seeds; each trains its own original and retrained model.
+    - `reference`: what models are compared to: `retrain`, `none`, or the files of
+      models retrained elsewhere, one a seed, separated by commas.
+    - `export`: `safetensors`, `npz` or `msgpack`: every unlearned model is written to
+      `export/<model>/<seed>.<format>` of the run folder as well.
     - `attack_examples`: largest sample of the support vector attack; 0: no limit.
     - `tune`, `class_sweep`: see `tune.TuneConfig` and `class_sweep.SweepConfig`.
     """
@@ -36,11 +41,13 @@ def default_config() -> "ConfigDict":
         {
             "data": DataConfig()._asdict(),
             "forget": ForgetConfig()._asdict(),
-            "model": {"name": "cnn"} | models.options(),
+            "model": {"name": "cnn", "weights": ""} | models.options(),
             "train": training.Recipe()._asdict(),
             "methods": {name: method_defaults(name) for name in names},
             "run": any_scope(),
             "seeds": 5,
+            "reference": "retrain",
+            "export": "",
             "attack_examples": 0,
             "tune": TuneConfig()._asdict(),
             "class_sweep": SweepConfig()._asdict(),

@@ -1,55 +1,128 @@
-"""Logits of the models of a run, and what is measured on them."""
+"""What is kept of the models of a run, and what is measured on it."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
 from unlearn import devices, metrics, training
+from unlearn.errors import InputError
+from unlearn.metrics import Outputs
+from unlearn.pipeline import checks
 from unlearn.pipeline.setup import Run
-from unlearn.problem import Model, Problem, Variables
+from unlearn.problem import Model, Problem, Variables, count, joined, rows
+
+BLOCK = 2**24  # entries of logits that are computed at once where they are not kept
 
 
-def predict_images(
-    problem: Problem, variables: Variables, images: jax.Array
+def predict_examples(
+    problem: Problem, variables: Variables, examples: Any
 ) -> np.ndarray:
-    """Returns the logits float32[N, K] of uint8[N, H, W, C] images."""
-    args = variables, images, problem.mean, problem.std
-    execute, _ = devices.compiled(predictor(problem.model), *args)
+    """Returns the logits float32[N, K] of a tree of arrays [N, ...]."""
+    args = variables, examples
+    execute, _ = devices.compiled(predictor(problem.model, problem.preprocess), *args)
     return np.asarray(execute(*args))
 
 
 @functools.lru_cache(maxsize=64)
-def predictor(model: Model) -> Callable[..., jax.Array]:
+def predictor(
+    model: Model, preprocess: Callable[[Any], Any]
+) -> Callable[..., jax.Array]:
     """Returns `training.predict` of a model, always the same function."""
-    return functools.partial(training.predict, model)
+
+    def predict(variables, examples):
+        return training.predict(model, variables, examples, preprocess)
+
+    return predict
 
 
-def evaluate(
-    run: Run, predict: Callable[[jax.Array], ArrayLike]
-) -> dict[str, np.ndarray]:
-    """Computes logits on training, test and validation set, by name of the set."""
-    sets = {"train_logits": run.problem.images, "test_logits": run.test_images}
-    if run.problem.validation is not None:
-        sets["validation_logits"] = run.problem.validation.images
-    logits = predict(jnp.concatenate(list(sets.values())))
-    ends = np.cumsum([len(images) for images in sets.values()])[:-1]
-    parts = np.split(np.asarray(logits), ends)
-    return dict(zip(sets, parts, strict=True))
+def evaluate(run: Run, predict: Callable[[Any], ArrayLike]) -> dict[str, np.ndarray]:
+    """Computes what is kept of a model, on training, test and validation set.
+
+    Raises:
+      InputError: its outputs are probabilities.
+
+    Returns: `train_logits` float32[N, K] and so on, by the name of the set; or, of more
+      than `checks.MOST_LOGITS`, `train_losses` float64[N] and `train_predictions`
+      int[N]. What is not finite is so in the losses as well.
+    """
+    sets = sets_of(run)
+    logits = checks.count_logits(run.problem, len(run.sets.test_labels))
+    if logits <= checks.MOST_LOGITS:
+        parts = [examples for examples, _ in sets.values()]
+        logits = np.asarray(predict(joined(*parts)))
+        refuse_probabilities(logits)
+        parts = np.split(logits, np.cumsum([count(part) for part in parts])[:-1])
+        return {f"{name}_logits": part for name, part in zip(sets, parts, strict=True)}
+    found = {}
+    for name, (examples, labels) in sets.items():
+        seen = outputs(predict, examples, labels, run.problem.num_classes)
+        found |= {f"{name}_{key}": values for key, values in seen._asdict().items()}
+    return found
 
 
-def measure(run: Run, logits: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Computes the standard metrics from `train_logits` and `test_logits`."""
+def refuse_probabilities(logits: np.ndarray) -> None:
+    """Refuses outputs [N, K] that are not negative and add up to 1.
+
+    Raises:
+      InputError: they are probabilities, so losses and attacks would be wrong.
+    """
+    if logits.min() >= 0 and np.allclose(logits.sum(1), 1, atol=1e-3):
+        raise InputError(
+            "the model returns probabilities and must return logits: leave out the "
+            "softmax at its end"
+        )
+
+
+def sets_of(run: Run) -> dict[str, tuple[Any, np.ndarray]]:
+    """Returns examples and labels of training, test and validation set by name."""
+    problem, held_out = run.problem, run.problem.validation
+    sets = {
+        "train": (problem.examples, run.sets.train_labels),
+        "test": (run.test_examples, run.sets.test_labels),
+    }
+    if held_out is not None:
+        sets["validation"] = held_out.examples, np.asarray(held_out.labels)
+    return sets
+
+
+def outputs(
+    predict: Callable[[Any], ArrayLike], examples: Any, labels: np.ndarray, classes: int
+) -> Outputs:
+    """Computes losses and predictions a block of examples after the other."""
+    parts = []
+    for start, block in blocks(examples, max(1, BLOCK // classes)):
+        logits = np.asarray(predict(block))[: len(labels) - start]
+        with np.errstate(invalid="ignore"):
+            seen = metrics.outputs(logits, labels[start : start + len(logits)])
+        finite = np.isfinite(logits).all(axis=1)
+        parts.append(seen._replace(losses=np.where(finite, seen.losses, np.nan)))
+    return Outputs(*map(np.concatenate, zip(*parts, strict=True)))
+
+
+def blocks(examples: Any, most: int) -> Iterator[tuple[int, Any]]:
+    """Yields the first index and the rows of blocks, all of one size: one program.
+
+    The last one is filled up with the first examples.
+    """
+    total = count(examples)
+    size = -(-total // -(-total // most))
+    for start in range(0, total, size):
+        yield start, rows(examples, np.arange(start, start + size) % total)
+
+
+def measure(run: Run, evaluation: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Computes the standard metrics from what `evaluate` returns."""
     sets = run.sets
-    return metrics.measure(
-        logits["train_logits"],
+    return metrics.measure_outputs(
+        metrics.outputs_of(evaluation, "train", sets.train_labels),
         sets.train_labels,
         sets.forget,
         sets.retain,
-        logits["test_logits"],
+        metrics.outputs_of(evaluation, "test", sets.test_labels),
         sets.test_labels,
         forget_classes=sets.forget_classes,
         attack_examples=run.config.attack_examples,

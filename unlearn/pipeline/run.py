@@ -11,8 +11,10 @@ import numpy as np
 from unlearn import metrics, store, training_time
 from unlearn.errors import InputError
 from unlearn.metrics import columns
+from unlearn.pipeline import imported
 from unlearn.pipeline.checks import methods_of, split_chain
-from unlearn.pipeline.evaluation import evaluate, measure, predict_images
+from unlearn.pipeline.evaluation import evaluate, measure, predict_examples
+from unlearn.pipeline.export import export
 from unlearn.pipeline.setup import Run, Source, prepare
 from unlearn.pipeline.stages import (
     Diverged,
@@ -68,8 +70,11 @@ def run(
     )
     if originals:
         copy_originals(originals, run.folder, config.seeds)
+    for line in imported.notes(config):
+        run.progress.say(line)
     rows, stopped = make_rows(run, names)
     summary = report(run, rows) if rows else []
+    export(run, rows)
     if stopped:
         raise stopped
     diverged = dict.fromkeys(row["model"] for row in rows if is_diverged(row))
@@ -86,13 +91,18 @@ def copy_originals(source: Path | str, target: Path, seeds: int) -> None:
 def report(run: Run, rows: list[dict]) -> list[dict]:
     """Writes summary and figures of a run and prints the table; returns the summary."""
     from unlearn.report import csv_files, figures, tables
-    from unlearn.report.summary import summarize
+    from unlearn.report.summary import caveats, summarize
 
-    summary, folder = summarize(rows), run.folder
+    summary, folder = summarize(rows, imported.has_reference(run.config)), run.folder
     csv_files.write_csv(folder / "summary.csv", summary)
-    store.write_text(folder / "summary.md", tables.summary_markdown(summary))
+    notes = [*imported.notes(run.config), *caveats(summary, len(run.sets.class_names))]
+    text = tables.summary_markdown(summary, notes)
+    copies = "".join(f"\n{line}.\n" for line in run.sets.copies)
+    store.write_text(folder / "summary.md", text + copies)
     figures.write_all(folder / "figures", rows, summary, run.sets, run.evaluation)
     tables.print_table(summary)
+    for line in caveats(summary, len(run.sets.class_names)):
+        run.progress.say(line)
     run.progress.say(f"Everything is in {folder}")
     return summary
 
@@ -109,7 +119,7 @@ def make_rows(run: Run, names: Sequence[str]) -> tuple[list[dict], Diverged | No
     from unlearn.report import csv_files
 
     seeds = range(run.config.seeds)
-    order = [(n, s) for s in seeds for n in ("original", "retrain", *names)]
+    order = [(n, s) for s in seeds for n in imported.rows_of(run.config, names)]
     kept = {key: read_row(run, *key) for key in order}
     run.progress.expect((n, work(run, n)) for n, s in order if kept[n, s] is None)
 
@@ -185,11 +195,11 @@ def make_row(run: Run, name: str, seed: int) -> dict:
             predict, info = fit_and_forget(run, name, seed)
         else:
             variables, info = make_model(run, name, seed)
-            predict = functools.partial(predict_images, run.problem, variables)
+            predict = functools.partial(predict_examples, run.problem, variables)
         run.progress.tick(f"{seed_label(run, seed)}  {name}  measuring")
-        logits = evaluate(run, predict)
-        store.save_arrays(run.evaluation_path(name, seed), logits)
-        if not all(np.isfinite(values).all() for values in logits.values()):
+        evaluation = evaluate(run, predict)
+        store.save_arrays(run.evaluation_path(name, seed), evaluation)
+        if not all(np.isfinite(values).all() for values in evaluation.values()):
             raise Diverged(f"{name} (seed {seed}) diverged: not finite", info)
     except Diverged as error:
         if name in ("original", "retrain"):
@@ -199,15 +209,15 @@ def make_row(run: Run, name: str, seed: int) -> dict:
         row |= blank | timing(error.info) | {"status": "diverged"}
         save_row(run, row)
         return row
-    measured = measure(run, logits)
+    measured = measure(run, evaluation)
     if run.problem.validation is not None:
         labels = np.asarray(run.problem.validation.labels)
+        found = metrics.outputs_of(evaluation, "validation", labels).predictions
         stays = retained_only(run.problem)
-        measured["validation_accuracy"] = metrics.accuracy(
-            logits["validation_logits"][stays], labels[stays]
-        )
+        measured["validation_accuracy"] = metrics.share((found == labels)[stays])
     row |= {name: measured.pop(name) for name in columns.MEASURED}
-    row |= timing(info) | {"status": "ok"} | measured
+    status = "imported" if info.get("imported") else "ok"
+    row |= timing(info) | {"status": status} | measured
     save_row(run, row)
     return row
 
@@ -240,11 +250,12 @@ def progress_line(row: dict, seeds: int) -> str:
     """Writes a row in a line for the terminal."""
     if is_diverged(row):
         return f"seed {row['seed'] + 1}/{seeds}  {row['model']:<16} diverged"
+    took = f"{row['seconds']:8.2f} s + {row['compile_seconds']:.1f} s compile"
     return (
         f"seed {row['seed'] + 1}/{seeds}  {row['model']:<16}"
         f" forget {row['forget_accuracy']:7.2%}"
         f"  retain {row['retain_accuracy']:7.2%}  test {row['test_accuracy']:7.2%}"
-        f"  {row['seconds']:8.2f} s + {row['compile_seconds']:.1f} s compile"
+        f"  {'imported' if row['status'] == 'imported' else took}"
     )
 
 

@@ -14,18 +14,21 @@ import numpy as np
 
 from unlearn import data, devices, methods, models, provenance, store
 from unlearn import problem as problems
-from unlearn.data.splits import DataConfig, ForgetConfig, Sets, Split, split
+from unlearn.data.split_notes import copy_lines
+from unlearn.data.splits import DataConfig, ForgetConfig, Sets, Split, copies, split
 from unlearn.errors import InputError
-from unlearn.pipeline.checks import check, check_sizes, parts_of
+from unlearn.pipeline import imported
+from unlearn.pipeline.checks import check, check_images, check_sizes, parts_of
 from unlearn.problem import Model, Problem, Variables
 from unlearn.report.progress import Progress
+from unlearn.report.text import printable
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
 
 T = TypeVar("T")
-FORMAT = 2  # of a run folder; runs of another one are refused
-SETTINGS_APART = "tune", "class_sweep"  # sections that change nothing in the run itself
+FORMAT = 3  # of a run folder; runs of another one are refused
+SETTINGS_APART = "tune", "class_sweep", "export"  # no result depends on them
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -35,7 +38,7 @@ class Run:
     folder: Path
     config: "ConfigDict"
     problem: Problem
-    test_images: jax.Array
+    test_examples: Any  # a tree of arrays [T, ...]
     sets: Sets
     fingerprint: str  # of config, data and forget set: what every result depends on
     origin: str  # of what the original models depend on: data and training
@@ -69,18 +72,44 @@ class Run:
 
 
 class Source(NamedTuple):
-    """A data set as it was loaded, and its SHA-256: for runs that share it."""
+    """A data set as it was loaded, and its content: for runs that share them."""
 
     dataset: data.Dataset
     sha256: str
+    copies: tuple[np.ndarray, np.ndarray]  # see `relations.copies`
 
 
 def load(config: "ConfigDict", data_dir: str | None = None) -> Source:
     """Loads and hashes the data set of a config."""
     dataset = data.load(
-        config.data.name, data_dir=data_dir, image_size=config.data.image_size or None
+        config.data.name,
+        data_dir=data_dir,
+        image_size=config.data.image_size or None,
+        mean=config.data.mean,
+        std=config.data.std,
     )
-    return Source(dataset, data.fingerprint(dataset))
+    same = copies(dataset.train_images, dataset.test_images)
+    return Source(dataset, data.fingerprint(dataset), same)
+
+
+def split_of(source: Source, config: "ConfigDict") -> Split:
+    """Draws the sets of a run.
+
+    Raises:
+      InputError: see `splits.split`.
+    """
+    dataset = source.dataset
+    return split(
+        dataset.train_labels,
+        len(dataset.class_names),
+        DataConfig(**config.data),
+        ForgetConfig(**config.forget),
+        dataset.train_groups,
+        ids=dataset.train_ids,
+        test_ids=dataset.test_ids,
+        class_names=dataset.class_names,
+        same=source.copies,
+    )
 
 
 def prepare(
@@ -107,14 +136,17 @@ def prepare(
     store.check_claim(folder, saved)
     source = source or load(config, data_dir)
     dataset, classes = source.dataset, len(source.dataset.class_names)
-    sections = DataConfig(**config.data), ForgetConfig(**config.forget)
-    parts = split(dataset.train_labels, classes, *sections, dataset.train_groups)
+    parts = split_of(source, config)
+    check_images(dataset.train_images, config)
     net = config.model.name
-    model = models.create(net, classes, **config.model[net])
+    model = models.create(net, classes, **config.model.get(net, {}))
     problem = make_problem(dataset, parts, model, config)
-    check_sizes(problem, config, names)
+    check_sizes(problem, config, names, dataset.test_labels)
+    imported.check_weights(config, template(problem))
     lock = store.claim(folder, saved)
     progress = progress or Progress()
+    for line in (*dataset.notes, *parts.notes, *imported.input_notes(config, dataset)):
+        progress.say(printable(line))
     manifest = write_manifest(folder, source, parts, problem, progress)
     sets = Sets(
         train_labels=np.asarray(problem.labels),
@@ -124,12 +156,13 @@ def prepare(
         class_names=dataset.class_names,
         forget_classes=parts.classes,
         title=folder.name,
+        copies=tuple(copy_lines(parts.copies)),
     )
     return Run(
         folder=folder,
         config=config,
         problem=problem,
-        test_images=jnp.asarray(dataset.test_images),
+        test_examples=jnp.asarray(dataset.test_images),
         sets=sets,
         fingerprint=hash_of(saved, manifest["data"], manifest["forget"]),
         origin=hash_of(
@@ -146,20 +179,21 @@ def prepare(
 def saved_config(config: "ConfigDict", names: Sequence[str]) -> dict:
     """Returns what `config.json` holds: the settings that results depend on.
 
-    `sources` has a hash of the file of each method that is not the package's.
+    `sources` has a hash of the file of each method that is not the package's, and of
+    those of the net and of weights.
     """
     saved = config.to_dict() | {"run": names, "format": FORMAT}
     for section in SETTINGS_APART:
         saved.pop(section, None)
     saved.get("audit", {}).pop("reason", None)
-    saved["model"] = {k: saved["model"][k] for k in ("name", config.model.name)}
+    saved["model"] = imported.model_section(config)
     parts = sorted(parts_of(names))
     saved["methods"] = {name: saved["methods"][name] for name in parts}
     saved["sources"] = {
         name: methods.METHODS[name].source_hash()
         for name in parts
         if name in methods.METHODS and methods.METHODS[name].source_hash()
-    }
+    } | imported.sources(config)
     return saved
 
 
@@ -191,8 +225,8 @@ def make_problem(
 
 def template(problem: Problem) -> Variables:
     """Returns the shapes and dtypes of the model's variables."""
-    image = jax.ShapeDtypeStruct((1, *problem.image_shape), jnp.float32)
-    return jax.eval_shape(problem.model.init, jax.random.key(0), image)
+    inputs = problem.input_spec.struct()
+    return jax.eval_shape(problem.model.init, jax.random.key(0), inputs)
 
 
 # The manifest
@@ -210,22 +244,28 @@ def write_manifest(
     Raises:
       InputError: the run was made from other data or of another forget set.
     """
-    sets = {
-        "forget": parts.train[parts.forget],
-        "retain": parts.train[np.asarray(problem.retain)],
-        "validation": parts.validation,
-    }
+    dataset, sets = (
+        source.dataset,
+        {
+            "forget": parts.train[parts.forget],
+            "retain": parts.train[np.asarray(problem.retain)],
+            "validation": parts.validation,
+        },
+    )
+    ids = {f"{name}_ids": dataset.train_ids[rows] for name, rows in sets.items()}
+    ids["test_ids"] = dataset.test_ids
     record: dict[str, Any] = {
         "data": {
-            "name": source.dataset.name,
+            "name": dataset.name,
             "sha256": source.sha256,
             "train": len(parts.train),
             "validation": len(parts.validation),
-            "test": len(source.dataset.test_labels),
+            "test": len(dataset.test_labels),
         },
         "forget": {
             "examples": len(parts.forget),
             "classes": list(parts.classes),
+            "copies": dict(parts.copies),
             "sha256": store.array_hash(sets["forget"].astype(np.int64)),
         },
     }
@@ -237,7 +277,7 @@ def write_manifest(
                 f"the {what} is not the one that {folder} was made with: "
                 "use another folder"
             )
-    check_split(folder / "split.npz", sets)
+    check_split(folder / "split.npz", sets | ids)
     if saved["starts"]:
         first = saved["starts"][0]
         changed = [

@@ -21,8 +21,9 @@ import numpy as np
 from unlearn import devices, methods, metrics, store, training, training_time
 from unlearn import problem as problems
 from unlearn.errors import InputError
+from unlearn.pipeline import imported
 from unlearn.pipeline.checks import split_chain
-from unlearn.pipeline.evaluation import predict_images
+from unlearn.pipeline.evaluation import predict_examples
 from unlearn.pipeline.setup import Run, template
 from unlearn.problem import Model, Problem, Variables
 
@@ -53,6 +54,8 @@ def make_model(run: Run, name: str, seed: int) -> tuple[Variables, dict]:
         check_identity(run, final, info, name, seed)
         return variables, info
     make = train if name in ("original", "retrain") else apply_method
+    if imported.file_of(run.config, name, seed):
+        make = import_model
     variables, info = make(run, name, seed)
     store.save_checkpoint(final, variables, info | {"of": run.identity(name, seed)})
     delete_siblings(final)
@@ -88,6 +91,12 @@ def withheld(run: Run, needs: tuple[str, ...]) -> Problem:
         f"only {sets}", None, lambda: problems.cut_to_sets(run.problem, sets)
     )
     return problems.drop_fields(cut, needs)
+
+
+def import_model(run: Run, name: str, seed: int) -> tuple[Variables, dict]:
+    """Reads the original or the reference of a seed from its file."""
+    variables = imported.load(run.config, name, seed, template(run.problem))
+    return variables, dict(imported.INFO)
 
 
 # Training
@@ -131,7 +140,7 @@ def train(run: Run, name: str, seed: int) -> tuple[Variables, dict]:
         loss = float(loss)
         took = time.perf_counter() - started
         seconds += took
-        logits = predict_images(held_out, state.variables, held_out.images)
+        logits = predict_examples(held_out, state.variables, held_out.examples)
         accuracy = metrics.accuracy(logits, np.asarray(held_out.labels))
         run.log.add(
             stage=name,
@@ -215,12 +224,13 @@ def held_out_set(run: Run) -> tuple[str, Problem]:
 def _held_out_set(problem: Problem) -> tuple[str, Problem]:
     held_out = problem.validation
     if held_out is None:
-        images, labels = problem.images[:1000], problem.labels[:1000]
-        return "training", problem.replace(images=images, labels=labels)
+        first = problems.rows(problem.examples, slice(1000))
+        labels = problem.labels[:1000]
+        return "training", problem.replace(examples=first, labels=labels)
     stays = retained_only(problem)
-    images, labels = held_out.images[stays], held_out.labels[stays]
+    examples, labels = problems.rows(held_out.examples, stays), held_out.labels[stays]
     what = "validation" if stays.all() else "validation (retained classes)"
-    return what, held_out.replace(images=images, labels=labels)
+    return what, held_out.replace(examples=examples, labels=labels)
 
 
 def retained_only(problem: Problem) -> np.ndarray:
@@ -289,7 +299,7 @@ def mistakes_of(info: methods.MethodInfo) -> Generator[None, None, None]:
     except InputError:
         raise
     except Exception as error:
-        file = inspect.getsourcefile(info.fn)
+        file = inspect.getsourcefile(inspect.unwrap(info.fn))
         lines = [
             frame.lineno
             for frame in traceback.extract_tb(error.__traceback__)
@@ -337,7 +347,7 @@ def run_method(
 
 def fit_and_forget(
     run: Run, name: str, seed: int
-) -> tuple[Callable[[jax.Array], jax.Array], dict]:
+) -> tuple[Callable[[Any], jax.Array], dict]:
     """Runs a training-time method: trained on everything, then requested to forget.
 
     Returns how it predicts, and `info`: `seconds` are those of forgetting, done twice

@@ -28,15 +28,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from unlearn import devices, methods, metrics, store, training
+from unlearn.data.lookup import class_folder, class_numbers
 from unlearn.errors import InputError
 from unlearn.metrics import columns
 from unlearn.metrics.membership import spread
 from unlearn.pipeline import setup, stages
 from unlearn.pipeline.checks import check, methods_of
-from unlearn.pipeline.evaluation import predict_images
+from unlearn.pipeline.evaluation import predict_examples
+from unlearn.pipeline.imported import require_reference
 from unlearn.pipeline.run import copy_originals, plain
 from unlearn.pipeline.setup import Run
-from unlearn.problem import Problem
+from unlearn.problem import Problem, joined, rows
 from unlearn.report import csv_files
 
 if TYPE_CHECKING:
@@ -57,7 +59,7 @@ class TuneConfig(NamedTuple):
     examples: int = 2000  # at most so many of the forget and of the retain set measured
     utility: float = 0.05  # a trial may lose so much validation accuracy to retraining
     objective: str = "avg_gap"  # or tug_of_war
-    classes: tuple[int, ...] = ()  # one forget set each; default: the config's own
+    classes: tuple[int | str, ...] = ()  # a forget set each; default: the config's own
 
     def check(self) -> None:
         """Raises `InputError` for a value that makes no sense."""
@@ -86,6 +88,7 @@ def run(
     """
     settings = TuneConfig(**config.tune)
     settings.check()
+    require_reference(config, "tuning", trained=bool(settings.classes))
     names = tuple(n for n in methods_of(config) if n in methods.METHODS)
     fixed = [name for name in names if not methods.METHODS[name].search]
     names = tuple(name for name in names if name not in fixed)
@@ -189,14 +192,17 @@ def prepare(
         raise InputError("tune.classes is for forget.kind=class")
     if not config.data.validation:
         raise InputError("tuning needs a validation split: data.validation")
-    numbers, runs, source = config.tune.classes or (None,), [], None
-    for number in numbers:
-        class_config = config.copy_and_resolve_references()
-        if number is not None:
-            class_config.forget.classes = (number,)
+    runs, source = [], None
+    for given in config.tune.classes or (None,):
+        class_config, own = config.copy_and_resolve_references(), folder / "run"
+        if given is not None:
+            class_config.forget.classes = (given,)
         check(class_config, names)
         source = source or setup.load(config, data_dir)
-        own = folder / "run" if number is None else folder / f"forget_{number}"
+        if given is not None:
+            class_names = source.dataset.class_names
+            (number,) = class_numbers((given,), class_names)
+            own = folder / class_folder(number, class_names)
         runs.append(setup.prepare(class_config, own, names, source=source))
     return runs
 
@@ -230,7 +236,7 @@ class Sample:
         ]
         self.forget, self.size = len(chosen[0]), sum(map(len, chosen))
         indices = np.concatenate(chosen)
-        self.images = jnp.concatenate([problem.images[indices], held_out.images])
+        self.examples = joined(rows(problem.examples, indices), held_out.examples)
         self.labels = np.asarray(problem.labels)[indices]
         self.held_out_labels = np.asarray(held_out.labels)
         self.classes = np.asarray(problem.forget_classes)
@@ -255,7 +261,7 @@ class Sample:
 
 def predict(run: Run, sample: Sample, name: str, seed: int) -> np.ndarray:
     variables, _ = stages.make_model(run, name, seed)
-    return predict_images(run.problem, variables, sample.images)
+    return predict_examples(run.problem, variables, sample.examples)
 
 
 def many_trials(
@@ -274,7 +280,7 @@ def many_trials(
         stages.key_of(seed, name),
         stages.original(run, seed),
         problem,
-        sample.images,
+        sample.examples,
         floats,
     )
     program = trial_program(methods.METHODS[name].fn, tuple(fixed.items()))
@@ -286,13 +292,14 @@ def many_trials(
 def trial_program(fn: Callable, fixed: tuple[tuple[str, Any], ...]) -> Callable:
     """Returns what maps a method over trials and predicts; `fixed`: constants."""
 
-    def program(key, variables, problem, images, floats):
+    def program(key, variables, problem, examples, floats):
+        model = problem.model
+
         def one(constants):
             method = stages.run_method
             constants = dict(fixed) | constants
             after, _ = method(fn, key, variables, problem, **constants)
-            scale = problem.mean, problem.std
-            return training.predict(problem.model, after, images, *scale)
+            return training.predict(model, after, examples, problem.preprocess)
 
         return jax.lax.map(one, floats)
 

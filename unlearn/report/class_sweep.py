@@ -32,7 +32,10 @@ def markdown(worst: Sequence[Mapping]) -> str:
         "| :-- |" + " --: |" * len(heads),
     ]
     for row in worst:
-        cells = [f"{100 * row[name]:.2f} ({row[f'{name}_class']})" for name in heads]
+        cells = [
+            f"{100 * row[name]:.2f} ({markdown_cell(str(row[f'{name}_class']))})"
+            for name in heads
+        ]
         lines.append(f"| {markdown_cell(row['model'])} | {' | '.join(cells)} |")
     return "\n".join([*lines, "", LEGEND, ""])
 
@@ -47,7 +50,7 @@ def figure(rows: Sequence[Mapping], title: str = "") -> "Figure":
         "test_accuracy_lost": "lost on the other classes, test, points",
         "cost": "seconds, % of retraining",
     }
-    classes = sorted({row["class"] for row in rows})
+    classes = list(dict.fromkeys(row["class"] for row in rows))
     page = plotting.new_figure(max(9.0, 0.3 * len(classes) * len(panels) + 3), 3.8)
     axes = page.subplots(1, len(panels))
     for panel, (name, label) in zip(axes, panels.items(), strict=True):

@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from unlearn.data.splits import Sets
-from unlearn.metrics.accuracy import confusion_matrix, losses, per_class_accuracy
+from unlearn.metrics.accuracy import (
+    Outputs,
+    class_accuracies,
+    confusions,
+    outputs_of,
+)
 from unlearn.report import plotting
 from unlearn.report.gap_figure import gap_against_time
 
@@ -20,7 +25,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SMALLEST_LOSS, LARGEST_LOSS = 1e-12, 1e2
-MOST_CLASSES = 25
+MOST_CLASSES = 25  # that are named, or drawn as bars
+MOST_CONFUSED = 1000  # of more classes there is no confusion matrix: it is [K, K]
 
 
 def write_all(
@@ -32,9 +38,10 @@ def write_all(
 ) -> list[Path]:
     """Writes every figure as PNG into `folder` and returns the paths.
 
-    `evaluation(model, seed)` returns `train_logits` [N, K] and `test_logits` [T, K]. It
-    is called once for each seed of `original`, `retrain` and the two best methods. With
-    no method, the figure of gap against time is left out.
+    `evaluation(model, seed)` returns what `metrics.outputs_of` takes. It is called once
+    for each seed of `original`, `retrain` and the two best methods. With no method or
+    no reference, the figure of gap against time is left out; with more than
+    `MOST_CONFUSED` classes, that of confusions.
     """
     methods = [
         row["model"]
@@ -43,33 +50,43 @@ def write_all(
     ]
     finished = {row["model"] for row in summary if row["seeds"]}
     shown = [name for name in (*plotting.MODELS, *methods[:2]) if name in finished]
-    losses = {model: [] for model in shown}
-    confusions = {model: [] for model in shown}
+    losses, tests = {model: [] for model in shown}, {model: [] for model in shown}
     for row in results:
         model = row["model"]
         if model in shown and row.get("status", "ok") != "diverged":
-            logits = evaluation(model, row["seed"])
-            losses[model].append(split_losses(logits, sets))
-            confusions[model].append(
-                confusion_matrix(logits["test_logits"], sets.test_labels)
-            )
+            found = evaluation(model, row["seed"])
+            train = outputs_of(found, "train", sets.train_labels)
+            test = outputs_of(found, "test", sets.test_labels)
+            losses[model].append(losses_by_set(train, test, sets))
+            tests[model].append(test.predictions)
     losses = {
         model: {
             name: np.concatenate([one[name] for one in seeds]) for name in plotting.SETS
         }
         for model, seeds in losses.items()
     }
+    labels, classes = sets.test_labels, len(sets.class_names)
     per_seed = {
-        model: np.stack([per_class_accuracy(counts) for counts in confusions[model]])
+        model: np.stack(
+            [class_accuracies(one, labels, classes) for one in tests[model]]
+        )
         for model in shown[:3]
     }
-    total = {model: np.sum(confusions[model], axis=0) for model in shown[:3]}
     figures = {"accuracy": accuracy_before_after(results, summary, sets.title)}
     if shown:
         figures["per_class"] = per_class(per_seed, sets)
         figures["loss_histograms"] = loss_histograms(losses, sets.title)
+    if shown and classes <= MOST_CONFUSED:
+        total = {
+            model: confusions(
+                np.concatenate(tests[model]),
+                np.tile(labels, len(tests[model])),
+                classes,
+            )
+            for model in shown[:3]
+        }
         figures["confusion"] = confusion(total, sets)
-    if methods:
+    if methods and any(row["model"] == "retrain" for row in summary):
         figures["gap_against_time"] = gap_against_time(summary, sets.title)
     paths = []
     for name, figure in figures.items():
@@ -78,17 +95,25 @@ def write_all(
     return paths
 
 
-# From logits
+# From what is kept of a model
 
 
-def split_losses(logits: Mapping, sets: Sets) -> dict[str, np.ndarray]:
-    """Computes the losses of the forget, retain and test examples, float64[n] each."""
-    train = losses(logits["train_logits"], sets.train_labels)
-    test = losses(logits["test_logits"], sets.test_labels)
+def split_losses(evaluation: Mapping, sets: Sets) -> dict[str, np.ndarray]:
+    """Computes the losses of the forget, retain and test examples, float64[n] each.
+
+    `evaluation` is what `metrics.outputs_of` takes.
+    """
+    train = outputs_of(evaluation, "train", sets.train_labels)
+    test = outputs_of(evaluation, "test", sets.test_labels)
+    return losses_by_set(train, test, sets)
+
+
+def losses_by_set(train: Outputs, test: Outputs, sets: Sets) -> dict[str, np.ndarray]:
+    """Returns the losses of the forget, retain and test examples, float64[n] each."""
     return {
-        "forget": train[sets.forget],
-        "retain": train[sets.retain],
-        "test": test,
+        "forget": train.losses[sets.forget],
+        "retain": train.losses[sets.retain],
+        "test": test.losses,
     }
 
 
@@ -107,10 +132,12 @@ def accuracy_before_after(
     heights = {row["model"]: height for height, row in enumerate(rows)}
     figure = plotting.new_figure(10, 1.75 + 0.3 * len(rows))
     panels = figure.subplots(1, 3, sharey=True)
-    retrain = next(row for row in rows if row["model"] == "retrain")
+    retrain = next((row for row in rows if row["model"] == "retrain"), None)
     for panel, (name, colour) in zip(panels, plotting.SETS.items(), strict=True):
         metric = f"{name}_accuracy"
-        mean, half = 100 * retrain[metric], 100 * retrain[f"{metric}_interval"]
+        mean = half = math.nan
+        if retrain:
+            mean, half = 100 * retrain[metric], 100 * retrain[f"{metric}_interval"]
         if math.isfinite(mean):
             panel.axvline(mean, color=plotting.MODELS["retrain"], linewidth=1, zorder=1)
         if math.isfinite(half):
@@ -149,9 +176,11 @@ def accuracy_before_after(
         panel.set_xlim(low - margin, high + margin)
         plotting.name_ticks(panel.yaxis, [row["model"] for row in rows])
         panel.set_ylim(len(rows) - 0.4, -0.6)
-        panel.axhline(1.5, color="0.7", linewidth=0.8, linestyle=":")
+        panel.axhline(
+            1.5 if retrain else 0.5, color="0.7", linewidth=0.8, linestyle=":"
+        )
         plotting.style(panel, f"{name} set", "accuracy (%)", grid="x")
-    count = retrain["seeds"] + retrain["diverged"]
+    count = (retrain or rows[0])["seeds"] + (retrain or rows[0])["diverged"]
     what = f"mean and 95 % interval, {count} seeds" if count > 1 else "1 seed"
     plotting.add_title(figure, f"Accuracy before and after unlearning ({what})", title)
     return figure

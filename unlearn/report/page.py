@@ -6,6 +6,7 @@ byte. What the facts are is in `schema`.
 """
 
 import base64
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -49,7 +50,7 @@ def render(facts: Mapping, figures: Mapping[str, bytes]) -> str:
     for one in facts["checkpoints"]:
         checkpoints.setdefault(one["model"], []).append(one)
     images = [_image(one["file"], figures) for one in facts["figures"]]
-    template = _environment().get_template("page.html")
+    template = environment().get_template("page.html")
     return template.render(**facts, checkpoints_of=checkpoints, images=images)
 
 
@@ -82,8 +83,10 @@ def _image(name, figures) -> dict:
 # Text
 
 
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
+@functools.cache
+def environment() -> jinja2.Environment:
+    """Makes the environment of this folder's templates, with the filters below."""
+    made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -93,8 +96,8 @@ def _environment() -> jinja2.Environment:
     )
     filters = [number, duration, constant, moment, is_text]
     filters += [prose, breakable, unbroken]
-    environment.filters |= {one.__name__: one for one in filters}
-    return environment
+    made.filters |= {one.__name__: one for one in filters}
+    return made
 
 
 def number(value: float | str | None, digits: int = 2) -> str:

@@ -37,9 +37,10 @@ Outcome = Literal["fail", "pass", "inconclusive"]
 
 class Request(TypedDict):  # to be forgotten
     reason: str  # in the words of the person who requests it
-    kind: Literal["random", "class", "indices"]
+    kind: Literal["random", "class", "ids"]
     examples: int  # how many are to be forgotten
     classes: list[str]  # their classes where these were named, otherwise empty
+    copies: NotRequired[list[str]]  # lines on exact copies of them in other sets
     sha256: str  # of their indices: `store.array_hash` of an int64 array
 
 

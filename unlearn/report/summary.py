@@ -14,10 +14,15 @@ from unlearn.errors import InputError
 from unlearn.metrics import columns
 from unlearn.metrics.gaps import SCORES
 
+FAR_BELOW = 0.1
+"""A reference that loses more test accuracy to the original than this is not one that
+the same training would give: forgetting a tenth of the data, or a class that the test
+does not count, costs some points."""
+NO_REFERENCE, WEAK_REFERENCE = "no reference", "weak reference"
 NOT_METRICS = ("model", "status", "seed", "seconds", "compile_seconds")
 
 
-def summarize(results: Sequence[Mapping]) -> list[dict]:
+def summarize(results: Sequence[Mapping], needs_reference: bool = True) -> list[dict]:
     """Summarises results: one row a model, `original`, `retrain`, then the methods.
 
     Methods come by ascending Avg. Gap.
@@ -37,21 +42,22 @@ def summarize(results: Sequence[Mapping]) -> list[dict]:
     out of every statistic, and a model with any comes after those without. `verdict`
     says where the interval of `avg_gap` lies: `within` the floor, `outside` it, or
     `inconclusive` as the floor is inside the interval; otherwise it is `reference`,
-    `diverged` or `one seed`.
+    `diverged` or `one seed`; `no reference` without a retrained model, whose gaps and
+    floors are NaN; `weak reference` where that is far below the original on test.
 
     Raises:
-      InputError: no row is of the model `retrain`.
+      InputError: no row is of the model `retrain`, and `needs_reference`.
     """
     metrics = _metrics(results)
     models = {}
     for row in results:
         models.setdefault(row["model"], []).append(row)
-    if "retrain" not in models:
+    if "retrain" not in models and needs_reference:
         raise InputError(
             "the results have no row of model 'retrain', to which every other is "
             "compared; retrain first"
         )
-    retrain = _finished(models["retrain"], metrics)
+    retrain = _finished(models.get("retrain", []), metrics)
     distances = {f"{name}_gap": partial(_difference, name) for name in metrics} | SCORES
     pairs = list(combinations(retrain.values(), 2))
     floors = {
@@ -62,7 +68,66 @@ def summarize(results: Sequence[Mapping]) -> list[dict]:
         _summary_row(model, rows, metrics, retrain, floors)
         for model, rows in models.items()
     ]
+    judged = _unjudged(summary)
+    for row in summary:
+        if row["model"] != "retrain" and row["status"] != "diverged":
+            row["verdict"] = judged or row["verdict"]
     return sorted(summary, key=_order)
+
+
+def _unjudged(summary) -> str:
+    """Why no model can be judged; empty: they can."""
+    reference = {row["model"]: row for row in summary}.get("retrain")
+    if reference is None:
+        return NO_REFERENCE
+    return WEAK_REFERENCE if _lost(summary) > FAR_BELOW else ""
+
+
+def _lost(summary) -> float:
+    """Test accuracy of the original less that of the reference; NaN if not known."""
+    rows = {row["model"]: row for row in summary}
+    accuracies = [
+        rows[name]["test_accuracy"] if name in rows else math.nan
+        for name in ("original", "retrain")
+    ]
+    return accuracies[0] - accuracies[1]
+
+
+def caveats(summary: Sequence[Mapping], classes: int) -> list[str]:
+    """Says in lines what the summary cannot tell, and what looks wrong.
+
+    Args:
+      summary: see `summarize`.
+      classes: how many there are.
+    """
+    rows = {row["model"]: row for row in summary}
+    lines = []
+    if "retrain" not in rows:
+        lines.append(
+            "No reference: without models that never saw the forget set nothing says "
+            "what forgetting it should change, so there are no gaps, floors, speed-ups "
+            "and verdicts, and it cannot be concluded that anything is forgotten"
+        )
+    elif _lost(summary) > FAR_BELOW:
+        original, reference = (
+            100 * rows[name]["test_accuracy"] for name in ("original", "retrain")
+        )
+        lines.append(
+            f"Warning: the reference has {reference:.1f} % on test and the original "
+            f"{original:.1f} %: it is not what the original's training would give "
+            "without the forget set, so gaps to it judge nothing; give a reference "
+            "trained as the original was, or none"
+        )
+    original = rows.get("original")
+    if original and original["status"] == "imported":
+        retain = original["retain_accuracy"]
+        if retain < 2 / classes and retain < 0.9:
+            lines.append(
+                f"Warning: the imported original has {100 * retain:.1f} % on the "
+                "retained training data, which is near chance: are the order of the "
+                "classes, the image size and the standardisation those of its training?"
+            )
+    return lines
 
 
 def _summary_row(model, rows, metrics, retrain, floors) -> dict:
@@ -71,7 +136,7 @@ def _summary_row(model, rows, metrics, retrain, floors) -> dict:
     diverged = len(rows) - len(finished)
     summary = {
         "model": model,
-        "status": "ok" if finished else "diverged",
+        "status": _status(rows, finished),
         "seeds": len(finished),
         "diverged": diverged,
     }
@@ -98,6 +163,13 @@ def _summary_row(model, rows, metrics, retrain, floors) -> dict:
     )
     summary["verdict"] = _verdict(summary)
     return summary
+
+
+def _status(rows, finished) -> str:
+    if not finished:
+        return "diverged"
+    imported = any(row.get("status") == "imported" for row in rows)
+    return "imported" if imported else "ok"
 
 
 def interval(values: Sequence[float] | np.ndarray) -> float:

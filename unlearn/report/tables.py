@@ -34,11 +34,15 @@ seconds of the method.
 """
 
 
-def summary_markdown(summary: Sequence[Mapping]) -> str:
-    """Writes the summary as a Markdown table in percent, with its legend."""
+def summary_markdown(summary: Sequence[Mapping], notes: Sequence[str] = ()) -> str:
+    """Writes the summary as a Markdown table in percent, with its legend.
+
+    `notes` are sentences that come first.
+    """
     heads = ["Model", *SHOWN.values(), "Avg. Gap ↓", "ToW ↑", "vs floor"]
     heads += ["Seconds", "Compile s", "Speed-up"]
     lines = [
+        *(f"> {markdown_cell(note)}.\n" for note in notes),
         _caption(summary) + ".",
         "",
         "| " + " | ".join(heads) + " |",
@@ -46,7 +50,8 @@ def summary_markdown(summary: Sequence[Mapping]) -> str:
     ]
     floor = [f"({_percent(summary[0][f'{name}_floor'])})" for name in SHOWN]
     floor += [_percent(summary[0][f"{name}_floor"]) for name in SCORES]
-    lines.append(f"| *floor* | {' | '.join(floor)} | | | | |")
+    if _has_reference(summary):
+        lines.append(f"| *floor* | {' | '.join(floor)} | | | | |")
     for row in summary:
         reference = row["model"] == "retrain"
         name = markdown_cell(_name(row))
@@ -55,7 +60,8 @@ def summary_markdown(summary: Sequence[Mapping]) -> str:
             gap = row[f"{name}_gap"]
             hide = reference or math.isnan(gap)
             cells.append(_value(row, name) + ("" if hide else f" ({_percent(gap)})"))
-        cells += ["" if reference else _value(row, name) for name in SCORES]
+        hide = reference or not _has_reference(summary)
+        cells += ["" if hide else _value(row, name) for name in SCORES]
         cells += [row["verdict"]]
         cells += [_seconds(row["seconds"]), _seconds(row["compile_seconds"])]
         cells += [_speedup(row)]
@@ -98,7 +104,9 @@ def _table(summary, intervals, count, encoding):
         padding=0,
         title=plain(_caption(summary)),
         title_justify="left",
-        caption="floor: the gap between two retrained models of different seeds",
+        caption="floor: the gap between two retrained models of different seeds"
+        if _has_reference(summary)
+        else "no reference: nothing says what forgetting should change",
         caption_justify="left",
     )
     table.add_column("Model", no_wrap=True, overflow="crop")
@@ -116,6 +124,8 @@ def _table(summary, intervals, count, encoding):
         cells += [_value(row, name, 1, "±", intervals) for name in SHOWN]
         if reference:
             cells += ["", "", ""]
+        elif not _has_reference(summary):
+            cells += ["", "", row["verdict"]]
         else:
             cells += [_value(row, "avg_gap", 2, "±", intervals)]
             cells += [_percent(row["tug_of_war"])]
@@ -137,14 +147,21 @@ def _style(row) -> str | None:
 
 
 def _caption(summary) -> str:
-    retrain = next(row for row in summary if row["model"] == "retrain")
-    seeds = retrain["seeds"] + retrain["diverged"]
+    rows = {row["model"]: row for row in summary}
+    row = rows.get("retrain", summary[0])
+    seeds = row["seeds"] + row["diverged"]
     if seeds == 1:
         return "In %, 1 training seed (no interval and no floor: these need two)"
     return f"In %, mean ± 95 % t interval over {seeds} training seeds"
 
 
+def _has_reference(summary) -> bool:
+    return any(row["model"] == "retrain" for row in summary)
+
+
 def _name(row) -> str:
+    if row["status"] == "imported":
+        return f"{row['model']} (imported)"
     if row["diverged"] and row["seeds"]:
         return f"{row['model']} ({row['diverged']} diverged)"
     return row["model"]
