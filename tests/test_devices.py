@@ -14,6 +14,7 @@ import pytest
 from conftest import tiny_problem
 
 from unlearn import devices
+from unlearn.errors import InputError
 
 ROOT = Path(__file__).parents[1]
 
@@ -48,11 +49,36 @@ def test_programs_used_longest_ago_are_dropped(monkeypatch):
     assert devices.compiled(double, jnp.ones(2))[1] > 0  # was dropped
 
 
+@pytest.mark.parametrize(
+    "backend, told, fails",
+    [("cpu", "", False), ("gpu", "", True), ("gpu", devices.DETERMINISTIC, False)],
+)
+def test_a_gpu_must_be_told_to_repeat_itself(backend, told, fails, monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    monkeypatch.setenv("XLA_FLAGS", f"--some=1 {told}")
+    if fails:
+        with pytest.raises(InputError, match="XLA_FLAGS=--xla_gpu_deterministic"):
+            devices.check_deterministic()
+    else:
+        devices.check_deterministic()
+
+
+@pytest.mark.parametrize("given", ["", "--xla_gpu_deterministic_ops=false"])
+def test_setup_tells_a_gpu_unless_the_user_did(given, monkeypatch, tmp_path):
+    monkeypatch.setattr(devices, "_runs_on_cpu", lambda: False)
+    monkeypatch.setattr(devices.compile_cache, "enable", lambda folder: None)
+    monkeypatch.setenv("XLA_FLAGS", given)
+    devices.setup(tmp_path)
+    assert os.environ["XLA_FLAGS"] == given
+    devices.setup(tmp_path, deterministic=True)
+    assert os.environ["XLA_FLAGS"] == (given or devices.DETERMINISTIC)
+
+
 def test_programs_keep_no_arrays_alive():
     """Neither arguments nor results, of a tree with arrays in it."""
 
     def total(problem, extra):
-        return problem.images.astype(jnp.float32).sum() + extra.sum()
+        return problem.examples.astype(jnp.float32).sum() + extra.sum()
 
     problem, extra = tiny_problem(size=41), jnp.ones(1234)
     executable, _ = devices.compiled(total, problem, extra)
@@ -79,6 +105,7 @@ def start(code, **environment):
 
 DESCRIBE = """
 from unlearn import devices
+from unlearn.errors import InputError
 devices.setup()
 try:
     print(devices.describe()["backend"])

@@ -32,7 +32,12 @@ PACKAGES = (
 FLAG, VALUE = "xla_cpu_experimental_ynn_fusion_type", "individual_convolution"
 
 
-def setup(cache_dir: str | Path | None = None) -> None:
+# XLA's programs for a GPU are chosen by timing them, and add in any order: other bits
+# in each process, unless it is told otherwise before it starts.
+DETERMINISTIC = "--xla_gpu_deterministic_ops=true"
+
+
+def setup(cache_dir: str | Path | None = None, *, deterministic: bool = False) -> None:
     """Sets the process up; call it once, before the first JAX operation.
 
     It turns the compilation cache on (`compile_cache`). On the CPU it also sets the
@@ -41,6 +46,7 @@ def setup(cache_dir: str | Path | None = None) -> None:
     Args:
       cache_dir: by default `~/.cache/unlearn/xla`. A cache that the user configured
         (JAX_COMPILATION_CACHE_DIR) is used as it is: not checked, never pruned.
+      deterministic: on a GPU, the same bits in each process, at some speed.
     """
     if cache_dir is not None or _configured("jax_compilation_cache_dir") is None:
         folder = Path(cache_dir).expanduser() if cache_dir else caches.folder("xla")
@@ -48,9 +54,11 @@ def setup(cache_dir: str | Path | None = None) -> None:
             compile_cache.enable(folder)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-    if not _runs_on_cpu():
-        return
     flags = os.environ.get("XLA_FLAGS", "")
+    if not _runs_on_cpu():
+        if deterministic and "xla_gpu_deterministic_ops" not in flags:
+            os.environ["XLA_FLAGS"] = f"{flags} {DETERMINISTIC}".strip()
+        return
     if FLAG not in flags and _compiler_knows_flag():
         os.environ["XLA_FLAGS"] = f"{flags} --{FLAG}=-{VALUE}".strip()
     if "xla_force_host_platform_device_count" not in flags:
@@ -120,6 +128,20 @@ def check_backend() -> None:
             f"{what} does not start ({lines[0][:200]}): set JAX_PLATFORMS=cpu, or "
             "install the jax that fits the accelerator"
         ) from error
+
+
+def check_deterministic() -> None:
+    """Checks that the same program gives the same bits in each process.
+
+    Raises:
+      InputError: the backend is a GPU's, and was not told to.
+    """
+    told = DETERMINISTIC in os.environ.get("XLA_FLAGS", "")
+    if jax.default_backend() == "gpu" and not told:
+        raise InputError(
+            "on a GPU each process computes other bits, so nothing could be verified: "
+            f"set XLA_FLAGS={DETERMINISTIC} before JAX starts"
+        )
 
 
 def describe() -> dict:

@@ -33,7 +33,11 @@ def first_run(environment, tmp_path_factory):
 @pytest.fixture
 def call(monkeypatch, capsys, tmp_path):
     """The command in this process, where JAX has started already."""
-    monkeypatch.setattr(launcher, "start", lambda preset: (preset or "cpu", "as given"))
+
+    def start(preset, **options):
+        return preset or "cpu", "as given"
+
+    monkeypatch.setattr(launcher, "start", start)
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
 

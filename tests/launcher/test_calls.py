@@ -69,6 +69,17 @@ def test_printed_settings_pasted_into_a_shell_are_the_same_settings(call, name):
         assert again.splitlines()[1:] == text.splitlines()[1:]
 
 
+def test_ids_and_names_are_printed_as_they_are_read(call):
+    given = "--config.forget.ids=cat/1.png,007", "--config.forget.classes=3,dog"
+    code, text, errors = call("--preset=smoke", "--print_config", *given)
+    assert code == 0, errors
+    words = shell_words(text)
+    assert "--config.forget.ids=('cat/1.png', '007')" in words
+    assert "--config.forget.classes=('3', 'dog')" in words
+    again = call("--preset=smoke", "--print_config", *words)[1]
+    assert again.splitlines()[1:] == text.splitlines()[1:]
+
+
 def test_every_kind_of_setting_is_printed_and_read(call, tmp_path):
     path = write(tmp_path / "kinds.py", SETTINGS)
     code, text, errors = call(f"--experiment={path}", "--preset=cpu", "--print_config")
@@ -95,6 +106,14 @@ def test_every_kind_of_setting_is_printed_and_read(call, tmp_path):
         ("a,b+c", ("a", "b+c")),
         ("('a b',)", ("a b",)),
         ("finetune", ("finetune",)),
+        ("cat/1.png", ("cat/1.png",)),
+        ("cat/a (2).png", ("cat/a (2).png",)),
+        ("7,dog", ("7", "dog")),
+        ("1_2", ("1_2",)),
+        ("3,+5", ("3", "+5")),
+        ("007", ("007",)),
+        ("1-5", ("1-5",)),
+        ("0x10", ("0x10",)),
     ],
 )
 def test_spellings_of_a_tuple(text, value):

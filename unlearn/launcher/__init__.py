@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from unlearn.errors import InputError
-from unlearn.launcher import experiments, flags, listing
+from unlearn.launcher import commands, experiments, flags, listing
 from unlearn.launcher.errors import explain
 
 if TYPE_CHECKING:
@@ -92,7 +92,12 @@ class Launch:
         """
         if flags.HELP & set(words):
             command = "unlearn" if self.program == "unlearn" else "python launch.py"
-            print(listing.help_text(command))
+            of_commands = words[0] in commands.COMMANDS
+            text = commands.help_text if of_commands else listing.help_text
+            print(text(command))
+            return
+        if words and words[0] in commands.COMMANDS:
+            self.run_command(words)
             return
         values = flags.define()
         flags.parse(values, words, known_only=True)
@@ -126,8 +131,19 @@ class Launch:
             )
         run(module, config, self.folder, values.tune, values.data_dir)
 
+    def run_command(self, words: list[str]) -> None:
+        """Runs a command of a deployment, see `commands`."""
+        from absl import logging
 
-def start(preset: str | None) -> tuple[str, str]:
+        def configure(config: "ConfigDict") -> None:
+            self.config = config
+
+        start("cpu", deterministic=True)
+        logging.set_verbosity(logging.FATAL)  # what fails is said in one line
+        commands.run(words, self.program, configure)
+
+
+def start(preset: str | None, *, deterministic: bool = False) -> tuple[str, str]:
     """Starts JAX; returns the preset, chosen by the device if none is, and why."""
     import jax
 
@@ -137,7 +153,7 @@ def start(preset: str | None) -> tuple[str, str]:
     if jax.config.jax_enable_x64:  # ty: ignore[missing-attribute]
         jax.config.update("jax_enable_x64", False)
         note = "; JAX_ENABLE_X64 is not used, models are float32"
-    devices.setup()
+    devices.setup(deterministic=deterministic)
     backend = devices.describe()["backend"]
     if preset:
         return preset, f"as given{note}"

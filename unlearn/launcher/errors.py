@@ -4,12 +4,12 @@ import contextlib
 import re
 import tempfile
 import traceback
-from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unlearn.errors import InputError
 from unlearn.launcher.flags import flat
+from unlearn.user_code import first_line, missing_extra
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
@@ -19,21 +19,6 @@ REMEDY = (
     "pip install 'unlearn-jax[experiments]'"
     if INSTALLED
     else "pip install -r requirements.txt"
-)
-EXTRAS = (  # what `import unlearn` does without
-    "absl",
-    "array_record",
-    "filelock",
-    "flax",
-    "importlib_resources",
-    "jinja2",
-    "markupsafe",
-    "matplotlib",
-    "ml_collections",
-    "orbax",
-    "PIL",
-    "rich",
-    "tensorflow_datasets",
 )
 
 
@@ -85,35 +70,6 @@ def as_flags(message: str, config: "ConfigDict | None") -> str:
     return message.replace("another folder", "another folder (--workdir=...)", 1)
 
 
-@contextlib.contextmanager
-def errors_in(path: Path) -> Generator[None, None, None]:
-    """Raises what a user's file raises as one line, with the line of the file."""
-    try:
-        yield
-    except InputError:
-        raise
-    except SystemExit as error:
-        raise InputError(f"{path} ends the process (exit code {error.code})") from error
-    except Exception as error:
-        if isinstance(error, ModuleNotFoundError) and missing_extra(error):
-            raise
-        text = f"{type(error).__name__}: {first_line(str(error) or repr(error))}"
-        lines = [
-            frame.lineno
-            for frame in traceback.extract_tb(error.__traceback__)
-            if Path(frame.filename) == path
-        ]
-        if isinstance(error, SyntaxError) and error.filename == str(path):
-            lines, text = [error.lineno], f"{type(error).__name__}: {error.msg}"
-        line = f", line {lines[-1]}" if lines else ""
-        raise InputError(f"{path}{line}: {text}") from error
-
-
-def missing_extra(error: ModuleNotFoundError) -> bool:
-    """Says whether a package is missing that only experiments need."""
-    return (error.name or "").partition(".")[0] in EXTRAS
-
-
 def save_traceback(error: Exception, folder: Path | None) -> Path | str:
     """Writes a traceback into the run folder or, failing that, a temporary one."""
     text = "".join(traceback.format_exception(error))
@@ -126,7 +82,3 @@ def save_traceback(error: Exception, folder: Path | None) -> Path | str:
                 file.write(text)
             return Path(path)
     return "no file: none could be written"
-
-
-def first_line(text: str) -> str:
-    return (text.strip().splitlines() or [""])[0]

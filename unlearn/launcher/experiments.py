@@ -11,7 +11,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from unlearn.errors import InputError
-from unlearn.launcher.errors import INSTALLED, errors_in
+from unlearn.launcher.errors import INSTALLED
+from unlearn.user_code import errors_in
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict

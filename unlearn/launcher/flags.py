@@ -91,10 +91,12 @@ def spell(word: str, known: dict[str, Any]) -> str:
     text = rest[1:]
     try:
         ast.literal_eval(text)
+        plain = not re.search(r"[0-9]_|[+]|0[xob]", text)  # 1_2 is no number to people
     except (SyntaxError, ValueError):
-        if not re.search(r"[\"'(\[]", text):
-            parts = tuple(part.strip() for part in text.split(",") if part.strip())
-            return f"--config.{name}={parts!r}"
+        plain = False
+    if not plain and not re.search(r"[\"'(\[]", text):
+        parts = tuple(part.strip() for part in text.split(",") if part.strip())
+        return f"--config.{name}={parts!r}"
     return word
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from unlearn.launcher import experiments
+from unlearn.launcher import commands, experiments
 from unlearn.launcher.flags import DEFAULT
 
 HELP = """\
@@ -33,6 +33,9 @@ audit, report. The same command continues a run that was stopped.
 --data_dir=FOLDER
     Prepared data; default: TFDS_DATA_DIR or ~/tensorflow_datasets.
 
+Requests to erase, one after another, to a model in use ({command} deploy --help):
+{commands}
+
 --list_experiments   the experiments, a line each
 --list_methods       the methods: what they need, what they are for, their papers
 --print_config       the settings of the experiment and preset, as flags to paste
@@ -40,8 +43,14 @@ audit, report. The same command continues a run that was stopped.
 
 
 def help_text(command: str) -> str:
+    """Returns the text of `--help`."""
     lines = "\n".join(f"      {line}" for line in experiment_lines())
-    return HELP.format(command=command, default=DEFAULT, experiments=lines)
+    words = "\n".join(
+        f"  {name:<8} {one.summary}" for name, one in commands.COMMANDS.items()
+    )
+    return HELP.format(
+        command=command, default=DEFAULT, experiments=lines, commands=words
+    )
 
 
 def experiment_lines() -> Iterator[str]:

@@ -1,0 +1,226 @@
+"""Deployments that are stopped, or trained by several processes."""
+
+import contextlib
+import json
+import os
+
+import jax
+import numpy as np
+import pytest
+from deployments import config, copy, deploy, erase, quiet, said
+from kills import killed_at, release
+
+from unlearn import requests, training_time
+from unlearn.errors import InputError
+from unlearn.requests.deployment import open_deployment
+
+
+def start_of(folder, tmp_path, name):
+    """A folder with the secret of a deployment and nothing else: the same bits."""
+    target = tmp_path / name
+    target.mkdir()
+    (target / "secret.json").write_bytes((folder / "secret.json").read_bytes())
+    return target
+
+
+def hashes(folder):
+    (line,) = open_deployment(folder).lines()
+    return line["state"], line["weights"]
+
+
+@pytest.mark.parametrize("method", ["sisa", "certified", "finetune"])
+def test_a_deployment_killed_before_any_write_ends_the_same(deployed, tmp_path, method):
+    whole, made = deployed(method), config()
+    step, finished = 0, False
+    while not finished:
+        step += 1
+        folder = start_of(whole, tmp_path, f"{step}")
+        with killed_at(step):
+            requests.deploy(made, folder, method, progress=quiet())
+            finished = True
+        if step % 2 and not finished:  # every other moment is enough of a test
+            continue
+        release(folder)
+        requests.deploy(made, folder, method, progress=quiet())
+        assert hashes(folder) == hashes(whole), step
+    assert step > 6
+    requests.verify(folder, progress=quiet())
+
+
+def test_shards_trained_apart_are_put_together_to_the_same_bits(deployed, tmp_path):
+    whole, made = deployed("sisa"), config()
+    folder = start_of(whole, tmp_path, "dep")
+    first = said(requests.deploy, made, folder, "sisa", shards=[2])
+    assert first[0].startswith("shards that are not trained yet: 0,1; whoever")
+    with pytest.raises(InputError, match="not deployed yet"):
+        erase(folder, [3])
+    said(requests.deploy, made, folder, "sisa", shards=[1])
+    lines = said(requests.deploy, made, folder, "sisa", shards=[0])
+    assert "deployed in" in lines[-1]
+    assert hashes(folder) == hashes(whole)
+    requests.verify(folder, progress=quiet())
+
+
+def test_shards_may_be_trained_at_the_same_time(deployed, tmp_path):
+    """A second process is not kept out while another trains."""
+    from unlearn.requests import strategies
+
+    whole, made = deployed("sisa"), config()
+    folder = start_of(whole, tmp_path, "dep")
+    real = strategies.TrainingTime.fit_shards
+
+    def meanwhile(self, key, problem, shards):
+        missing = real(self, key, problem, shards)
+        patch.setattr(strategies.TrainingTime, "fit_shards", real)
+        requests.deploy(made, folder, "sisa", shards=[1, 2], progress=quiet())
+        return missing
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(strategies.TrainingTime, "fit_shards", meanwhile)
+        requests.deploy(made, folder, "sisa", shards=[0], progress=quiet())
+    assert hashes(folder) == hashes(whole)
+
+
+def test_shards_that_others_train_meanwhile_are_found(deployed, tmp_path, monkeypatch):
+    whole, made = deployed("sisa"), config()
+    folder, real = start_of(whole, tmp_path, "dep"), training_time.METHODS["sisa"]
+
+    def fit(key, problem, **options):
+        state = real.fit(key, problem, **options)
+        if options.get("only"):
+            real.fit(key, problem, **options | {"only": [1, 2]})
+        return state
+
+    monkeypatch.setitem(training_time.METHODS, "sisa", real._replace(fit=fit))
+    lines = said(requests.deploy, made, folder, "sisa", shards=[0])
+    assert "deployed in" in lines[-1]
+    assert hashes(folder) == hashes(whole)
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [("retrain+finetune", "cannot be chained"), ("influence+retrain", "be chained")],
+)
+def test_chains_with_what_trains_anew_are_refused(tmp_path, method, message):
+    with pytest.raises(InputError, match=message):
+        requests.deploy(config(), tmp_path, method, progress=quiet())
+
+
+def test_a_certificate_that_could_refuse_an_erasure_is_refused(tmp_path):
+    made = config(methods__certified__past_budget="refuse")
+    with pytest.raises(InputError, match="past_budget='retrain'"):
+        requests.deploy(made, tmp_path, "certified", progress=quiet())
+
+
+@pytest.mark.parametrize(
+    ("method", "shards", "message"),
+    [("sisa", [3], "no shard 3"), ("finetune", [0], "shards are of sisa")],
+)
+def test_shards_that_are_not_there_are_refused(tmp_path, method, shards, message):
+    with pytest.raises(InputError, match=message):
+        requests.deploy(config(), tmp_path, method, shards=shards, progress=quiet())
+
+
+def test_weights_are_imported_as_they_are(deployed, tmp_path):
+
+    source, file = deployed("finetune"), tmp_path / "w.safetensors"
+    requests.export(copy(source, tmp_path / "source"), file, progress=quiet())
+    made = config(model__weights=str(file), train__epochs=1)
+    folder = tmp_path / "dep"
+    requests.deploy(made, folder, "newton_head", progress=quiet())
+    assert hashes(folder)[1] == hashes(source)[1]
+    (line,) = erase(folder, [3])
+    assert line["weights"]["after"] != line["weights"]["before"]
+    requests.verify(folder, progress=quiet())
+    file.unlink()  # the deployment has its own copy
+    erase(folder, [14])
+    assert any(str(file) in line for line in said(requests.purge, folder))
+
+
+def test_weights_of_another_model_are_refused(deployed, tmp_path):
+    file = tmp_path / "w.safetensors"
+    source = copy(deployed("finetune"), tmp_path / "source")
+    requests.export(source, file, progress=quiet())
+    made = config(model__weights=str(file), model__mlp__widths=(9,))
+    with pytest.raises(InputError, match=r"w\.safetensors"):
+        requests.deploy(made, tmp_path / "dep", "finetune", progress=quiet())
+    assert not (tmp_path / "dep").exists()
+
+
+def test_settings_may_be_mended_until_training_has_begun(tmp_path):
+    made = config(methods__sisa__shards=100)
+    with pytest.raises(InputError, match="take fewer shards"):
+        requests.deploy(made, tmp_path / "dep", "sisa", progress=quiet())
+    requests.deploy(config(), tmp_path / "dep", "sisa", progress=quiet())
+
+
+def test_a_users_model_that_was_changed_is_refused(tmp_path):
+    file = tmp_path / "net.py"
+    text = (
+        "import flax.linen as nn\n"
+        "class Net(nn.Module):\n"
+        "    classes: int\n"
+        "    @nn.compact\n"
+        "    def __call__(self, x):\n"
+        "        return nn.Dense(self.classes)(x.reshape(len(x), -1))\n"
+        "def net(num_classes):\n"
+        "    return Net(num_classes)\n"
+    )
+    file.write_text(text)
+    made = config(model__name=f"{file}:net")
+    folder = tmp_path / "dep"
+    requests.deploy(made, folder, "finetune", progress=quiet())
+    erase(folder, [3])
+    file.write_text(text.replace("nn.Dense", "nn.relu(x); nn.Dense"))
+    with pytest.raises(InputError, match=r"net\.py is not as it was"):
+        erase(folder, [14])
+    file.write_text(text)
+    erase(folder, [14])
+
+
+def test_others_may_not_read_the_deployment(tmp_path):
+    folder = tmp_path / "dep"
+    with contextlib.suppress(InputError):
+        requests.deploy(config(), folder, "certified", progress=quiet())
+    assert os.stat(folder).st_mode & 0o077 == 0
+
+
+def test_keys_are_for_the_owner_alone(tmp_path):
+    folder = tmp_path / "dep"
+    folder.mkdir(mode=0o755)
+    deploy(folder, "finetune")
+    assert (folder / "states").stat().st_mode & 0o077 == 0
+    assert (folder / "secret.json").stat().st_mode & 0o077 == 0
+
+
+def test_the_noise_of_a_certificate_has_a_key_of_128_bits(deployed):
+    found = open_deployment(deployed("certified"))
+    assert jax.random.key_data(found.key(0)).size == 4
+    assert np.any(
+        jax.random.key_data(found.key(0)) != jax.random.key_data(found.key(1))
+    )
+
+
+def test_a_linear_classifier_is_not_called_by_the_name_of_a_net(deployed, tmp_path):
+    folder = copy(deployed("certified"), tmp_path / "dep")
+    requests.export(folder, tmp_path / "w.npz", progress=quiet())
+    assert "linear" in json.loads((tmp_path / "w.json").read_text())["model"]["name"]
+    erase(folder, [3])
+    page = (folder / "requests" / "0002" / "report.html").read_text()
+    assert "model linear heads" in page and "mlp" not in page
+
+
+def test_a_method_without_its_validation_examples_says_what_to_do(tmp_path):
+    folder = tmp_path / "dep"
+    deploy(folder, "scrub", data__validation=0.1)
+    found = open_deployment(folder).examples
+    erase(folder, found.ids[found.of(1)].tolist())
+    with pytest.raises(InputError, match="deploy again with the examples that stay"):
+        erase(folder, found.ids[found.of(0)[:1]].tolist())
+
+
+def test_a_deployment_inside_its_data_is_refused(tmp_path):
+    made = config(data=f"folder:{tmp_path}")
+    with pytest.raises(InputError, match="choose one outside"):
+        requests.deploy(made, tmp_path / "model", "sisa", progress=quiet())
+    assert not (tmp_path / "model").exists()

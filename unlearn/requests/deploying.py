@@ -1,0 +1,313 @@
+"""Deploying: a model is trained, or imported, into a folder that answers requests."""
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+
+import unlearn
+from unlearn import methods, metrics, models, pipeline, store, training_time
+from unlearn.data.splits import DataConfig
+from unlearn.errors import InputError
+from unlearn.pipeline.checks import check_constants
+from unlearn.pipeline.imported import input_notes
+from unlearn.problem import Problem, Variables
+from unlearn.report.progress import Progress
+from unlearn.requests import deployment as deployments
+from unlearn.requests import ledger, matching, states, strategies, weights
+from unlearn.requests.deployment import Deployment, describe_code, now
+from unlearn.requests.resolve import TEST, TRAIN
+from unlearn.requests.strategies import Strategy
+
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
+
+APPROXIMATE = "an approximate method, such as newton_head"
+
+
+def default_config() -> "ConfigDict":
+    """Returns the settings of a deployment: the sections that it needs of a run's.
+
+    All training examples are trained on (`data.validation` is 0). `model.weights` is a
+    file with trained weights, which are then taken in the place of training.
+    """
+    from ml_collections import ConfigDict
+
+    whole = pipeline.default_config().to_dict()
+    config = {name: whole[name] for name in ("data", "model", "train", "methods")}
+    config["data"].pop("examples")
+    config["data"]["validation"] = 0.0
+    return ConfigDict(config).lock()
+
+
+def deploy(
+    config: "ConfigDict",
+    folder: Path | str,
+    method: str,
+    *,
+    data_dir: str | None = None,
+    shards: Sequence[int] = (),
+    progress: Progress | None = None,
+) -> dict | None:
+    """Trains or imports a model, and stores it with what requests will need.
+
+    The same call continues what was stopped, to the same bits.
+
+    Args:
+      config: see `default_config`.
+      folder: the folder of the deployment; it is made.
+      method: answers the requests: one of `methods.METHODS`, a chain of them such as
+        `influence+finetune`, or one of `training_time.METHODS`.
+      data_dir: where prepared data sets lie.
+      shards: of `sisa`: those that this process trains, while others train others. The
+        one that finds all of them trained completes the deployment.
+      progress: default: to standard output.
+
+    Returns:
+      The first line of the ledger; None while shards are missing.
+
+    Raises:
+      InputError: bad input, before anything is trained; the folder holds something
+        else; the training diverged.
+    """
+    progress, folder = progress or Progress(), Path(folder)
+    settings = make_settings(config, method, data_dir)
+    check_shards(settings, shards)
+    check_apart(folder, settings["data"]["name"])
+    if folder.exists():
+        store.refuse_if_locked(folder)
+    if deployments.is_deployed(folder):
+        made = deployments.open_deployment(folder)
+        deployments.check_settings(made, settings)
+        progress.say(f"{folder} is deployed already, by {method}")
+        return made.lines()[0]
+    dataset = matching.load_dataset(settings, data_dir)
+    for note in (*dataset.notes, *input_notes(config, dataset)):
+        progress.say(note)
+    settings["class_names"] = [str(name) for name in dataset.class_names]
+    examples = matching.describe_examples(dataset, settings["data"]["validation"])
+    draft = Deployment(folder.absolute(), settings, examples, b"")
+    loaded, rows = matching.load(draft, (), dataset=dataset), examples.of(TRAIN)
+    problem = loaded.problem(settings, rows)
+    strategy = strategies.make(settings, draft.training(0), draft.slices, progress)
+    strategy.check(problem, lambda: loaded.problem(settings, rows, [0]))
+    imported = import_weights(settings, problem)
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise store.cannot_write(folder, error) from error
+    with deployments.hold(folder):
+        made = deployments.create(folder, settings, examples)
+        if made.lines():  # another process was faster
+            progress.say(f"{folder} is deployed already, by {method}")
+            return made.lines()[0]
+        if not shards:
+            return complete(made, strategy, problem, loaded, imported, progress)
+    assert isinstance(strategy, strategies.TrainingTime)
+    missing = strategy.fit_shards(made.key(0), problem, shards)
+    if missing:
+        rest = ",".join(map(str, missing))
+        progress.say(
+            f"shards that are not trained yet: {rest}; whoever trains the last of them "
+            "completes the deployment"
+        )
+        return None
+    with deployments.hold(folder):
+        if made.lines():
+            progress.say(f"{folder} is deployed already, by {method}")
+            return made.lines()[0]
+        return complete(made, strategy, problem, loaded, None, progress)
+
+
+def complete(
+    made: Deployment,
+    strategy: Strategy,
+    problem: Problem,
+    loaded: matching.Loaded,
+    imported: Variables | None,
+    progress: Progress,
+) -> dict:
+    """Makes version 0 and writes the first line of the ledger."""
+    folder, settings = made.state(0), made.settings
+    if folder.exists():
+        state = states.load(folder, problem)
+    else:
+        state = imported or strategy.fit(made.key(0), problem)
+        states.save(folder, state)
+    store.delete(made.folder / "training")
+    weights.save(made.weights(0), strategy.weights(state))
+    files = [made.weights(0), *states.files(folder)]
+    record = made.request(0) / "files.json"
+    store.write_json(record, {made.path(f): store.file_hash(f) for f in files})
+    accuracy = test_accuracy(made, strategy, state, problem, loaded)
+    code = describe_code()
+    entry = {
+        "kind": "deploy",
+        "number": 0,
+        "version": 0,
+        "completed": now(),
+        "method": made.method,
+        "constants": settings["methods"],
+        "seed": {"secret": made.seed, "counter": 0},
+        "state": {"before": "", "after": states.hash_of(folder)},
+        "weights": {"before": "", "after": store.file_hash(made.weights(0))},
+        "fixed": deployments.fixed_files(made),
+        "files": store.file_hash(record),
+        "package": unlearn.__version__,
+        "revision": code["revision"],
+        "code": code,
+    }
+    lines = ledger.append(made.folder, [entry])
+    left = len(made.examples.of(TRAIN))
+    progress.say(
+        f"deployed in {made.folder}: {made.method}, {left:,} training examples, test "
+        f"accuracy {accuracy:.2%}"
+    )
+    return lines[0]
+
+
+def test_accuracy(
+    made: Deployment,
+    strategy: Strategy,
+    state: Any,
+    problem: Problem,
+    loaded: matching.Loaded,
+) -> float:
+    """Returns the accuracy on the test split; NaN if it is empty."""
+    rows = made.examples.of(TEST)
+    if not len(rows):
+        return float("nan")
+    logits = strategy.predict(state, problem, loaded.rows[rows])
+    return metrics.accuracy(logits, made.examples.labels[rows])
+
+
+def import_weights(settings: dict, problem: Problem) -> Variables | None:
+    """Returns the variables of the user's file, if there is one.
+
+    Raises:
+      InputError: it is not one of this model.
+    """
+    path = settings["model"]["weights"]
+    if not path:
+        return None
+    found = models.load_weights(path, pipeline.template(problem))
+    return jax.tree.map(np.asarray, found)
+
+
+# Settings
+
+
+def make_settings(config: "ConfigDict", method: str, data_dir: str | None) -> dict:
+    """Checks a config and returns what `deployment.json` keeps of it.
+
+    Paths become absolute: later commands may be given elsewhere.
+
+    Raises:
+      InputError: the first setting that does not fit.
+    """
+    parts = check_method(config, method)
+    DataConfig(**config.data.to_dict()).check()
+    check_constants("train", config.train)
+    model = config.model.to_dict()
+    name = model["name"]
+    kept = {"name": name, "weights": "", "sha256": {}}
+    if name in model:
+        kept[name] = model[name]
+    if models.is_path(name):
+        path, _, function = name.rpartition(":")
+        kept["name"] = f"{Path(path).expanduser().absolute()}:{function}"
+        kept["sha256"]["source"] = models.source_hash(name)
+    if model["weights"]:
+        path = Path(model["weights"]).expanduser().absolute()
+        kept["sha256"]["weights"] = models.weights_hash(path)
+        kept["weights"] = str(path)
+    section = config.data.to_dict()
+    kind, _, rest = section["name"].partition(":")
+    if kind in ("folder", "npz"):
+        section["name"] = f"{kind}:{Path(rest).expanduser().absolute()}"
+    return {
+        "format": deployments.FORMAT,
+        "created": now(),
+        "method": method,
+        "methods": {part: constants_of(config, part) for part in parts},
+        "data": section,
+        "data_dir": str(Path(data_dir).expanduser().absolute()) if data_dir else None,
+        "model": kept,
+        "train": config.train.to_dict(),
+    }
+
+
+def constants_of(config: "ConfigDict", part: str) -> dict:
+    """Returns the constants of a method; retraining has those of `train`."""
+    return config.methods[part].to_dict() if part in config.methods else {}
+
+
+def check_method(config: "ConfigDict", method: str) -> list[str]:
+    """Returns the parts of a method that can answer requests.
+
+    Raises:
+      InputError: it is unknown or cannot.
+    """
+    parts = pipeline.split_chain(method)
+    known = [*methods.METHODS, *training_time.METHODS]
+    for part in parts:
+        if part not in known:
+            close = difflib.get_close_matches(part.lower(), known, 1)
+            hint = f"did you mean {close[0]}? " if close else ""
+            raise InputError(
+                f"there is no method {part!r}: {hint}choose from {', '.join(known)}"
+            )
+        if len(parts) > 1 and part in ("retrain", *training_time.METHODS):
+            raise InputError(f"{part} trains a model of its own: it cannot be chained")
+        if part in methods.METHODS and methods.METHODS[part].scope == "class":
+            raise InputError(
+                f"{part} forgets whole classes, and requests name examples: choose "
+                "another method"
+            )
+        if part in config.methods:
+            section = config.methods[part]
+            check_constants(f"methods.{part}", section)
+            for option in ("rewind", "early_stopping"):
+                if section.get(option) and not config.data.validation:
+                    raise InputError(
+                        f"{part} needs a validation set for {option}: give "
+                        f"data.validation=0.1, or set methods.{part}.{option}=False"
+                    )
+    if method == "certified" and config.methods.certified.past_budget == "refuse":
+        raise InputError(
+            "an erasure must not be refused: set "
+            "methods.certified.past_budget='retrain'"
+        )
+    if config.model.weights and method in training_time.METHODS:
+        raise InputError(
+            f"{method} trains in its own way, so it cannot take over weights: leave "
+            f"model.weights out, or choose {APPROXIMATE}"
+        )
+    if config.model.weights and config.data.validation:
+        raise InputError(
+            "with model.weights, data.validation must be 0: it cannot be known which "
+            "examples these weights were not trained on"
+        )
+    return parts
+
+
+def check_apart(folder: Path, name: str) -> None:
+    """Refuses a deployment inside the folder of the data, whose files it would be."""
+    kind, _, place = name.partition(":")
+    if kind == "folder" and folder.resolve().is_relative_to(Path(place).resolve()):
+        raise InputError(f"{folder} lies in the folder of the data: choose one outside")
+
+
+def check_shards(settings: dict, shards: Sequence[int]) -> None:
+    """Refuses shards that are not there."""
+    if not shards:
+        return
+    if settings["method"] != "sisa":
+        raise InputError(f"shards are of sisa; the method is {settings['method']}")
+    count = settings["methods"]["sisa"]["shards"]
+    wrong = [s for s in shards if not 0 <= s < count]
+    if wrong:
+        raise InputError(f"there is no shard {wrong[0]}: they are 0..{count - 1}")

@@ -1,0 +1,151 @@
+"""Purging: what still depends on erased examples and can be reached is deleted.
+
+Deleted are states, slices and weights of earlier versions, unfinished trainings, and
+the decoded images that are cached for speed. What cannot be reached is listed.
+"""
+
+from pathlib import Path
+
+from unlearn import store
+from unlearn.data import cache
+from unlearn.errors import InputError
+from unlearn.requests import ledger, matching, states, strategies
+from unlearn.requests.calls import Call
+from unlearn.requests.deployment import (
+    BEGUN,
+    Deployment,
+    now,
+    unchanged,
+    version_of,
+)
+
+
+def begin(found: Deployment, call: Call) -> dict:
+    """Writes down what is to be deleted."""
+    lines = found.lines()
+    number = lines[-1]["number"] + 1
+    found.discard(number)
+    begun = {
+        "kind": "purge",
+        "number": number,
+        "received": now(),
+        "deleted": stale(found, lines),
+        "unreached": unreached(found, lines, call),
+    }
+    store.write_json(found.folder / BEGUN, begun)
+    return begun
+
+
+def stale(found: Deployment, lines: list[dict]) -> list[str]:
+    """Names the files of states and weights that the version in use does not need."""
+    version = version_of(lines)
+    needed = {found.weights(version), *states.files(found.state(version))}
+    places = (
+        found.folder / "states",
+        found.folder / "weights",
+        found.folder / "training",
+    )
+    return sorted(
+        found.path(file)
+        for place in places
+        for file in place.rglob("*")
+        if file.is_file() and file not in needed and file.name[0] != "."
+    )
+
+
+def unreached(found: Deployment, lines: list[dict], call: Call) -> list[str]:
+    """Lists in words what still depends on erased examples and is not deleted."""
+    erased = found.erased(lines)
+    told = [still_in_data(found, erased, call)]
+    if found.settings["data"]["name"].partition(":")[0] not in ("folder", "npz"):
+        told.append("decoded images of a public data set in the cache of this package")
+    imported = found.settings["model"]["weights"]
+    if imported and erased:
+        told.append(f"{imported}, the weights that were imported, from before erasures")
+    told += [
+        f"{line['to']}, an export of version {line['version']}, from before erasures"
+        for line in lines
+        if line["kind"] == "export" and line["version"] != version_of(lines)
+    ]
+    kind = strategies.guarantee_of(found.method)
+    if kind == "none":
+        told.append(
+            "the weights in use, as far as the approximate method has not forgotten"
+        )
+    if kind == "certified":
+        told.append("the weights in use, within epsilon and delta")
+    told.append(
+        "ledger.jsonl, examples.npz and requests/: ids, labels, content hashes and "
+        "losses of erased examples, for the record"
+    )
+    told.append("backups and copies of this folder, of the data and of its weights")
+    return [line for line in told if line]
+
+
+def still_in_data(found: Deployment, erased: dict[int, int], call: Call) -> str:
+    """Says whether the user's data still have erased examples; "" if not."""
+    place = call.data or found.settings["data"]["name"]
+    try:
+        loaded = matching.load(found, erased, call)
+    except InputError as error:
+        return f"the data ({error})"
+    left = loaded.still_there
+    if not left:
+        return ""
+    more = f" and {len(left) - 5} more" if len(left) > 5 else ""
+    verb, them = ("is", "it") if len(left) == 1 else ("are", "them")
+    return f"{place}: {', '.join(left[:5])}{more} {verb} still there; delete {them}"
+
+
+def finish(found: Deployment, begun: dict, call: Call) -> dict:
+    """Deletes what was begun to be deleted; returns the line of the ledger."""
+    lines = found.lines()
+    if lines[-1]["number"] < begun["number"]:
+        for file in begun["deleted"]:
+            (found.folder / file).unlink(missing_ok=True)
+        for place in (found.folder / "states").glob("[0-9]*"):
+            if not any(path.is_file() for path in place.rglob("*")):
+                store.delete(place)
+        forget_cache(found.settings["data"]["name"], call.data)
+        folder = found.request(begun["number"])
+        store.write_json(folder / "purge.json", begun)
+        path = folder / "purge.json"
+        store.write_json(
+            folder / "files.json", {found.path(path): store.file_hash(path)}
+        )
+        last = lines[-1]
+        entry = {
+            "kind": "purge",
+            "number": begun["number"],
+            "received": begun["received"],
+            "completed": now(),
+            "deleted": len(begun["deleted"]),
+            "state": {
+                "before": last["state"]["after"],
+                "after": last["state"]["after"],
+            },
+            "weights": {
+                "before": last["weights"]["after"],
+                "after": last["weights"]["after"],
+            },
+            "files": store.file_hash(folder / "files.json"),
+            **unchanged(lines),
+        }
+        ledger.append(found.folder, [entry])
+    (found.folder / BEGUN).unlink()
+    call.say(f"{len(begun['deleted'])} files and the cached data are deleted")
+    for line in begun["unreached"]:
+        call.say(f"not reached: {line}")
+    return found.lines()[-1]
+
+
+def forget_cache(*names: str) -> None:
+    """Deletes the decoded images of folders that are cached for speed."""
+    for name in names:
+        kind, _, place = name.partition(":")
+        try:
+            if kind == "folder":
+                cache.forget(place)
+        except OSError as error:
+            where = Path(error.filename or "the cache")
+            raise store.cannot_write(where, error) from error

@@ -1,0 +1,240 @@
+"""How a deployment is trained and how it answers: a method, and what it keeps.
+
+A method of the registry (or a chain of them) keeps the variables; one of
+`training_time` its state. Both have the same functions here, and say
+
+- `needs`: what the method must see: `forget`, the examples of the request once more;
+- `keeps_rows`: whether its problem has a row for every training example as deployed,
+  erased ones (as zeros) too.
+"""
+
+import dataclasses
+import functools
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from unlearn import devices, methods, pipeline, store, training, training_time
+from unlearn.errors import InputError
+from unlearn.pipeline.stages import train_functions
+from unlearn.problem import Problem, Variables, withhold
+from unlearn.report.progress import Progress
+from unlearn.requests import states
+
+
+@dataclasses.dataclass(frozen=True)
+class Plain:
+    """A method of the registry, or a chain of them."""
+
+    name: str
+    constants: dict[str, dict]
+    recipe: training.Recipe
+    place: Path
+    progress: Progress
+    keeps_rows = False
+
+    @property
+    def parts(self) -> list[str]:
+        return pipeline.split_chain(self.name)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        found = (need for part in self.parts for need in methods.METHODS[part].needs)
+        return tuple(dict.fromkeys(found))
+
+    def check(self, problem: Problem, request: Callable[[], Problem]) -> None:
+        """Traces the method on a request of one example: it fails now or never."""
+        key, variables = jax.random.key(0), pipeline.template(problem)
+        for part in self.parts:
+            seen = withhold(request(), methods.METHODS[part].needs)
+            fn = _function(methods.METHODS[part].fn, self._constants(part))
+            jax.eval_shape(fn, key, variables, seen)
+
+    def _constants(self, part: str) -> tuple[tuple[str, Any], ...]:
+        return tuple(self.constants[part].items())
+
+    def fit(self, key: jax.Array, problem: Problem) -> Variables:
+        """Trains on the retain set; continues where a killed process was."""
+        recipe, rows = self.recipe, problem.retain
+        begin, advance = train_functions(problem.model, recipe, len(rows))
+        key_init, key_fit = jax.random.split(key)
+        keys = training.epoch_keys(key_fit, recipe.epochs)
+        state = devices.compiled(begin, key_init, problem)[0](key_init, problem)
+        advance = devices.compiled(advance, keys[0], state, problem, rows)[0]
+        saved, done = store.epoch_checkpoints(self.place), 0
+        if saved:
+            done, path = saved[-1]
+            state, _ = store.load_checkpoint(path, state)
+        last_saved = time.perf_counter()
+        for number in range(done + 1, recipe.epochs + 1):
+            state, loss = advance(keys[number - 1], state, problem, rows)
+            if not np.isfinite(loss):
+                raise InputError(
+                    f"the training diverged in epoch {number}: the loss is {loss}; "
+                    "lower train.learning_rate"
+                )
+            self.progress.tick(
+                f"training  epoch {number}/{recipe.epochs}  loss {loss:.4f}",
+                share=number / recipe.epochs,
+            )
+            if time.perf_counter() - last_saved > 60:
+                store.save_checkpoint(self.place / f"epoch_{number:04d}", state, {})
+                store.delete(*(p for _, p in store.epoch_checkpoints(self.place)[:-1]))
+                last_saved = time.perf_counter()
+        return jax.tree.map(np.asarray, state.variables)
+
+    def forget(
+        self, key: jax.Array, state: Variables, problem: Problem, rows: np.ndarray
+    ) -> tuple[Variables, dict]:
+        """Runs the method, or the chain; `problem.forget` has the rows already."""
+        del rows
+        self.check_held_out(problem)
+        keys = [key] if len(self.parts) == 1 else jax.random.split(key, len(self.parts))
+        infos = {}
+        for part, key in zip(self.parts, keys, strict=True):
+            declared = methods.METHODS[part]
+            seen = withhold(problem, declared.needs)
+            if part == "retrain":
+                state = self.fit(key, seen)
+                continue
+            fn = _function(declared.fn, self._constants(part))
+            execute, _ = devices.compiled(fn, key, state, seen)
+            state, info = jax.block_until_ready(execute(key, state, seen))
+            infos |= plain_info(info)
+        state = jax.tree.map(np.asarray, state)
+        if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state)):
+            raise InputError(
+                f"{self.name} diverged: weights are not finite; nothing was changed: "
+                "deploy with smaller constants, or with method retrain"
+            )
+        return state, infos
+
+    def check_held_out(self, problem: Problem) -> None:
+        """Refuses to choose by a validation set of which nothing is left."""
+        for part in self.parts:
+            for option in ("rewind", "early_stopping"):
+                if problem.validation is None and self.constants[part].get(option):
+                    raise InputError(
+                        f"{part} needs validation examples for {option}, and all are "
+                        "erased: deploy again with the examples that stay, and with "
+                        f"data.validation or methods.{part}.{option}=False"
+                    )
+
+    def predict(self, state: Variables, problem: Problem, examples: Any) -> np.ndarray:
+        """Returns logits float32[N, K]."""
+        return pipeline.predict_examples(problem, state, examples)
+
+    def weights(self, state: Variables) -> Variables:
+        """Returns the variables."""
+        return state
+
+
+@functools.lru_cache(maxsize=64)
+def _function(fn, constants):
+    """Returns the same function for the same arguments: it is compiled once."""
+    return functools.partial(pipeline.run_method, fn, **dict(constants))
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingTime:
+    """A method that also changes how the model is trained."""
+
+    name: str
+    constants: dict
+    slices: Path
+    keeps_rows = True
+    needs = ()
+
+    @property
+    def method(self) -> training_time.TrainingMethod:
+        return training_time.METHODS[self.name]
+
+    @property
+    def kept(self) -> dict:
+        """Returns where SISA finds its checkpoints, as an argument."""
+        return {"kept": states.SliceStore(self.slices)} if self.name == "sisa" else {}
+
+    def check(self, problem: Problem, request: Callable[[], Problem]) -> None:
+        """Leaves the checks to `fit`."""
+
+    def fit(self, key: jax.Array, problem: Problem) -> Any:
+        """Trains, with what requests will need."""
+        return self.method.fit(key, problem, **self.constants, **self.kept)
+
+    def fit_shards(
+        self, key: jax.Array, problem: Problem, shards: Sequence[int]
+    ) -> list[int]:
+        """Trains some shards of SISA; returns those that nobody has trained yet."""
+        for only in (shards, ()):  # then looks at what others have trained meanwhile
+            state = self.method.fit(
+                key, problem, only=only, **self.constants, **self.kept
+            )
+        return training_time.sisa.untrained(state)
+
+    def forget(
+        self, key: jax.Array, state: Any, problem: Problem, rows: np.ndarray
+    ) -> tuple[Any, dict]:
+        """Answers a request."""
+        del problem
+        state, info = self.method.forget(key, state, rows, **self.kept)
+        return state, plain_info(info)
+
+    def predict(self, state: Any, problem: Problem, examples: Any) -> np.ndarray:
+        """Returns logits float32[N, K]."""
+        del problem
+        return np.asarray(self.method.predict(state, examples))
+
+    def weights(self, state: Any) -> Variables:
+        """Returns the last slice of each shard, or the model."""
+        if self.name == "sisa":
+            voters = np.unique(np.asarray(state.shard)[np.asarray(state.active)])
+            return {f"shard_{s}": state.checkpoints[s][-1] for s in voters.tolist()}
+        if self.name == "certified":
+            return {"params": {"head": {"kernel": state.head.weights.T}}}
+        return state.variables
+
+
+Strategy = Plain | TrainingTime
+
+
+def make(settings: dict, place: Path, slices: Path, progress: Progress) -> Strategy:
+    """Returns the strategy of a deployment.
+
+    Args:
+      settings: of the deployment.
+      place: a folder for what an unfinished training leaves.
+      slices: the folder of SISA's checkpoints.
+
+    Raises:
+      InputError: see `devices.check_deterministic`.
+    """
+    devices.check_deterministic()
+    name = settings["method"]
+    if name in training_time.METHODS:
+        return TrainingTime(name, settings["methods"][name], slices)
+    constants = settings["methods"]
+    return Plain(name, constants, training.Recipe(**settings["train"]), place, progress)
+
+
+def guarantee_of(method: str) -> str:
+    """Returns what a method guarantees: exact, certified or none."""
+    if method in training_time.METHODS:
+        return training_time.METHODS[method].guarantee
+    return "exact" if method == "retrain" else "none"
+
+
+def model_of(settings: dict) -> dict:
+    """Says what net a deployment has; `certified` has none, but a linear classifier."""
+    if settings["method"] == "certified":
+        return {"name": "linear heads on the inputs, each scaled to norm 1"}
+    return settings["model"]
+
+
+def plain_info(info: dict) -> dict:
+    """Returns the scalars of an `info` as Python's numbers."""
+    arrays = {key: np.asarray(value) for key, value in info.items()}
+    return {key: value.item() for key, value in arrays.items() if value.ndim == 0}
