@@ -160,9 +160,8 @@ def evaluation_rows(config) -> Iterator[Row]:
         logits = training.predict(
             model,
             variables,
-            problem.images,
-            problem.mean,
-            problem.std,
+            problem.examples,
+            problem.preprocess,
             batch_size,
         )
         return training.cross_entropy(logits, problem.labels)

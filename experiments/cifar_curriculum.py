@@ -64,6 +64,7 @@ BUDGET = dict(batch_size=128, learning_rate=1e-3, repair_learning_rate=1e-3)
 
 def run(config, folder, *, data_dir=None):
     """Runs the pipeline; writes `claim.csv`, `claim.md` and `figures/paired.png`."""
+    pipeline.require_reference(config, "this experiment's report")
     result = pipeline.run(config, folder, data_dir=data_dir)
     if result.diverged or not {OURS, THEIRS} <= set(config.run):
         return result

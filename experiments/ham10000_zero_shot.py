@@ -74,6 +74,7 @@ def get_config(preset: str):
 
 def run(config, folder, *, data_dir=None):
     """Runs the pipeline; writes `ham.csv`, `sisa.csv` and `ham.md`."""
+    pipeline.require_reference(config, "this experiment's report")
     result = pipeline.run(config, folder, data_dir=data_dir)
     if result.diverged:
         return result

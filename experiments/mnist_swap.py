@@ -13,6 +13,7 @@ for what before and after in `figures/confusion.png` and `figures/per_class.png`
 """
 
 from unlearn import pipeline, store, surgery
+from unlearn.data.lookup import class_numbers
 from unlearn.errors import InputError
 from unlearn.pipeline import default_config
 from unlearn.report import csv_files, plotting
@@ -56,16 +57,18 @@ SWAP = dict(target=3, learning_rate=0.05, epochs=2, fraction=0.1, penalty=1e-3)
 def run(config, folder, *, data_dir=None):
     """Runs the pipeline; writes `swap.csv`, `swap.md` and `figures/touched.png`."""
     target = config.methods.class_swap.target
-    if len(config.forget.classes) != 1 or target in (-1, *config.forget.classes):
+    given = [str(one) for one in config.forget.classes]
+    if len(given) != 1 or str(target) in ("-1", *given):
         raise InputError(
             "mnist_swap puts one class in the place of another: give one of them as "
             "forget.classes, the other as methods.class_swap.target"
         )
+    pipeline.require_reference(config, "this experiment's report")
     result = pipeline.run(config, folder, data_dir=data_dir)
     if result.diverged:
         return result
     run, sets = result.run, result.run.sets
-    (forget,) = config.forget.classes
+    (forget,) = class_numbers(config.forget.classes, sets.class_names)
     rows = []
     for name in dict.fromkeys((*MODELS, *config.run)):
         for seed in range(config.seeds):

@@ -1,6 +1,8 @@
 """Tiny problems: a test of a method takes milliseconds once compiled."""
 
+import gc
 import os
+from pathlib import Path
 
 import flax.linen as nn
 import jax
@@ -9,14 +11,31 @@ import jaxlib
 import numpy as np
 import pytest
 
-from unlearn import Model, make_problem
+from unlearn import Model, devices, make_problem
 
 # Programs here run for milliseconds: compile them fast rather than well. XLA's former
 # emitters take a quarter of the time; a jaxlib without them would stop at the flag.
 jax.config.update("jax_disable_most_optimizations", True)
 jax.config.update("jax_num_cpu_devices", 2)
+# On a GPU a float32 product is by default one of ten-bit numbers (TF32).
+jax.config.update("jax_default_matmul_precision", "highest")
 if jaxlib.version.__version_info__ < (0, 11):
     os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
+
+
+MOST_MAPS = 20_000
+"""Each compiled program takes a few mappings of memory; Linux allows 65,530 of them."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_programs():
+    """Forgets compiled programs before a process has too many to go on."""
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and maps.read_bytes().count(b"\n") > MOST_MAPS:
+        devices._executables.clear()
+        jax.clear_caches()
+        gc.collect()
 
 
 def plain_model(hidden=8, classes=3):
@@ -68,14 +87,14 @@ def tiny_data(size=40, seed=0, classes=3, balanced=False):
     return np.clip(images, 0, 255).astype(np.uint8), labels
 
 
-def tiny_problem(model=None, *, size=40, forget=7, **options):
+def tiny_problem(model=None, *, size=40, forget=7, num_classes=3, **options):
     images, labels = tiny_data(size)
     return make_problem(
         images,
         labels,
         np.arange(3, 3 + forget),
         model or plain_model(),
-        num_classes=3,
+        num_classes=num_classes,
         validation=tiny_data(15, seed=1),
         **options,
     )

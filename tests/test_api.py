@@ -112,3 +112,15 @@ def test_import_alone_loads_nothing():
         _ = unlearn.modle
     with pytest.raises(ImportError, match="modle"):
         from unlearn import modle  # noqa: F401
+
+
+def test_modules_are_there_without_an_import_of_their_own():
+    """As README.md names them."""
+    program = (
+        "import unlearn\n"
+        "for name in unlearn.MODULES:\n"
+        "    assert getattr(unlearn, name).__name__ == 'unlearn.' + name\n"
+        "    assert name in dir(unlearn)\n"
+        "print(unlearn.models.create, unlearn.requests.deploy)\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from unlearn import compile_cache
 from unlearn.compile_cache import CheckedCache
 
@@ -104,6 +106,7 @@ def run(*arguments, **environment):
     return float(value), int(hits)
 
 
+@pytest.mark.slow
 def test_programs_are_found_again_and_damaged_ones_compiled_anew(tmp_path):
     """With whichever compression is installed; `zstandard` checks nothing itself."""
     value, hits = run(tmp_path)

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 import unlearn
-from unlearn.launcher.errors import EXTRAS
+from unlearn.user_code import EXTRAS
 
 ROOT = Path(__file__).parent.parent
 CORE = {"jax", "numpy", "optax", "scipy", "sklearn", "unlearn"}
@@ -33,6 +33,7 @@ def test_requirements_are_those_of_the_project():
     expected = [
         *project()["dependencies"],
         *extras["experiments"],
+        *extras["models"],
         *(r for r in extras["test"] if not r.startswith("unlearn-jax[")),
     ]
     assert (ROOT / "requirements.txt").read_text().splitlines() == expected

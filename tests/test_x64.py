@@ -39,7 +39,7 @@ problem = class_of_tiny_problem(nets[0])
 for name, method in training_time.METHODS.items():
     state = method.fit(jax.random.key(0), problem, **SETTINGS[name])
     state, _ = method.forget(jax.random.key(1), state, GONE)
-    logits = method.predict(state, problem.images)
+    logits = method.predict(state, problem.examples)
     assert logits.dtype == jnp.float32 and np.isfinite(logits).all(), name
 print("all", len(METHODS))
 """

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from unlearn import pipeline, training_time
-from unlearn.launcher import flags
+import unlearn
+from unlearn import models, training_time
+from unlearn.launcher import commands, flags
 from unlearn.methods import METHODS
 
 ROOT = Path(__file__).parents[2]
@@ -46,14 +47,15 @@ def test_every_experiment_is_in_both(name):
 
 @pytest.mark.parametrize("file", FILES)
 def test_what_it_links_to_exists(file):
-    text = (ROOT / file).read_text()
-    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
-    anchors = {heading.lower().replace(" ", "-") for heading in headings}
-    for target in re.findall(r"\]\(([^)]+)\)", text):
-        if target.startswith("#"):
-            assert target[1:] in anchors
-        elif "://" not in target:
-            assert ((ROOT / file).parent / target).exists(), target
+    for target in re.findall(r"\]\(([^)]+)\)", (ROOT / file).read_text()):
+        if "://" in target:
+            continue
+        name, _, anchor = target.partition("#")
+        path = (ROOT / file).parent / name if name else ROOT / file
+        assert path.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", path.read_text(), re.MULTILINE)
+            assert anchor in {one.lower().replace(" ", "-") for one in headings}
 
 
 @pytest.mark.parametrize(
@@ -66,7 +68,8 @@ def test_every_flag_it_names_exists(text):
     ]
     known = {key for config in configs for key, _ in flags.flat(config)}
     own = set(flags.define()) | {word.strip("-") for word in flags.HELP}
-    for name in re.findall(r"(?<![\w-])--([a-z_]+(?:\.\w+)*)", text):
+    own |= {flag for name in commands.COMMANDS for flag in commands.define(name)}
+    for name in re.findall(r"(?<![\w-])--(?!xla_)([a-z_]+(?:\.\w+)*)", text):
         if name.startswith("config."):
             assert name.removeprefix("config.") in known, name
         else:
@@ -100,7 +103,7 @@ def test_your_own_model():
     labels = np.arange(40, dtype=np.int32) % 10
     text = code(README, "Model(init, apply)")
     before, after = text.split("problem = make_problem")
-    given = {"images": images, "labels": labels}
+    given = {"inputs": images, "labels": labels}
     exec(before, given)
     given["trained"] = given["init"](jax.random.key(1), images)
     exec(f"problem = make_problem{after}", given)
@@ -109,53 +112,22 @@ def test_your_own_model():
     assert set(given["problem"].forget.tolist()) == {3, 14, 15}
 
 
-def test_your_own_nnx_model():
-    nnx = pytest.importorskip("flax.nnx")
-
-    class Net(nnx.Module):
-        def __init__(self, rngs):
-            self.dense = nnx.Linear(16, 10, rngs=rngs)
-            self.norm = nnx.BatchNorm(10, rngs=rngs)
-
-        def __call__(self, images, use_running_average):
-            rows = images.reshape(len(images), -1)
-            return self.norm(self.dense(rows), use_running_average=use_running_average)
-
-    given = {"Net": Net}
-    exec(code(RESULTS, "nnx.merge"), given)
-    images = np.random.default_rng(0).normal(size=(8, 4, 4, 1)).astype(np.float32)
-    variables = given["init"](jax.random.key(0), images)
-    logits, after = given["apply"](variables, images, train=True)
-    assert logits.shape == (8, 10)
-    means = [jax.tree.leaves(v["batch_stats"])[0] for v in (variables, after)]
-    assert np.abs(means[1] - means[0]).max() > 0
-
-
-def test_add_a_method(tmp_path):
-    """The block is a file with a method and an experiment; it runs."""
-    path = tmp_path / "keep_training.py"
-    path.write_text(code(README, "@method"))
-    spec = importlib.util.spec_from_file_location("keep_training", path)
-    mine = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(mine)
-        config = mine.get_config("cpu")
-        config.data.name = "synthetic:4x4x1,classes=3,train=60,test=30"
-        config.model.name = "mlp"
-        config.model.mlp.widths = (4,)
-        config.train.update(epochs=1, batch_size=16)
-        config.seeds = 1
-        result = pipeline.run(config, tmp_path / "run")
-    finally:
-        METHODS.pop("keep_training", None)
-    models = [row["model"] for row in result.summary]
-    assert "keep_training" in models and not result.diverged
-    assert f"--experiment={path.name}" in README
-
-
-def test_attacks_take_your_own_models():
-    rng = np.random.default_rng(0)
-    states = rng.permuted(np.arange(24)[:, None] % 3 * np.ones(9, int), axis=0)
-    given = {"margins": rng.normal(size=(24, 9)), "states": states}
-    exec(code(RESULTS, "u_lira"), given)
-    assert 0 <= given["found"].auc <= 1
+def test_the_three_lines_that_load_an_exported_model(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("PATH.py").write_text(
+        "from unlearn.models import create\n\n\n"
+        "def function(num_classes):\n"
+        '    return create("mlp", num_classes, widths=(4,))\n'
+    )
+    inputs = np.ones((3, 4, 4, 1), np.float32)
+    net = models.create("mlp", 10, widths=(4,))
+    saved = net.init(jax.random.key(5), inputs)
+    file = Path("runs/NAME/export/ssd/0.safetensors")
+    file.parent.mkdir(parents=True)
+    unlearn.save_weights(file, saved)
+    given = {"unlearn": unlearn, "jax": jax, "inputs": inputs}
+    exec(code(README, "load_weights"), given)
+    np.testing.assert_array_equal(
+        given["model"].apply(given["variables"], inputs)[0],
+        net.apply(saved, inputs)[0],
+    )
