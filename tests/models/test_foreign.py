@@ -123,6 +123,7 @@ METHOD_SETTINGS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", METHOD_SETTINGS)
 def test_methods_run(net, name):
     images, labels = tiny_data(40)

@@ -27,7 +27,14 @@ def results(folder):
     ]
 
 
-@pytest.mark.parametrize("method", ["sisa", "certified", "finetune"])
+SOME_SLOW = [
+    "sisa",
+    pytest.param("certified", marks=pytest.mark.slow),
+    pytest.param("finetune", marks=pytest.mark.slow),
+]
+
+
+@pytest.mark.parametrize("method", SOME_SLOW)
 def test_a_request_killed_before_any_write_ends_the_same(deployed, tmp_path, method):
     whole = copy(deployed(method), tmp_path / "whole")
     erase(whole, [3, 14])
