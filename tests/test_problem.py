@@ -10,6 +10,7 @@ from unlearn import Model, make_problem
 from unlearn.errors import InputError
 from unlearn.inputs import Standardize, as_they_are, in_words
 from unlearn.methods import METHODS
+from unlearn.problem import sample_retain, withhold
 
 
 def test_forget_and_retain_partition_the_training_set():
@@ -227,3 +228,21 @@ def test_problems_of_equal_constants_share_what_is_compiled():
     for forget, std in (([1], 0.5), ([2], 0.5), ([2], np.float32(0.5)), ([2], 0.25)):
         inputs(make_problem(images, labels, forget, model, std=std))
     assert len(traced) == 2
+
+
+def test_the_real_sizes_travel_with_a_sample_of_the_retain_set(problem):
+    share = len(problem.forget) / (len(problem.forget) + len(problem.retain))
+    sample = sample_retain(jax.random.key(0), problem, 5)
+    again = sample_retain(jax.random.key(1), sample, 3)
+    for part, size in ((problem, len(problem.retain)), (sample, 5), (again, 3)):
+        assert len(part.retain) == size
+        assert part.forget_share == pytest.approx(share)
+    for needs in (("forget",), ("retain",), ("forget", "retain")):
+        assert withhold(again, needs).forget_share == pytest.approx(share)
+
+
+def test_a_new_retain_set_is_a_whole_one(problem):
+    sample = sample_retain(jax.random.key(0), problem, 5)
+    other = sample.replace(retain=problem.retain[:7])
+    size = len(problem.forget)
+    assert other.forget_share == pytest.approx(size / (size + 7))

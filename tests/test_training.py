@@ -58,7 +58,7 @@ def test_ragged_batch_is_weighted_not_dropped(problem, variables):
     assert losses.shape == (3,)
 
 
-def test_sgd_is_momentum_with_decoupled_decay_of_kernels():
+def test_sgd_decays_every_weight_before_momentum():
     params = {"w": jnp.array([[1.0, -2.0]]), "b": jnp.array([3.0])}
     gradients = [{"w": jnp.array([[0.5, 1.0]]), "b": jnp.array([-1.0])}] * 3
     optimizer = training.sgd(0.1, momentum=0.9, weight_decay=0.01)
@@ -67,12 +67,42 @@ def test_sgd_is_momentum_with_decoupled_decay_of_kernels():
     for g in gradients:
         updates, state = optimizer.update(g, state, params)
         params = optax.apply_updates(params, updates)
-        velocity = jax.tree.map(lambda v, g: 0.9 * v + g, velocity, g)
-        expected = {
-            "w": expected["w"] - 0.1 * (velocity["w"] + 0.01 * expected["w"]),
-            "b": expected["b"] - 0.1 * velocity["b"],
-        }
+        velocity = jax.tree.map(
+            lambda v, g, p: 0.9 * v + g + 0.01 * p, velocity, g, expected
+        )
+        expected = jax.tree.map(lambda p, v: p - 0.1 * v, expected, velocity)
     assert_close(params, expected)
+
+
+def test_without_gradients_weights_shrink_as_published_constants_mean_it():
+    """w_t of w <- w - lr v, v <- mu v + wd w: powers of a 2 x 2 matrix."""
+    rate, momentum, decay, steps = 0.1, 0.9, 5e-4, 1760
+    optimizer = training.sgd(rate, momentum=momentum, weight_decay=decay)
+    params = {"kernel": jnp.ones((2, 2)), "scale": jnp.ones(2)}
+
+    def step(carry, _):
+        params, state = carry
+        zeros = jax.tree.map(jnp.zeros_like, params)
+        updates, state = optimizer.update(zeros, state, params)
+        return (optax.apply_updates(params, updates), state), None
+
+    start = params, optimizer.init(params)
+    (params, _), _ = jax.lax.scan(step, start, length=steps)
+    once = np.array([[1 - rate * decay, -rate * momentum], [decay, momentum]])
+    expected = (np.linalg.matrix_power(once, steps) @ [1.0, 0.0])[0]
+    for leaf in jax.tree.leaves(params):
+        np.testing.assert_allclose(leaf, expected, rtol=1e-5)
+    assert np.log(expected) == pytest.approx(-steps * rate * decay * 10, rel=0.01)
+
+
+def test_adam_scales_the_decay_with_the_gradient():
+    """Without a gradient, L2 through Adam moves every weight by the learning rate."""
+    params = {"w": jnp.array([[1.0, -2.0]]), "b": jnp.array([3.0])}
+    optimizer = training.adam(1e-2, weight_decay=0.1)
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    updates, _ = optimizer.update(zeros, optimizer.init(params), params)
+    moved = jax.tree.map(lambda p: -1e-2 * jnp.sign(p), params)
+    assert_close(updates, moved)
 
 
 def test_schedules():

@@ -108,7 +108,15 @@ class Examples(Protocol):
         "forget_classes",
         "validation",
     ],
-    meta_fields=["model", "num_classes", "preprocess", "input_spec", "augment"],
+    meta_fields=[
+        "model",
+        "num_classes",
+        "preprocess",
+        "input_spec",
+        "augment",
+        "total_forget",
+        "total_retain",
+    ],
 )
 @dataclasses.dataclass(frozen=True)
 class Problem:
@@ -116,7 +124,9 @@ class Problem:
 
     `forget` and `retain` are indices into `examples`. What a method does not need is
     `None` when the pipeline runs it (`withhold`). `forget_classes` holds the classes
-    that are to be forgotten as a whole; it is empty in random forgetting.
+    that are to be forgotten as a whole; it is empty in random forgetting. Where a
+    method is given only a sample of a set (`sample_retain`), `total_forget` or
+    `total_retain` is the size of the real one; `None` says that the set is whole.
     """
 
     examples: Any  # a tree of arrays [N, ...], such as uint8[N, H, W, C]
@@ -130,10 +140,30 @@ class Problem:
     forget_classes: jax.Array = None  # int32[.]
     augment: Callable[[jax.Array, Any], Any] | None = None
     validation: "Problem | None" = None
+    total_forget: int | None = None
+    total_retain: int | None = None
 
     def replace(self, **changes: Any) -> "Problem":
-        """Returns a copy with other fields."""
+        """Returns a copy with other fields.
+
+        A new forget or retain set is whole, unless its total is given with it.
+        """
+        for name in ("forget", "retain"):
+            if name in changes:
+                changes.setdefault(f"total_{name}", None)
         return dataclasses.replace(self, **changes)
+
+    @property
+    def forget_share(self) -> float:
+        """F / (F + R): the share of the training data that the request names."""
+        sizes = [
+            len(indices) if total is None else total
+            for indices, total in (
+                (self.forget, self.total_forget),
+                (self.retain, self.total_retain),
+            )
+        ]
+        return sizes[0] / sum(sizes)
 
     def inputs(self, indices: jax.Array) -> Any:
         """Returns what the model is applied to, [B, ...]; only here it is made."""
@@ -297,17 +327,22 @@ def check_forget_classes(
 
 
 def sample_retain(key: jax.Array, problem: Problem, count: int) -> Problem:
-    """Returns the problem with a random `count` of its retain set."""
-    count = min(count, len(problem.retain))
-    chosen = jax.random.choice(key, problem.retain, (count,), replace=False)
-    return problem.replace(retain=chosen)
+    """Returns the problem with a random `count` of its retain set.
+
+    Its `total_retain` tells the size of the whole set.
+    """
+    size = len(problem.retain)
+    total = size if problem.total_retain is None else problem.total_retain
+    chosen = jax.random.choice(key, problem.retain, (min(count, size),), replace=False)
+    return problem.replace(retain=chosen, total_retain=total)
 
 
 def withhold(problem: Problem, needs: Sequence[str]) -> Problem:
     """Keeps only what `needs` names; everything else is gone, not hidden.
 
     `needs` may name `forget`, `retain`, `forget_classes` and `validation`. With only
-    one of the two sets, the examples and labels are cut down to that set.
+    one of the two sets, the examples and labels are cut down to that set. The sizes of
+    both sets stay known.
     """
     return drop_fields(cut_to_sets(problem, needs), needs)
 
@@ -318,6 +353,11 @@ def cut_to_sets(problem: Problem, needs: Sequence[str]) -> Problem:
     if len(kept) == 2:
         return problem
     changes: dict[str, Any] = dict.fromkeys(("forget", "retain", "examples", "labels"))
+    for name in ("forget", "retain"):
+        total, indices = getattr(problem, f"total_{name}"), getattr(problem, name)
+        if total is None and indices is not None:
+            total = len(indices)
+        changes[f"total_{name}"] = total
     for name in kept:
         indices = getattr(problem, name)
         changes |= {

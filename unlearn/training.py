@@ -118,15 +118,16 @@ def classification(model: Model, *, train: bool = True) -> Objective:
 def sgd(
     learning_rate: Rate, *, momentum: float = 0.9, weight_decay: float = 0.0
 ) -> optax.GradientTransformation:
-    """Makes SGD with momentum and decoupled weight decay on kernels.
+    """Makes SGD as the field's constants mean it: L2 on all parameters, then momentum.
 
-    Loshchilov & Hutter, https://arxiv.org/abs/1711.05101.
-
-    `learning_rate` is a number or a schedule; all floats may be traced.
+    As in PyTorch, `weight_decay * params` is added to the gradient before momentum, so
+    that weights shrink by learning_rate * weight_decay / (1 - momentum) a step, and
+    biases and normalisations shrink too. `learning_rate` is a number or a schedule;
+    all floats may be traced.
     """
     return optax.chain(
+        optax.add_decayed_weights(weight_decay),
         optax.trace(momentum),
-        optax.add_decayed_weights(weight_decay, mask=_is_kernel),
         optax.scale_by_learning_rate(learning_rate),
     )
 
@@ -134,19 +135,18 @@ def sgd(
 def adam(
     learning_rate: Rate, *, weight_decay: float = 0.0
 ) -> optax.GradientTransformation:
-    """Makes Adam with decoupled weight decay on kernels."""
+    """Makes Adam with L2: `weight_decay * params` is part of the gradient it scales.
+
+    Kingma & Ba, https://arxiv.org/abs/1412.6980; decoupled decay is `optax.adamw`.
+    """
     return optax.chain(
+        optax.add_decayed_weights(weight_decay),
         optax.scale_by_adam(),
-        optax.add_decayed_weights(weight_decay, mask=_is_kernel),
         optax.scale_by_learning_rate(learning_rate),
     )
 
 
 OPTIMIZERS = {"sgd": sgd, "adam": adam}
-
-
-def _is_kernel(params):
-    return jax.tree.map(lambda p: p.ndim > 1, params)
 
 
 SCHEDULES = ("constant", "cosine", "step")
@@ -192,11 +192,14 @@ def descend(
     """Takes one gradient step.
 
     `trainable` is a tree of booleans like the parameters (scalars or full masks); where
-    it is false, weights keep their bits whatever momentum and weight decay say.
+    it is false, weights keep their bits whatever momentum and weight decay say. A leaf
+    that is false as a whole before tracing costs no backward pass.
     """
     params = state.variables["params"]
 
     def loss_fn(params):
+        if trainable is not None:
+            params = jax.tree.map(_detach, trainable, params)
         return objective({**state.variables, "params": params}, batch, key)
 
     (loss, variables), gradient = jax.value_and_grad(loss_fn, has_aux=True)(params)
@@ -205,6 +208,13 @@ def descend(
     if trainable is not None:
         moved = jax.tree.map(jnp.where, trainable, moved, params)
     return State({**variables, "params": moved}, opt_state), loss
+
+
+def _detach(trainable, weights):
+    known = isinstance(trainable, bool | np.bool_ | np.ndarray)
+    return (
+        jax.lax.stop_gradient(weights) if known and not np.any(trainable) else weights
+    )
 
 
 def epoch(

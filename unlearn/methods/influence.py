@@ -66,7 +66,7 @@ def influence(
     if solver not in SOLVERS:
         raise InputError(f"unknown solver {solver!r}: {', '.join(SOLVERS)}")
     objective = classification(problem.model, train=False)
-    share = len(problem.forget) / (len(problem.forget) + len(problem.retain))
+    share = problem.forget_share
     on_forget, on_retain = (
         mean_gradient(objective, variables, problem, indices, batch_size)
         for indices in (problem.forget, problem.retain)

@@ -54,7 +54,7 @@ def dampen(
     dampening: float,
 ) -> tuple[Variables, dict]:
     """Shrinks where the importance on the forget set is alpha times that on all."""
-    share = len(problem.forget) / (len(problem.forget) + len(problem.retain))
+    share = problem.forget_share
 
     def factor(forget, retain):
         everything = share * forget + (1 - share) * retain
