@@ -1,4 +1,4 @@
-"""The one exception a user's mistake raises, and how others are written in a line."""
+"""The one exception a user's mistake raises, and the words of lines that users read."""
 
 
 class InputError(ValueError):
@@ -15,3 +15,8 @@ def typed_line(error: BaseException) -> str:
     """Returns the type of an error and the first line of what it says."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def counted(number: int, noun: str) -> str:
+    """Returns `1 file`, `1,200 files`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -152,9 +152,9 @@ def test_what_was_done_is_said(tmp_path):
     frames[0].save(tmp_path / "set/a/x.gif", save_all=True, append_images=frames[1:])
     loaded = load(tmp_path)
     assert len(np.unique(loaded.train_images.reshape(len(loaded.train_ids), -1))) > 9
-    assert "10 images are transparent: laid over white" in loaded.notes
-    assert "2 images are white and transparent: laid over black" in loaded.notes
-    assert any("1 files hold several images" in note for note in loaded.notes)
+    assert "10 transparent images: laid over white" in loaded.notes
+    assert "2 white and transparent images: laid over black" in loaded.notes
+    assert any("1 file of several images" in note for note in loaded.notes)
 
 
 def test_a_set_past_the_limit(tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ from unlearn.data.images import FORMATS, Decoded, read, read_bytes
 from unlearn.data.limits import check_bytes
 from unlearn.data.listing import GROUPS, Files, Skipped, find_splits, list_classes
 from unlearn.data.order import plain, shown
-from unlearn.errors import InputError, typed_line
+from unlearn.errors import InputError, counted, typed_line
 from unlearn.text_tables import decode, read_lines
 
 
@@ -171,13 +171,17 @@ def _check_alike(name, ids, images: list[Decoded]) -> None:
 def _remarks(images: list[Decoded]) -> list[str]:
     """Says what was done to images, and to how many."""
     counts = {
-        "images are transparent: laid over white": "white",
-        "images are white and transparent: laid over black": "black",
+        "transparent image": "white",
+        "white and transparent image": "black",
     }
     notes = []
     for what, background in counts.items():
         count = sum(image.background == background for image in images)
-        notes += [f"{count} {what}"] if count else []
+        notes += [f"{counted(count, what)}: laid over {background}"] if count else []
     count = sum(image.frames for image in images)
-    notes += [f"{count} files hold several images: the first is used"] if count else []
+    notes += (
+        [f"{counted(count, 'file')} of several images: the first is used"]
+        if count
+        else []
+    )
     return notes

@@ -5,17 +5,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from unlearn.data.lookup import class_label
+from unlearn.errors import counted
 
 PLACES = {
     "retain": "that is still trained on",
     "validation": "in the validation set",
     "test": "in the test set",
 }
-
-
-def number_of(rows: Sequence | np.ndarray) -> str:
-    """Writes a number of examples."""
-    return "1 example" if len(rows) == 1 else f"{len(rows)} examples"
 
 
 def drawn_notes(
@@ -38,13 +34,14 @@ def drawn_notes(
         torn = len(np.intersect1d(groups[rows], groups[np.setdiff1d(train, rows)]))
     if not len(classes):
         of_groups = "" if groups is None else f", {len(np.unique(groups[rows]))} groups"
-        return [f"Forgetting {len(rows)} of {number_of(train)} at random{of_groups}"]
+        whole = counted(len(train), "example")
+        return [f"Forgetting {len(rows)} of {whole} at random{of_groups}"]
     parts = []
     for c in sorted(set(classes)):
         own, of_class = rows[labels[rows] == c], train[labels[train] == c]
-        count = number_of(own)
+        count = counted(len(own), "example")
         if len(own) < len(of_class):
-            count = f"{len(own)} of {number_of(of_class)}"
+            count = f"{len(own)} of {counted(len(of_class), 'example')}"
         parts.append(f"{count} of {class_label(c, names)}")
     if others := int(np.sum(~np.isin(labels[rows], classes))):
         parts.append(f"{others} of other classes in the same groups")

@@ -9,8 +9,8 @@ from numpy.typing import ArrayLike
 from unlearn import forget_sets
 from unlearn.data.lookup import class_label, class_numbers, find_all, listed
 from unlearn.data.relations import copies, joined, with_others
-from unlearn.data.split_notes import copy_lines, count_copies, drawn_notes, number_of
-from unlearn.errors import InputError
+from unlearn.data.split_notes import copy_lines, count_copies, drawn_notes
+from unlearn.errors import InputError, counted
 
 __all__ = ["DataConfig", "ForgetConfig", "Sets", "Split", "copies", "split"]
 
@@ -224,7 +224,7 @@ def given_rows(
     ids = np.asarray(ids)
     found = find_all(request.wanted(), ids, test_ids)
     named = ids[found.rows].tolist()
-    notes = [f"Forgetting {number_of(named)}: {listed(named)}"]
+    notes = [f"Forgetting {counted(len(named), 'example')}: {listed(named)}"]
     if found.repeated:
         notes.append(f"Given more than once: {listed(found.repeated)}")
     groups = groups if request.groups else None

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
+from unlearn.errors import counted
 from unlearn.report.progress import Progress
 from unlearn.requests.deployment import BEGUN, open_deployment, version_of
 from unlearn.requests.queue import waiting
 from unlearn.requests.resolve import SPLITS
-from unlearn.requests.wording import counted
 
 
 def status(folder: Path | str, *, progress: Progress | None = None) -> dict:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from unlearn import store
 from unlearn.data import cache
-from unlearn.errors import InputError
+from unlearn.errors import InputError, counted
 from unlearn.requests import ledger, matching, states, strategies
 from unlearn.requests.calls import Call
 from unlearn.requests.deployment import (
@@ -133,7 +133,7 @@ def finish(found: Deployment, begun: dict, call: Call) -> dict:
         }
         ledger.append(found.folder, [entry])
     (found.folder / BEGUN).unlink()
-    call.say(f"{len(begun['deleted'])} files and the cached data are deleted")
+    call.say(f"deleted: {counted(len(begun['deleted']), 'file')} and the cached data")
     for line in begun["unreached"]:
         call.say(f"not reached: {line}")
     return found.lines()[-1]

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from unlearn import store
-from unlearn.errors import InputError
+from unlearn.errors import InputError, counted
 from unlearn.report.progress import Progress
 from unlearn.report.request_page import Spell, python_call
 from unlearn.requests import answer
@@ -20,7 +20,6 @@ from unlearn.requests.requesting import (
     say,
 )
 from unlearn.requests.resolve import TRAIN
-from unlearn.requests.wording import counted
 from unlearn.training_time import costs
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from unlearn.errors import InputError
+from unlearn.errors import InputError, counted
 from unlearn.report.progress import Progress
 from unlearn.report.request_page import Spell, python_call
 from unlearn.requests import answer, exporting, facts, purging
@@ -26,7 +26,6 @@ from unlearn.requests.resolve import (
     ids_of,
     resolve,
 )
-from unlearn.requests.wording import counted
 from unlearn.training_time import costs
 
 

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from unlearn import store, training_time
-from unlearn.errors import InputError
+from unlearn.errors import InputError, counted
 from unlearn.report.progress import Progress
 from unlearn.requests import answer, ledger, matching, states
 from unlearn.requests.calls import Call, make_call
@@ -21,7 +21,6 @@ from unlearn.requests.deployment import (
     version_of,
 )
 from unlearn.requests.resolve import TRAIN
-from unlearn.requests.wording import counted
 from unlearn.store import locks
 
 

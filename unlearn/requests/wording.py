@@ -17,11 +17,6 @@ NOTHING_TRAINED = (
 )
 
 
-def counted(number: int, noun: str) -> str:
-    """Returns `1 request`, `2 requests`."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
 def work(
     method: str, trained: bool, entry: Mapping, left: int, settings: Mapping
 ) -> str:
