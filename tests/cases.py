@@ -51,7 +51,7 @@ OVERRIDES = {
     "unsir": dict(epochs=1),
     "curriculum_distill": dict(epochs=1),
     "class_swap": dict(epochs=1),
-    "duck": dict(epochs=1),
+    "duck": dict(epochs=1, last_epochs=1),
     "sfron": dict(epochs=1, group=8),
     "influence": dict(examples=4, iterations=1, damping=0.1, batch_size=40),
     "fisher_forgetting": dict(alpha=1e-5, examples=0),

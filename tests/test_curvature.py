@@ -5,12 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import tiny_data
-from dense import gauss_newton, standard
+from dense import expected_fisher, fisher, gauss_newton, standard, unflattened
 from references import dense_fisher
 from scipy.special import softmax
 from trees import assert_close, assert_equal, flat
 
-from unlearn import Model, curvature, make_problem
+from unlearn import Model, chunks, curvature, jacobians, make_problem
 from unlearn.curvature import fisher_diagonal
 from unlearn.models import create
 
@@ -20,11 +20,37 @@ def test_fisher_is_the_mean_of_squared_example_gradients(problem, variables):
     assert_close(exact, dense_fisher(problem, variables, problem.forget), 1e-4)
 
 
-@pytest.mark.slow
-def test_fisher_vmapped_on_accelerators_is_the_same(problem, variables, monkeypatch):
-    one_by_one = fisher_diagonal(variables, problem, problem.retain)
+@pytest.mark.parametrize(
+    "room", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (None, 1, 7))]
+)
+def test_results_do_not_depend_on_what_an_accelerator_holds(
+    room, problem, variables, monkeypatch
+):
+    """Room for so many gradients; 3 is a whole example of the expected Fisher."""
+    params, retain = variables["params"], np.asarray(problem.retain)
+    if room:
+        fn = jacobians.logits_of(variables, problem, retain[0])
+        each = chunks.backward_bytes(fn, params, shared=params)
+        monkeypatch.setattr(chunks, "BUDGET", room * each)
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert_close(fisher_diagonal(variables, problem, problem.retain), one_by_one, 1e-4)
+    damping = 0.1
+
+    @jax.jit
+    def everything(variables, params):
+        args = variables, problem, problem.retain
+        return (
+            fisher_diagonal(*args),
+            curvature.expected_fisher_diagonal(*args),
+            curvature.woodfisher(*args, params, damping),
+        )
+
+    empirical, expected, solved = everything(variables, params)
+    assert_close(empirical, dense_fisher(problem, variables, problem.retain), 1e-4)
+    dense = unflattened(expected_fisher(problem, variables, retain), params)
+    assert_close(expected, dense, 1e-3, 1e-7)
+    matrix = fisher(problem, variables, retain)
+    dense = np.linalg.solve(matrix + damping * np.eye(len(matrix)), flat(params))
+    assert_close(solved, unflattened(dense, params), 1e-3, 1e-4)
 
 
 def test_batch_mean_fisher_shrinks_with_the_group(problem, variables):

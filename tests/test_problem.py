@@ -237,8 +237,25 @@ def test_the_real_sizes_travel_with_a_sample_of_the_retain_set(problem):
     for part, size in ((problem, len(problem.retain)), (sample, 5), (again, 3)):
         assert len(part.retain) == size
         assert part.forget_share == pytest.approx(share)
-    for needs in (("forget",), ("retain",), ("forget", "retain")):
-        assert withhold(again, needs).forget_share == pytest.approx(share)
+    both = withhold(again, ("forget", "retain"))
+    assert both.forget_share == pytest.approx(share)
+
+
+def test_a_method_without_a_set_is_not_told_its_size(problem):
+    for needs in ((), ("forget",), ("retain",)):
+        seen = withhold(sample_retain(jax.random.key(0), problem, 5), needs)
+        assert seen.total_forget is None and seen.total_retain is None
+
+
+def test_classes_of_other_sizes_are_one_program_to_a_method_without_data():
+    images, labels = tiny_data(balanced=False)
+    seen, sizes, model = [], set(), linear(3)
+    for forgotten in (0, 1):
+        forget = np.flatnonzero(labels == forgotten)
+        sizes.add(len(forget))
+        p = make_problem(images, labels, forget, model, forget_classes=(forgotten,))
+        seen.append(jax.tree.structure(withhold(p, METHODS["emmn"].needs)))
+    assert len(sizes) == 2 and seen[0] == seen[1]
 
 
 def test_a_new_retain_set_is_a_whole_one(problem):

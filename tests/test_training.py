@@ -3,14 +3,14 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 from conftest import tiny_problem, trained
 from trees import assert_close, assert_equal, flat
 
-from unlearn import methods, training
+from unlearn import methods, optimizers, training
 from unlearn.curvature import mean_gradient
 from unlearn.training import Recipe, shuffle
+from unlearn.training_time.slice_training import class_weights
 
 
 @pytest.mark.parametrize("size, batch", [(10, 4), (8, 4), (3, 4), (1, 1), (7, 1)])
@@ -34,7 +34,7 @@ def test_passes_follow_each_other_in_fresh_orders():
 def test_ragged_batch_is_weighted_not_dropped(problem, variables):
     """One epoch of SGD without momentum on a linear model, by hand in numpy."""
     rate, indices = 0.1, jnp.arange(10)
-    optimizer = training.sgd(rate, momentum=0.0)
+    optimizer = optimizers.sgd(rate, momentum=0.0)
     objective = training.classification(problem.model)
     rows = shuffle(jax.random.key(3), indices, 4)
     state = training.start(variables, optimizer)
@@ -56,65 +56,6 @@ def test_ragged_batch_is_weighted_not_dropped(problem, variables):
     assert sorted(seen) == list(range(10))
     assert_close(state.variables["params"], params)
     assert losses.shape == (3,)
-
-
-def test_sgd_decays_every_weight_before_momentum():
-    params = {"w": jnp.array([[1.0, -2.0]]), "b": jnp.array([3.0])}
-    gradients = [{"w": jnp.array([[0.5, 1.0]]), "b": jnp.array([-1.0])}] * 3
-    optimizer = training.sgd(0.1, momentum=0.9, weight_decay=0.01)
-    state, velocity = optimizer.init(params), jax.tree.map(jnp.zeros_like, params)
-    expected = params
-    for g in gradients:
-        updates, state = optimizer.update(g, state, params)
-        params = optax.apply_updates(params, updates)
-        velocity = jax.tree.map(
-            lambda v, g, p: 0.9 * v + g + 0.01 * p, velocity, g, expected
-        )
-        expected = jax.tree.map(lambda p, v: p - 0.1 * v, expected, velocity)
-    assert_close(params, expected)
-
-
-def test_without_gradients_weights_shrink_as_published_constants_mean_it():
-    """w_t of w <- w - lr v, v <- mu v + wd w: powers of a 2 x 2 matrix."""
-    rate, momentum, decay, steps = 0.1, 0.9, 5e-4, 1760
-    optimizer = training.sgd(rate, momentum=momentum, weight_decay=decay)
-    params = {"kernel": jnp.ones((2, 2)), "scale": jnp.ones(2)}
-
-    def step(carry, _):
-        params, state = carry
-        zeros = jax.tree.map(jnp.zeros_like, params)
-        updates, state = optimizer.update(zeros, state, params)
-        return (optax.apply_updates(params, updates), state), None
-
-    start = params, optimizer.init(params)
-    (params, _), _ = jax.lax.scan(step, start, length=steps)
-    once = np.array([[1 - rate * decay, -rate * momentum], [decay, momentum]])
-    expected = (np.linalg.matrix_power(once, steps) @ [1.0, 0.0])[0]
-    for leaf in jax.tree.leaves(params):
-        np.testing.assert_allclose(leaf, expected, rtol=1e-5)
-    assert np.log(expected) == pytest.approx(-steps * rate * decay * 10, rel=0.01)
-
-
-def test_adam_scales_the_decay_with_the_gradient():
-    """Without a gradient, L2 through Adam moves every weight by the learning rate."""
-    params = {"w": jnp.array([[1.0, -2.0]]), "b": jnp.array([3.0])}
-    optimizer = training.adam(1e-2, weight_decay=0.1)
-    zeros = jax.tree.map(jnp.zeros_like, params)
-    updates, _ = optimizer.update(zeros, optimizer.init(params), params)
-    moved = jax.tree.map(lambda p: -1e-2 * jnp.sign(p), params)
-    assert_close(updates, moved)
-
-
-def test_schedules():
-    rate = training.schedule("cosine", 2.0, 100, warmup=10)
-    assert [float(rate(s)) for s in (0, 4, 9)] == pytest.approx([0.2, 1.0, 2.0])
-    assert float(rate(55)) == pytest.approx(1.0)
-    assert float(rate(100)) == pytest.approx(0.0, abs=1e-6)
-    rate = training.schedule("step", 1.0, 100, warmup=10)
-    assert [float(rate(s)) for s in (20, 49, 51, 76)] == pytest.approx(
-        [1, 1, 0.1, 0.01]
-    )
-    assert float(training.schedule("constant", 0.3, 10)(7)) == pytest.approx(0.3)
 
 
 def test_training_learns_and_resumes_from_any_epoch(problem):
@@ -164,7 +105,7 @@ def test_every_step_of_an_epoch_has_a_key_of_its_own(problem, variables):
     )
     rows = training.in_order(jnp.arange(4), 4)
     rows = jax.tree.map(lambda x: jnp.repeat(x, 6, axis=0), rows)
-    optimizer = training.sgd(0.0)
+    optimizer = optimizers.sgd(0.0)
     state, key = training.start(variables, optimizer), jax.random.key(2)
 
     def numbers(rows, objective):
@@ -206,7 +147,7 @@ def test_frozen_leaves_keep_their_bits(problem, variables):
         problem,
         problem.retain,
         training.classification(problem.model),
-        training.sgd(0.1, weight_decay=0.1),
+        optimizers.sgd(0.1, weight_decay=0.1),
         epochs=2,
         batch_size=8,
         trainable=frozen,
@@ -214,6 +155,32 @@ def test_frozen_leaves_keep_their_bits(problem, variables):
     for name, moves in frozen.items():
         old, new = (flat(v["params"][name]) for v in (variables, after))
         assert np.array_equal(old, new) != moves["kernel"]
+
+
+def test_flags_known_before_tracing_give_the_weights_of_flags_that_are_not(
+    norm_problem, norm_variables
+):
+    """Frozen leaves are cut out of the backward pass, which changes no weight."""
+    problem, variables = norm_problem, norm_variables
+    frozen = jax.tree.map(lambda _: True, variables["params"])
+    frozen["Dense_0"] = {"kernel": False, "bias": False}
+
+    def run(trainable):
+        return training.fit(
+            jax.random.key(0),
+            variables,
+            problem,
+            problem.retain,
+            training.classification(problem.model),
+            optimizers.sgd(0.1, weight_decay=0.1),
+            epochs=2,
+            batch_size=8,
+            trainable=trainable,
+        )[0]
+
+    known = jax.jit(lambda: run(frozen))()
+    traced = jax.jit(run)(jax.tree.map(jnp.array, frozen))
+    assert_close(known, traced, 1e-6, 1e-6)
 
 
 def test_predict_equals_apply_for_any_batch_size(norm_problem, norm_variables):
@@ -282,3 +249,31 @@ def test_balanced_classes_weigh_the_same(problem):
     rows = training.in_order(without, 5)
     total = training.balanced(rows, problem, without).weights.sum()
     np.testing.assert_allclose(total, len(without), rtol=1e-5)
+
+
+@pytest.mark.parametrize("power", [0.0, 0.5, 1.0])
+def test_a_power_of_the_class_weights_tempers_them(problem, power):
+    """Each weight by its formula, in training and in a slice of SISA."""
+    indices = np.flatnonzero(np.asarray(problem.labels) != 1)[:-4]
+    labels = np.asarray(problem.labels)[indices]
+    expected = np.array([np.sum(labels == label) for label in labels]) ** -power
+    expected *= len(labels) / expected.sum()
+    rows = training.in_order(jnp.asarray(indices), len(indices))
+    found = jax.jit(training.balanced)(rows, problem, jnp.asarray(indices), power)
+    np.testing.assert_allclose(found.weights[0], expected, rtol=1e-5)
+    of_slice = class_weights(problem, indices, power)
+    np.testing.assert_allclose(of_slice[indices], expected, rtol=1e-6)
+
+
+def test_balance_is_a_float_that_may_be_traced(problem):
+    recipe = training.Recipe(epochs=1, batch_size=8, warmup_epochs=0)
+
+    def last_loss(balance):
+        balanced = recipe._replace(balance=balance)
+        return training.train(jax.random.key(0), problem, indices, balanced)[1][-1, -1]
+
+    indices = jnp.arange(30)
+    powers = jnp.asarray([0.0, 0.5, 1.0])
+    apart = [last_loss(float(power)) for power in powers]
+    np.testing.assert_allclose(jax.vmap(last_loss)(powers), apart, rtol=1e-4)
+    assert len({float(loss) for loss in apart}) == 3

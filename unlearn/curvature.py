@@ -1,15 +1,15 @@
 """How much each weight matters to a set of examples: gradients and curvature."""
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.flatten_util import ravel_pytree
 from jax.scipy.sparse.linalg import cg
 
+from unlearn import chunks
+from unlearn.jacobians import gram, logits_of, output_parts, pull_back
 from unlearn.problem import Problem, Variables
-from unlearn.training import Objective, cross_entropy, in_order
+from unlearn.training import Objective, cross_entropy, in_order, predict_set
 
 
 def mean_gradient(
@@ -87,7 +87,8 @@ def importance(
 
     # One group after another is the fastest on a CPU (four in a turn of the loop share
     # the pass over the total), many at once on an accelerator.
-    at_once = _at_once()
+    first = jax.tree.map(lambda x: x[0], rows)
+    at_once = _examples_at_once(lambda params: loss_fn(params, first), variables)
     unroll = 4 if at_once == 1 else 1
 
     def add(total, rows):
@@ -115,44 +116,43 @@ def draw(key: jax.Array, indices: jax.Array, count: int) -> jax.Array:
     return jax.random.permutation(key, indices)[:count]
 
 
-def jacobian(variables: Variables, problem: Problem, index: jax.Array) -> tuple:
-    """Returns (logits float32[K], their Jacobian float32[K, P]) of one example.
-
-    In evaluation mode; a row is flat, as `ravel_pytree` makes it of parameters.
-    """
-
-    def logits_of(params):
-        inputs = problem.inputs(index[None])
-        return problem.model.apply({**variables, "params": params}, inputs)[0][0]
-
-    logits, pull = jax.vjp(logits_of, variables["params"])
-    rows = jax.vmap(lambda out: ravel_pytree(pull(out))[0])(
-        jnp.eye(len(logits), dtype=logits.dtype)
-    )
-    return logits, rows
-
-
 def expected_fisher_diagonal(
     variables: Variables, problem: Problem, indices: jax.Array
 ) -> dict:
     """Returns the Fisher diagonal with labels from the model's own predictions.
 
-    The mean over examples of sum_y p_y (d CE_y)^2, which is the variance of the rows of
-    the logits' Jacobian under p. Returns: a tree like `variables["params"]`.
+    The mean over examples of sum_y p_y (d CE_y)^2, a backward pass for each class y:
+    J^T (p - y) of the logits' Jacobian. Returns: a tree like `variables["params"]`.
     """
+    params = variables["params"]
+    outputs, parts, size = output_parts(variables, problem, indices[0])
 
-    def variance(index):
-        logits, rows = jacobian(variables, problem, index)
+    def add_example(total, index, weight):
+        logits, pull = jax.vjp(logits_of(variables, problem, index), params)
         p = jax.nn.softmax(logits)
-        return p @ jnp.square(rows - p @ rows)
+        errors = jnp.sqrt(weight * p)[:, None] * (p - jnp.eye(outputs, dtype=p.dtype))
+        errors = jnp.pad(errors, [(0, parts * size - outputs), (0, 0)])
 
-    def add(total, row):
-        return total + row.weights @ jax.vmap(variance)(row.indices), None
+        def add(total, errors):
+            (gradients,) = jax.vmap(pull)(errors)
+            return jax.tree.map(
+                lambda t, g: t + jnp.sum(jnp.square(g), 0), total, gradients
+            ), None
 
-    flat, unflatten = ravel_pytree(variables["params"])
-    rows = in_order(indices, _at_once())
-    total, _ = jax.lax.scan(add, jnp.zeros_like(flat), rows)
-    return unflatten(total / len(indices))
+        return jax.lax.scan(add, total, errors.reshape(parts, size, outputs))[0]
+
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    first = logits_of(variables, problem, indices[0])
+    at_once = _examples_at_once(first, variables, passes=outputs)
+
+    def add_examples(total, row):
+        if at_once == 1:
+            return add_example(total, row.indices[0], row.weights[0]), None
+        each = jax.vmap(add_example, (None, 0, 0))(zeros, *row)
+        return jax.tree.map(lambda t, e: t + e.sum(0), total, each), None
+
+    total, _ = jax.lax.scan(add_examples, zeros, in_order(indices, at_once))
+    return jax.tree.map(lambda t: t / len(indices), total)
 
 
 def gauss_newton_product(
@@ -206,28 +206,36 @@ def woodfisher(
 
         (v - Q (n damping I + Q^T Q)^-1 Q^T v) / damping,    Q = [g_1 ... g_n]
 
-    Holds n gradients in memory. `vector` and the result are trees like the parameters.
+    Gradients that do not fit in memory are computed again (`gram`); n^2 numbers are
+    held. `vector` and the result are trees like the parameters.
     """
+    params, count = variables["params"], len(indices)
 
-    flat, unflatten = ravel_pytree(vector)
-    count = len(indices)
+    def loss_of(index):
+        def loss_fn(params):
+            logits = logits_of(variables, problem, index)(params)
+            return cross_entropy(logits, problem.labels[index])
+
+        return loss_fn
 
     def gradient(index):
-        def loss_fn(params):
-            batch = problem.batch(index[None])
-            inputs = {**variables, "params": params}, batch.inputs
-            return cross_entropy(problem.model.apply(*inputs)[0], batch.labels)[0]
+        gradient = jax.grad(loss_of(index))(params)
+        return jax.tree.map(lambda g: g[None], gradient)
 
-        return ravel_pytree(jax.grad(loss_fn)(variables["params"]))[0]
-
-    gradients = map_examples(gradient, indices)
-    products = jnp.matmul(gradients, gradients.T, precision="highest")
+    each = chunks.backward_bytes(loss_of(indices[0]), params, shared=params)
+    products, along = gram(gradient, indices, each, vector)
     weights = jax.scipy.linalg.solve(
         products + count * damping * jnp.eye(count, dtype=products.dtype),
-        gradients @ flat,
+        along,
         assume_a="pos",
     )
-    return unflatten((flat - weights @ gradients) / damping)
+    logits = predict_set(problem, variables, indices)
+    wanted = jax.nn.one_hot(
+        problem.labels[indices], logits.shape[-1], dtype=logits.dtype
+    )
+    errors = jax.nn.softmax(logits) - wanted
+    combined = pull_back(variables, problem, indices, weights[:, None] * errors)
+    return jax.tree.map(lambda v, q: (v - q) / damping, vector, combined)
 
 
 def conjugate_gradient(product: Callable, vector: dict, iterations: int) -> dict:
@@ -249,10 +257,11 @@ def conjugate_gradient(product: Callable, vector: dict, iterations: int) -> dict
     return as_given(cg(multiply, uniform(vector), maxiter=iterations)[0])
 
 
-def map_examples(fn: Callable, indices: jax.Array) -> Any:
-    """Stacks `fn` of each index: one by one on a CPU, many at once elsewhere."""
-    return jax.lax.map(fn, indices, batch_size=_at_once())
-
-
-def _at_once() -> int:
-    return 1 if jax.default_backend() == "cpu" else 32
+def _examples_at_once(
+    fn: Callable[[dict], jax.Array], variables: Variables, passes: int = 1
+) -> int:
+    """How many examples' `passes` gradients of `fn(params)` are computed at once."""
+    params = variables["params"]
+    return chunks.examples_at_once(
+        lambda: passes * chunks.backward_bytes(fn, params, shared=params)
+    )

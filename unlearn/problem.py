@@ -341,8 +341,8 @@ def withhold(problem: Problem, needs: Sequence[str]) -> Problem:
     """Keeps only what `needs` names; everything else is gone, not hidden.
 
     `needs` may name `forget`, `retain`, `forget_classes` and `validation`. With only
-    one of the two sets, the examples and labels are cut down to that set. The sizes of
-    both sets stay known.
+    one of the two sets, the examples and labels are cut down to that set, and nothing
+    tells the size of the other.
     """
     return drop_fields(cut_to_sets(problem, needs), needs)
 
@@ -353,11 +353,6 @@ def cut_to_sets(problem: Problem, needs: Sequence[str]) -> Problem:
     if len(kept) == 2:
         return problem
     changes: dict[str, Any] = dict.fromkeys(("forget", "retain", "examples", "labels"))
-    for name in ("forget", "retain"):
-        total, indices = getattr(problem, f"total_{name}"), getattr(problem, name)
-        if total is None and indices is not None:
-            total = len(indices)
-        changes[f"total_{name}"] = total
     for name in kept:
         indices = getattr(problem, name)
         changes |= {

@@ -13,11 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from unlearn.errors import InputError
+from unlearn.optimizers import schedule, sgd
 from unlearn.problem import Examples, Model, Problem, Variables, count, rows
 
 Objective = Callable[[Variables, Any, jax.Array], tuple[jax.Array, Variables]]
-Rate = float | jax.Array | optax.Schedule
 
 
 class State(NamedTuple):
@@ -65,10 +64,16 @@ def shuffle(
     return Rows(order.reshape(rounds, batch_size), weights.reshape(rounds, batch_size))
 
 
-def balanced(rows: Rows, problem: Problem, indices: jax.Array) -> Rows:
-    """Weighs each class the same in all: n / (classes * examples of the class)."""
+def balanced(
+    rows: Rows, problem: Problem, indices: jax.Array, power: float | jax.Array = 1.0
+) -> Rows:
+    """Weighs examples by (examples of the class)^-power; the mean weight is 1.
+
+    With power 1 each class counts the same in all, with 0 each example.
+    """
     counts = jnp.bincount(problem.labels[indices], length=problem.num_classes)
-    of_class = len(indices) / (jnp.sum(counts > 0) * jnp.maximum(counts, 1))
+    of_class = jnp.maximum(counts, 1).astype(jnp.float32) ** -power
+    of_class = of_class * len(indices) / jnp.sum(counts * of_class)
     weights = rows.weights * of_class[problem.labels[rows.indices]]
     return rows._replace(weights=weights)
 
@@ -112,72 +117,6 @@ def classification(model: Model, *, train: bool = True) -> Objective:
     return objective
 
 
-# Optimizers
-
-
-def sgd(
-    learning_rate: Rate, *, momentum: float = 0.9, weight_decay: float = 0.0
-) -> optax.GradientTransformation:
-    """Makes SGD as the field's constants mean it: L2 on all parameters, then momentum.
-
-    As in PyTorch, `weight_decay * params` is added to the gradient before momentum, so
-    that weights shrink by learning_rate * weight_decay / (1 - momentum) a step, and
-    biases and normalisations shrink too. `learning_rate` is a number or a schedule;
-    all floats may be traced.
-    """
-    return optax.chain(
-        optax.add_decayed_weights(weight_decay),
-        optax.trace(momentum),
-        optax.scale_by_learning_rate(learning_rate),
-    )
-
-
-def adam(
-    learning_rate: Rate, *, weight_decay: float = 0.0
-) -> optax.GradientTransformation:
-    """Makes Adam with L2: `weight_decay * params` is part of the gradient it scales.
-
-    Kingma & Ba, https://arxiv.org/abs/1412.6980; decoupled decay is `optax.adamw`.
-    """
-    return optax.chain(
-        optax.add_decayed_weights(weight_decay),
-        optax.scale_by_adam(),
-        optax.scale_by_learning_rate(learning_rate),
-    )
-
-
-OPTIMIZERS = {"sgd": sgd, "adam": adam}
-
-
-SCHEDULES = ("constant", "cosine", "step")
-
-
-def schedule(
-    kind: str, learning_rate: float, steps: int, warmup: int = 0
-) -> optax.Schedule:
-    """Makes a learning rate by step: linear warm-up to the peak, then by `kind`.
-
-    `constant`; `cosine` to 0 at `steps`; `step`: a tenth after 1/2 and again after 3/4
-    of the steps (182 epochs with milestones 91 and 136 in the literature).
-    """
-    if kind == "cosine":
-        after = optax.cosine_decay_schedule(learning_rate, max(1, steps - warmup))
-    elif kind == "step":
-        milestones = {steps // 2 - warmup: 0.1, 3 * steps // 4 - warmup: 0.1}
-        after = optax.piecewise_constant_schedule(learning_rate, milestones)
-    elif kind == "constant":
-        after = optax.constant_schedule(learning_rate)
-    else:
-        raise InputError(f"unknown schedule {kind!r}: {', '.join(SCHEDULES)}")
-    if not warmup:
-        return after
-
-    def rise(step):
-        return learning_rate * (step + 1) / warmup
-
-    return optax.join_schedules([rise, after], [warmup])
-
-
 # Steps
 
 
@@ -193,7 +132,7 @@ def descend(
 
     `trainable` is a tree of booleans like the parameters (scalars or full masks); where
     it is false, weights keep their bits whatever momentum and weight decay say. A leaf
-    that is false as a whole before tracing costs no backward pass.
+    that is a Python or NumPy false as a whole costs no backward pass.
     """
     params = state.variables["params"]
 
@@ -259,14 +198,14 @@ def shuffled_epoch(
     *,
     batch_size: int,
     trainable: dict | None = None,
-    balance: bool = False,
+    balance: float | jax.Array = 0.0,
 ) -> tuple[State, jax.Array]:
-    """Passes once over `indices` in a fresh order; with `balance`, see `balanced`."""
+    """Passes once over `indices` in a fresh order; `balance`: a power of `balanced`."""
     key_order, key_steps = jax.random.split(key)
     rows = shuffle(key_order, indices, batch_size)
-    if balance:
+    if isinstance(balance, jax.Array) or balance:
         assert isinstance(problem, Problem)
-        rows = balanced(rows, problem, indices)
+        rows = balanced(rows, problem, indices, balance)
     return epoch(
         key_steps, state, problem, rows, objective, optimizer, trainable=trainable
     )
@@ -295,21 +234,14 @@ def fit(
     epochs: int,
     batch_size: int,
     trainable: dict | None = None,
-    balance: bool = False,
+    balance: float | jax.Array = 0.0,
 ) -> tuple[Variables, jax.Array]:
     """Minimises `objective` over `epochs` shuffled passes; float32[E, S] losses."""
 
     def one(state, key):
+        args = key, state, problem, indices, objective, optimizer
         return shuffled_epoch(
-            key,
-            state,
-            problem,
-            indices,
-            objective,
-            optimizer,
-            batch_size=batch_size,
-            trainable=trainable,
-            balance=balance,
+            *args, batch_size=batch_size, trainable=trainable, balance=balance
         )
 
     state = start(variables, optimizer)
@@ -330,7 +262,7 @@ class Recipe(NamedTuple):
     weight_decay: float = 5e-4
     warmup_epochs: int = 1
     schedule: str = "cosine"
-    balance: bool = False  # weigh the examples so that each class counts the same
+    balance: float = 0.0  # a power of `balanced`: with 1 each class counts the same
 
     def optimizer(self, examples: int) -> optax.GradientTransformation:
         """Makes the optimizer for a training set of that many examples."""

@@ -9,39 +9,9 @@ from conftest import tiny_problem
 from references import cross_entropies, descend_with
 from trees import flat
 
-from unlearn.methods.amnesiac_relabel import relabel
-
 FULL = dict(batch_size=100)  # every pass is one step on all there is
 
 KEY = jax.random.key(3)
-
-
-def relabelled(problem, labels, classes, forget_classes):
-    problem = problem.replace(
-        labels=jnp.array(labels, jnp.int32),
-        forget=jnp.arange(len(labels)),
-        forget_classes=jnp.array(forget_classes, jnp.int32),
-        num_classes=classes,
-    )
-    return np.asarray(relabel(KEY, problem))
-
-
-def test_amnesiac_labels_are_neither_own_nor_forgotten_and_uniform(problem):
-    labels = np.repeat(np.arange(5), 3000)
-    for forgotten in ([], [1], [0, 3]):
-        wrong = relabelled(problem, labels, 5, forgotten)
-        for c in range(5):
-            allowed = sorted(set(range(5)) - {c} - set(forgotten))
-            counts = np.bincount(wrong[labels == c], minlength=5)
-            assert counts.sum() == counts[allowed].sum()
-            np.testing.assert_allclose(
-                counts[allowed] / 3000, 1 / len(allowed), atol=0.04
-            )
-
-
-def test_amnesiac_labels_are_wrong_even_if_every_other_class_is_forgotten(problem):
-    wrong = relabelled(problem, [0, 1, 1], 2, [0, 1])
-    np.testing.assert_array_equal(wrong, [1, 0, 0])
 
 
 def test_amnesiac_labels_are_drawn_once(variables):

@@ -9,6 +9,7 @@ from conftest import trained
 from trees import assert_close, assert_equal, flat
 
 from unlearn.errors import InputError
+from unlearn.methods import METHODS
 from unlearn.methods.class_swap import carriers, likeliest
 
 
@@ -117,4 +118,11 @@ def test_swap_takes_the_likeliest_class_by_default(class_problem, variables):
     with pytest.raises(InputError, match="0..2"):
         case("class_swap", class_problem, target=3)[0](
             jax.random.key(0), variables, class_problem
+        )
+
+
+def test_swap_does_not_put_the_class_in_its_own_place(class_problem, variables):
+    with pytest.raises(InputError, match="target is 1, a class to be forgotten"):
+        METHODS["class_swap"].fn(
+            jax.random.key(0), variables, class_problem, target=1, epochs=1
         )

@@ -1,5 +1,7 @@
 """What is particular to the fifth of the NeurIPS 2023 challenge."""
 
+import importlib
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,7 +20,10 @@ from trees import assert_close, assert_equal
 
 from unlearn import make_problem
 from unlearn.errors import InputError
+from unlearn.methods import METHODS
 from unlearn.models import create
+from unlearn.optimizers import sgd
+from unlearn.training import batch_shape
 
 
 @pytest.fixture(scope="module")
@@ -65,3 +70,27 @@ def test_conv_transpose_says_when_there_is_nothing_to_transpose():
     variables = problem.model.init(jax.random.key(0), problem.inputs(jnp.arange(1)))
     with pytest.raises(InputError, match="another method"):
         prepare("conv_transpose", problem, variables)()
+
+
+CHALLENGE = "conv_transpose", "noise_reset", "reset_head_distill"
+
+
+@pytest.mark.parametrize("name", CHALLENGE)
+def test_the_cosine_goes_by_the_epoch(name, conv, monkeypatch):
+    """Epochs of two steps: one rate an epoch, half of the first in the second."""
+    problem, variables = conv
+    rates, module = [], importlib.import_module(f"unlearn.methods.{name}")
+
+    def spy(rate, **options):
+        rates.append(rate)
+        return sgd(rate, **options)
+
+    monkeypatch.setattr(module, "sgd", spy)
+    constants = dict(learning_rate=0.1, epochs=2, batch_size=14)
+    jax.eval_shape(
+        lambda: METHODS[name].fn(jax.random.key(0), variables, problem, **constants)
+    )
+    steps, _ = batch_shape(len(problem.retain), 14)
+    assert steps == 2
+    found = [float(rates[-1](step)) for step in range(2 * steps)]
+    np.testing.assert_allclose(found, [0.1, 0.1, 0.05, 0.05], rtol=1e-5)

@@ -40,15 +40,24 @@ def test_curriculum_goes_from_easy_to_hard_class_by_class(class_problem, variabl
 
 
 def test_curriculum_pool_grows():
-    ordered = jnp.arange(100)[::-1]
+    ordered = jnp.arange(10_000)[::-1]
     rows = curriculum.growing_pool(jax.random.key(0), ordered, 40, 500, 0.2)
     assert rows.indices.shape == (40, 500) and np.all(rows.weights == 1)
-    size = 100 - np.asarray(rows.indices).min(axis=1)  # of the pool
-    expected = np.minimum(100, 20 + 80 * np.arange(40) / 20)
-    np.testing.assert_allclose(size, expected, atol=1)
+    size = 10_000 - np.asarray(rows.indices).min(axis=1)  # of the pool
+    expected = np.minimum(10_000, 2000 + 8000 * np.arange(40) / 20)
+    np.testing.assert_allclose(size, expected, rtol=0.02)
     assert np.all(size <= expected)
-    rows = curriculum.growing_pool(jax.random.key(0), ordered, 2, 2000, 1.0)
+    rows = curriculum.growing_pool(jax.random.key(0), ordered[:100], 2, 2000, 1.0)
     assert np.all(np.ptp(np.asarray(rows.indices), axis=1) == 99)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.004, 0.03])
+def test_a_pool_is_never_smaller_than_a_batch(share):
+    """A share of less than half an example of 100 is not the first one alone."""
+    ordered = jnp.arange(100)
+    rows = curriculum.growing_pool(jax.random.key(0), ordered, 40, 8, share)
+    assert set(range(5)) <= set(np.asarray(rows.indices)[:5].ravel().tolist())
+    assert np.asarray(rows.indices)[0].max() < 8
 
 
 def test_curriculum_distils_what_the_original_says_of_the_other_classes(

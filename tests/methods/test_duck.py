@@ -95,6 +95,7 @@ def test_duck_moves_embeddings_and_trains_the_retain_set(problem, variables):
         retain_weight=keep,
         temperature=temperature,
         target_accuracy=-1.0,
+        last_epochs=0,
         **FULL,
     )
     after, info = fn(KEY, variables, seen)
@@ -103,7 +104,8 @@ def test_duck_moves_embeddings_and_trains_the_retain_set(problem, variables):
 
 
 def test_duck_ends_with_the_first_epoch_below_the_target(problem, variables):
-    fn, seen = case("duck", problem, epochs=6, learning_rate=0.02, forget_weight=3.0)
+    constants = dict(epochs=6, learning_rate=0.02, forget_weight=3.0, last_epochs=0)
+    fn, seen = case("duck", problem, **constants)
     run = jax.jit(lambda target: fn(KEY, variables, seen, target_accuracy=target))
     everything, whole = run(-1.0)
     accuracies = np.asarray(whole["forget_accuracy"])
@@ -117,3 +119,70 @@ def test_duck_ends_with_the_first_epoch_below_the_target(problem, variables):
     right = np.argmax(logits, -1) == problem.labels[problem.forget]
     np.testing.assert_allclose(right.mean(), accuracies[count - 1], 1e-5)
     assert distance(after, everything) > 1e-3
+
+
+def test_the_last_epochs_keep_and_hardly_pull(problem, variables):
+    """Two steps of Adam at 1 and 1/2 of the rate, on all there is."""
+    rate, pull, temperature = 0.02, 0.7, 3.0
+    params, forget, retain = variables["params"], problem.forget, problem.retain
+    aims = centroids_of(problem, params, range(3))[duck_targets(problem, variables)]
+    aims /= np.linalg.norm(aims, axis=-1, keepdims=True)
+
+    def loss(params):
+        moved = embeddings_of(problem, params, forget)
+        cosine = jnp.sum(moved * aims, -1) / jnp.linalg.norm(moved, axis=-1)
+        q = jax.nn.softmax(logits_of(problem, params, retain) / temperature)
+        losses = -jnp.log(q[jnp.arange(len(retain)), problem.labels[retain]])
+        return pull / 10 * (1 - cosine).mean() + losses.mean()
+
+    halved = optax.adam(optax.piecewise_constant_schedule(rate, {1: 0.5}))
+    losses, params = descend_with(halved, loss, params, 2)
+    constants = dict(epochs=1, retain_steps=1, learning_rate=0.0, last_epochs=2)
+    constants |= dict(forget_batch_size=100, last_batch_size=100, temperature=3.0)
+    constants |= dict(forget_weight=pull, retain_weight=9.0, last_learning_rate=rate)
+    fn, seen = case("duck", problem, **constants, **FULL)
+    after, info = fn(KEY, variables, seen)
+    np.testing.assert_allclose(info["last_loss"].ravel(), losses, 1e-4)
+    assert_close(after["params"], params, 1e-3, 1e-4)
+
+
+def test_of_a_class_one_forget_batch_meets_a_pass(class_problem):
+    """28 retained in batches of 7, 14 forgotten in batches of 4."""
+    fresh = class_problem.model.init(KEY, class_problem.inputs(jnp.arange(1)))
+    constants = dict(last_epochs=2, last_batch_size=7, forget_batch_size=4)
+    for problem, steps in (
+        (class_problem, 4),
+        (class_problem.replace(forget_classes=jnp.zeros(0, jnp.int32)), 4 * 4),
+    ):
+        fn, seen = case("duck", problem, **constants)
+        assert fn(KEY, fresh, seen)[1]["last_loss"].shape == (2, steps)
+
+
+def test_the_last_epochs_normalise_both_sets_together(norm_class_problem):
+    problem, model = norm_class_problem, norm_class_problem.model
+    variables = model.init(KEY, problem.inputs(jnp.arange(1)))
+    fn, seen = case(
+        "duck",
+        problem,
+        epochs=1,
+        learning_rate=0.0,
+        retain_steps=1,
+        last_epochs=1,
+        last_batch_size=100,
+        forget_batch_size=100,
+        temperature=1.0,
+        forget_weight=0.0,
+        **FULL,
+    )
+    _, info = fn(KEY, variables, seen)
+
+    def loss(indices):
+        logits, _ = model.apply(variables, problem.inputs(indices), train=True)
+        losses = optax.softmax_cross_entropy_with_integer_labels(
+            logits, problem.labels[indices]
+        )
+        return losses[-len(problem.retain) :].mean()
+
+    together = loss(jnp.concatenate([problem.forget, problem.retain]))
+    np.testing.assert_allclose(info["last_loss"], [[together]], rtol=1e-5)
+    assert abs(loss(problem.retain) - together) > 1e-3

@@ -31,7 +31,7 @@ def test_the_papers_impairment_alone_does_not_forget(class_problem, variables):
     after, info = fn(jax.random.key(0), variables, seen)
     assert accuracies(class_problem, after)[1] > 0.8
     assert info["loss"][-1].mean() < info["loss"][0].mean()
-    assert info["repair_loss"].size == 0
+    assert "repair_loss" not in info
 
 
 @pytest.mark.slow
@@ -83,6 +83,22 @@ def test_emmn_impairs_with_noise_on_which_the_model_errs(
     losses, of_forgotten = cross_entropy(logits, noise.labels), noise.labels == 1
     assert of_forgotten.sum() == 6 and losses[of_forgotten].min() > 1.5 * np.log(3)
     assert losses[~of_forgotten].max() < 0.5
+
+
+@pytest.mark.parametrize("repair_epochs, images", [(0, 2 * 2), (1, 3 * 2)])
+def test_noise_of_the_forgotten_is_minimised_for_the_repair_only(
+    repair_epochs, images, class_problem, variables, monkeypatch
+):
+    module, made = importlib.import_module("unlearn.methods.emmn"), []
+
+    def minimising(key, variables, problem, labels, **options):
+        made.append(len(labels))
+        return jnp.zeros((len(labels), 4, 4, 1))
+
+    monkeypatch.setattr(module, "error_minimizing_noise", minimising)
+    fn, seen = case("emmn", class_problem, images=2, repair_epochs=repair_epochs)
+    jax.eval_shape(fn, jax.random.key(0), variables, seen)
+    assert made == [images]
 
 
 def test_mixtures_lie_between_two_images():

@@ -51,7 +51,7 @@ def test_validation_loss_leaves_the_forgotten_class_out(class_problem, variables
     labels = np.asarray(held_out.labels)
     found = validation_loss(class_problem, variables)
     np.testing.assert_allclose(found, losses[labels != 1].mean(), rtol=1e-5)
-    found = validation_loss(class_problem, variables, balance=True)
+    found = validation_loss(class_problem, variables, balance=1.0)
     means = [losses[labels == c].mean() for c in (0, 2)]
     np.testing.assert_allclose(found, np.mean(means), rtol=1e-5)
     everything = class_problem.replace(forget_classes=jnp.zeros(0, jnp.int32))

@@ -4,9 +4,12 @@ import jax
 import numpy as np
 import pytest
 from cases import case
-from conftest import trained
+from conftest import NormNet, tiny_problem, trained
 from references import accuracies, logits_of
 from trees import assert_equal, distance
+
+from unlearn.errors import InputError
+from unlearn.models import from_linen
 
 KEY = jax.random.key(3)
 
@@ -24,16 +27,41 @@ def test_a_class_is_forgotten_without_the_retain_set(name, class_problem, variab
     assert accuracy(class_problem.retain) > 0.7
 
 
-@pytest.mark.parametrize(
-    "name", ["boundary_shrink", "boundary_expand", "kl_uniform", "lipschitz"]
+OF_THE_FORGET_SET = (
+    *("boundary_shrink", "boundary_expand", "delete", "gradient_ascent", "kl_uniform"),
 )
-def test_batch_statistics_of_the_forget_set_never_get_in(
-    name, norm_problem, norm_variables
-):
-    fn, seen = case(name, norm_problem, learning_rate=0.1)
+
+
+@pytest.mark.parametrize("name", [*OF_THE_FORGET_SET, "lipschitz"])
+def test_one_forgotten_example_leaves_the_batch_statistics(name, norm_variables):
+    problem = tiny_problem(from_linen(NormNet()), forget=1)
+    fn, seen = case(name, problem, learning_rate=0.1)
     after, _ = fn(KEY, norm_variables, seen)
     assert_equal(after["batch_stats"], norm_variables["batch_stats"])
     assert distance(after["params"], norm_variables["params"]) > 1e-4
+
+
+@pytest.mark.parametrize("name", OF_THE_FORGET_SET)
+def test_batch_statistics_follow_the_forget_set_if_asked(
+    name, norm_problem, norm_variables
+):
+    """The running mean nears that of the forget set, which is one full batch here."""
+    sizes = dict(batch_size=40, epochs=3, learning_rate=0.0)
+    fn, seen = case(name, norm_problem, statistics="batch", **sizes)
+    after, _ = fn(KEY, norm_variables, seen)
+    first = norm_variables["params"]["Dense_0"]
+    x = np.asarray(norm_problem.inputs(norm_problem.forget))
+    mean = (x.reshape(len(x), -1) @ first["kernel"] + first["bias"]).mean(0)
+    old, new = (
+        v["batch_stats"]["BatchNorm_0"]["mean"] for v in (norm_variables, after)
+    )
+    np.testing.assert_allclose(new, 0.9**3 * old + (1 - 0.9**3) * mean, 1e-4, 1e-5)
+
+
+@pytest.mark.parametrize("name", [*OF_THE_FORGET_SET, "neggrad_plus"])
+def test_unknown_statistics_are_refused(name, problem, variables):
+    with pytest.raises(InputError, match="unknown statistics 'eval': .* frozen, batch"):
+        case(name, problem, statistics="eval")[0](KEY, variables, problem)
 
 
 def test_lfssd_and_bad_teacher_read_no_labels(problem, variables):
@@ -81,7 +109,7 @@ def well_trained(class_problem):
                 TINY_GKT,
                 fresh_layers=1,
                 student_steps=10,
-                threshold=0.1,
+                threshold=0.05,
                 learning_rate=1e-2,
             ),
         ),
@@ -95,4 +123,4 @@ def test_the_class_is_forgotten_and_the_others_are_not(
     retained, forgotten = accuracies(class_problem, well_trained)
     assert retained > 0.8 and forgotten > 0.8
     retained, forgotten = accuracies(class_problem, after)
-    assert forgotten < 0.1 and retained > 0.7
+    assert forgotten < 0.15 and retained > 0.7

@@ -55,7 +55,7 @@ def test_gkt_is_watched_along_the_whole_run(class_problem, variables):
             watch=forget_accuracy,
             **changes,
         )
-        for changes in (dict(threshold=0.1), dict(threshold=1.0, mask=False))
+        for changes in (dict(threshold=0.05), dict(threshold=1.0, mask=False))
     )
     after, info = gated[0](jax.random.key(0), variables, gated[1])
     assert info["watched"].shape == (30,)

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 from cases import case
+from conftest import tiny_data
 from dense import (
     FORGET,
     PENALTY,
@@ -11,11 +12,14 @@ from dense import (
     fisher,
     gauss_newton,
     gradients,
+    linear_model,
     linear_problem,
 )
 from trees import flat
 
+from unlearn import make_problem
 from unlearn.errors import InputError
+from unlearn.problem import sample_retain
 
 
 @pytest.mark.parametrize("solver", ["cg", "woodfisher"])
@@ -52,6 +56,45 @@ def test_influence_is_the_leave_out_newton_step(kind):
     goal = flat(at_optimum(problem, retain)["params"])
     closer = 0.2 if kind == "random" else 0.6  # Newton's first step of a long way
     assert np.linalg.norm(after - goal) < closer * np.linalg.norm(theta - goal)
+
+
+@pytest.fixture(scope="module")
+def leave_out():
+    """3000 examples of softmax regression, and the exact step without 5 % of them."""
+    images, labels = tiny_data(3000, balanced=True)
+    problem = make_problem(images, labels, np.arange(150), linear_model())
+    variables = at_optimum(problem, np.arange(3000))
+    after = at_optimum(problem, np.asarray(problem.retain))
+    return problem, variables, flat(after["params"]) - flat(variables["params"])
+
+
+def cosine_and_length(problem, leave_out, **constants):
+    """Of the step of influence, beside the exact one."""
+    _, variables, exact = leave_out
+    settings = dict(scale=1.0, damping=PENALTY, solver="cg", iterations=60)
+    fn, seen = case("influence", problem, **settings | constants)
+    after, _ = fn(jax.random.key(0), variables, seen)
+    moved = flat(after["params"]) - flat(variables["params"])
+    length = np.linalg.norm(moved)
+    return moved @ exact / length / np.linalg.norm(exact), length / np.linalg.norm(
+        exact
+    )
+
+
+@pytest.mark.parametrize("examples", [0, 500])
+def test_influence_is_the_leave_out_step(examples, leave_out):
+    """The curvature alone may be of some examples."""
+    cosine, length = cosine_and_length(leave_out[0], leave_out, examples=examples)
+    assert cosine > 0.99 and 0.95 < length < 1.05
+
+
+def test_influence_of_a_part_of_the_retain_set_has_the_true_length(leave_out):
+    """The direction has the noise of g_r; the share of the sample is the control."""
+    part = sample_retain(jax.random.key(5), leave_out[0], 400)
+    cosine, length = cosine_and_length(part, leave_out, examples=0)
+    assert cosine > 0.8 and 0.7 < length < 1.4
+    wrong = part.replace(retain=part.retain)  # whole, as far as it can be known
+    assert cosine_and_length(wrong, leave_out, examples=0)[1] > 4
 
 
 def test_influence_names_its_solvers(problem, variables):

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from references import gradient_of, kl, outputs, prepare, retain_loss, step
 from trees import assert_close
 
@@ -27,16 +28,15 @@ def test_kl_contrastive_step_by_step(problem, variables):
         losses = (contrast, contrast_rate * cosine), (retain_loss(problem), repair_rate)
         for i, (loss, rate) in enumerate(losses):
             gradient, _ = gradient_of(loss, expected)
-            velocities[i] = jax.tree.map(
-                lambda v, g: 0.9 * v + g, velocities[i], gradient
-            )
             decay = 0.1 if i else 0.0
-            params = jax.tree.map(
-                lambda p, v, rate=rate, decay=decay: (
-                    p - rate * (v + decay * p * (p.ndim > 1))
-                ),
-                expected["params"],
+            velocities[i] = jax.tree.map(
+                lambda v, g, p, decay=decay: 0.9 * v + g + decay * p,
                 velocities[i],
+                gradient,
+                expected["params"],
+            )
+            params = jax.tree.map(
+                lambda p, v, rate=rate: p - rate * v, expected["params"], velocities[i]
             )
             expected = {"params": params}
     fn = prepare(
@@ -49,3 +49,25 @@ def test_kl_contrastive_step_by_step(problem, variables):
         temperature=temperature,
     )
     assert_close(after, expected, 1e-4, 1e-5)
+
+
+def test_the_weight_decay_of_the_repair_is_that_of_pytorch(problem, variables):
+    """A weight that no loss depends on shrinks by L2 and momentum, and only by them."""
+    apply = problem.model.apply
+
+    def with_idle(variables, inputs, **options):
+        params = {k: v for k, v in variables["params"].items() if k != "idle"}
+        logits, _ = apply({"params": params}, inputs, **options)
+        return logits, variables
+
+    model = problem.model._replace(apply=with_idle)
+    start = {"params": {**variables["params"], "idle": jnp.ones(1)}}
+    after = prepare(
+        "kl_contrastive", problem.replace(model=model), start, epochs=3, batch_size=8
+    )(learning_rate=0.02, weight_decay=0.1)
+    weight, velocity = 1.0, 0.0
+    for _ in range(3 * -(-len(problem.retain) // 8)):
+        velocity = 0.9 * velocity + 0.1 * weight
+        weight -= 0.02 * velocity
+    np.testing.assert_allclose(after["params"]["idle"], [weight], rtol=1e-5)
+    assert weight < 0.9

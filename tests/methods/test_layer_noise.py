@@ -29,20 +29,24 @@ def test_layer_noise_noises_a_share_of_the_drawn_layers(wide):
     np.testing.assert_allclose(noise.std(), 0.4, rtol=0.2)
 
 
-def test_layer_noise_trains_the_drawn_layers_then_all_at_a_lower_rate(wide):
-    """Two epochs with one layer each leave others bit-identical; the tail is a step."""
+def test_layer_noise_trains_the_drawn_layers_then_all(wide):
+    """Two epochs with one layer each leave others bit-identical; the tail is steps."""
     problem, variables = wide
-    constants = dict(FULL, count=1)
+    constants = dict(FULL, count=1, momentum=0.0)
     fn = prepare(
         "layer_noise", problem, variables, epochs=2, tail_epochs=0, **constants
     )
-    reset, drawn = (fn(learning_rate=rate, sigma=0.0) for rate in (0.0, 0.1))
+    reset, drawn = (fn(learning_rate=rate, sigma=0.0, last=1.0) for rate in (0.0, 0.1))
     assert 1 <= len({path.split("/")[0] for path in changed(reset, drawn)}) <= 2
+    assert_close(drawn, fn(learning_rate=0.1, sigma=0.0, last=9.0))  # no tail
     fn = prepare(
-        "layer_noise", problem, variables, epochs=3, tail_epochs=1, **constants
+        "layer_noise", problem, variables, epochs=5, tail_epochs=3, **constants
     )
-    after = fn(learning_rate=0.1, sigma=0.0, tail=0.25)
-    assert_close(after, step(retain_loss(problem), drawn, 0.025), 1e-4, 1e-6)
+    after = fn(learning_rate=0.1, sigma=0.0)
+    expected = drawn
+    for factor in (1, 1, 5):  # as released: 2e-4, 2e-4, (2e-4,) 1e-3
+        expected = step(retain_loss(problem), expected, 0.1 * factor)
+    assert_close(after, expected, 1e-4, 1e-5)
     assert len(changed(drawn, after)) == 8
 
 

@@ -8,6 +8,7 @@ from cases import case
 from conftest import trained
 from references import losses_of
 
+from unlearn import chunks
 from unlearn.methods.noise import (
     WithNoise,
     error_maximizing_noise,
@@ -93,3 +94,15 @@ def test_noise_of_a_class_moves_the_loss_of_that_class(c, class_problem, well_tr
     assert loss(error_maximizing_noise, penalty=0.0) > 2 * start
     others = [loss(error_minimizing_noise, label=k) for k in range(3) if k != c]
     assert min(others) > start
+
+
+@pytest.mark.parametrize("make", [error_maximizing_noise, error_minimizing_noise])
+def test_noise_does_not_depend_on_how_many_are_made_at_once(
+    make, class_problem, variables, monkeypatch
+):
+    """Seven images, three at a time: the last part is ragged."""
+    labels = jnp.array([0, 1, 2, 0, 1, 2, 1])
+    args = jax.random.key(5), variables, class_problem, labels
+    whole = make(*args, steps=5)
+    monkeypatch.setattr(chunks, "at_once", lambda each, most: min(3, most))
+    np.testing.assert_allclose(make(*args, steps=5), whole, rtol=1e-4, atol=1e-5)

@@ -7,7 +7,7 @@ from cases import case
 from references import cross_entropies, example_gradients
 from trees import assert_close, assert_equal, distance, flat
 
-from unlearn.methods.sfron import adaptive_mean
+from unlearn.methods.sfron import adaptive_mean, fisher_mask
 
 FULL = dict(batch_size=100)  # every pass is one step on all there is
 
@@ -74,13 +74,13 @@ def test_sfron_against_plain_steps(problem, variables):
             clipped += norm > bound
             shrink = min(1, bound / norm)
             gradient = jax.tree.map(lambda g, s=shrink: g * s, gradient)
-        velocity = jax.tree.map(lambda v, g: 0.9 * v + g, velocity, gradient)
-
+        velocity = jax.tree.map(
+            lambda v, g, p: 0.9 * v + g + decay * p, velocity, gradient, params
+        )
         step = rate * cosine(call, calls)
 
         def move(p, v, m, step=step, repair=repair):
-            moved = p - step * (v + (decay * p if p.ndim > 1 else 0))
-            return np.where(m | (repair > 0), moved, p)
+            return np.where(m | (repair > 0), p - step * v, p)
 
         params = jax.tree.map(move, params, velocity, mask)
     assert clipped
@@ -110,3 +110,20 @@ def test_sfron_ascent_weights_fall_with_the_loss():
     gradient = jax.grad(adaptive_mean)(losses, weights, 0.5)
     np.testing.assert_allclose(gradient, [0, 0.8, 0.2, 0], 1e-5)
     assert np.isfinite(jax.grad(adaptive_mean)(losses, jnp.ones(4), 0.5)).all()
+
+
+def test_sfron_groups_are_of_one_size_in_both_sets(problem, variables):
+    """Of seven forgotten examples each: with more, retained means would be smaller."""
+    masks = [fisher_mask(variables, problem, 1.0, group=g) for g in (7, 128)]
+    assert_equal(*masks)
+
+    gradient = jax.jit(jax.grad(lambda p, g: cross_entropies(problem, p, g).mean()))
+
+    def means(indices):
+        groups = np.split(np.asarray(indices), range(7, len(indices), 7))
+        gradients = [gradient(variables["params"], g) for g in groups]
+        return jax.tree.map(lambda *g: np.mean(np.square(g), 0), *gradients)
+
+    forget, retain = means(problem.forget), means(problem.retain)
+    expected = jax.tree.map(lambda f, r: f >= r, forget, retain)
+    assert np.mean(flat(masks[0]) == flat(expected)) > 0.98

@@ -1,6 +1,7 @@
 """What is particular to UNSIR."""
 
 import importlib
+import inspect
 
 import jax
 import jax.numpy as jnp
@@ -53,6 +54,13 @@ def test_unsir_trains_on_noise_under_its_own_class(
     np.testing.assert_array_equal(counts[noisy.indices], 2)
     real = np.flatnonzero(counts[:42])
     assert len(real) == 5 and not np.asarray(problem.labels)[real].any()
+
+
+@pytest.mark.parametrize("name", ["unsir", "curriculum_distill"])
+def test_as_released_60_noise_images_are_fed(name):
+    options = inspect.signature(METHODS[name].fn).parameters
+    images, copies = (options[f"noise_{what}"].default for what in ("images", "copies"))
+    assert images * copies == 60
 
 
 @pytest.mark.parametrize("c", [1, 2])

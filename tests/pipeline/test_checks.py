@@ -97,3 +97,10 @@ def test_a_method_for_classes_is_refused_in_random_forgetting(tmp_path):
     with pytest.raises(InputError, match="whole classes only"):
         run(tmp_path, run=("unsir",))
     assert "unsir" not in default_config().run
+
+
+def test_a_class_is_not_put_in_its_own_place(tmp_path):
+    changes = dict(run=("class_swap",), forget__kind="class", forget__classes=(1,))
+    with pytest.raises(InputError, match="class_swap.target is 1, a class to be forg"):
+        run(tmp_path / "run", methods__class_swap__target=1, **changes)
+    assert not (tmp_path / "run" / "checkpoints").exists()

@@ -68,7 +68,7 @@ def test_sisa_retrains_the_later_slices_of_one_shard_only(problem, monkeypatch):
 
 def test_sisa_balances_the_classes_of_who_is_left(problem):
     """Class weights do not remember who is gone, and add up to the same a class."""
-    settings = SETTINGS["sisa"] | dict(balance=True)
+    settings = SETTINGS["sisa"] | dict(balance=1.0)
     state, _ = sisa.forget(KEY, sisa.fit(KEY, problem, **settings), [5, 11, 30])
     kept = np.setdiff1d(np.arange(40), [5, 11, 30])
     never = sisa.fit(KEY, problem, indices=kept, **settings)
@@ -248,7 +248,7 @@ def changed(problem, kind, settings):
     if kind == "initialisation":
         problem = problem.replace(model=problem.model._replace(init=wider))
     constants = dict(learning_rate=0.06, momentum=0.8, weight_decay=1e-4, epochs=4)
-    constants |= dict(batch_size=4, schedule="constant", balance=True)
+    constants |= dict(batch_size=4, schedule="constant", balance=0.5)
     if kind in constants:
         settings = settings | {kind: constants[kind]}
     return (jax.random.key(4) if kind == "key" else KEY), problem, settings

@@ -12,7 +12,8 @@ import jax
 
 from unlearn.methods import method
 from unlearn.problem import Problem, Variables
-from unlearn.training import classification, fit, sgd
+from unlearn.optimizers import sgd
+from unlearn.training import classification, fit
 
 
 @method(
@@ -83,10 +84,12 @@ new_variables, info = methods.finetune(
 
 {table}
 
-Of all rows: SGD and Adam decay weights apart from the gradient (after momentum) and
-decay kernels only, as `unlearn.training` says. PyTorch adds the decay to the gradient
-before momentum 0.9, so that the same constant acts about ten times as strongly there. A
-ragged last batch counts by its examples, not as a whole batch.
+Of all rows: weight decay is PyTorch's, L2 on all parameters, in SGD before momentum and
+in Adam before its scaling. A ragged last batch counts by its examples; released code
+gives it the say of a full one. *theirs* is the option that gives the released variant.
+For eight methods (`random_labels`, `salun`, `scrub`, `neggrad_plus`, `boundary_shrink`,
+`delete`, `bad_teacher`, `ssd`) tests hold the weights after some steps against the
+released loop, re-expressed in NumPy: what their rows do not name agrees.
 
 ## Training-time methods
 

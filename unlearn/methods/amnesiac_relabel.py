@@ -3,7 +3,7 @@
     minimise  (sum_f CE(f(x), y') + sum_r CE(f(x), y)) / N,    y' drawn once
 
 y' is uniform over the labels that are neither the example's own nor those of a class
-that is forgotten as a whole (but for the own one, if nothing else is left). Unlike
+that is forgotten as a whole (`labels.bar`). Unlike
 `random_labels`, which redraws every epoch, the net can memorise y'. Graves, Nagisetty
 and Ganesh, "Amnesiac Machine Learning", AAAI 2021, https://arxiv.org/abs/2010.10981
 ("unlearning"; its other half, subtracting stored updates, is `unlearn.training_time`).
@@ -14,20 +14,11 @@ teaching and of SSD.
 import jax
 import jax.numpy as jnp
 
+from unlearn.methods.labels import wrong_labels
 from unlearn.methods.registry import method
+from unlearn.optimizers import adam, schedule
 from unlearn.problem import Problem, Variables
-from unlearn.training import adam, batch_shape, classification, fit, schedule
-
-
-def relabel(key: jax.Array, problem: Problem) -> jax.Array:
-    """Draws a wrong label for each forget example: int32[F]."""
-    labels = problem.labels[problem.forget]
-    forgotten = (
-        jnp.zeros(problem.num_classes, jnp.float32).at[problem.forget_classes].set(1.0)
-    )
-    own = jax.nn.one_hot(labels, problem.num_classes, dtype=jnp.float32)
-    # 1e2 is out of reach of the draw's noise; the own label is worse than all others
-    return jax.random.categorical(key, -1e2 * forgotten - 1e4 * own).astype(jnp.int32)
+from unlearn.training import batch_shape, classification, fit
 
 
 @method(
@@ -54,7 +45,7 @@ def amnesiac_relabel(
     steps, _ = batch_shape(len(union), batch_size)
     rate = schedule(decay, learning_rate, epochs * steps)
     key_labels, key_fit = jax.random.split(key)
-    wrong = relabel(key_labels, problem)
+    wrong = wrong_labels(key_labels, problem)
     variables, losses = fit(
         key_fit,
         variables,

@@ -8,7 +8,9 @@ statistics of frozen normalisations, which published code lets drift. While trai
 those too normalise by the batch, as in any training step. Goel et al., "Towards
 Adversarial Evaluations for Inexact Machine Unlearning", 2022,
 https://arxiv.org/abs/2201.06640; the released code has 10 epochs of SGD 0.01. Cosine
-decay as in `finetune`.
+decay as in `finetune`. Frozen layers take no backward pass: with half of the layers of
+`unlearn.models.cnn`, 3.0 times as fast as `finetune` (28x28 images, two CPU cores;
+tests/methods/test_cf_k.py measures it).
 """
 
 import jax
@@ -16,9 +18,10 @@ import optax
 
 from unlearn.errors import InputError
 from unlearn.methods.registry import method
+from unlearn.optimizers import schedule, sgd
 from unlearn.problem import Problem, Variables
 from unlearn.surgery import last, select
-from unlearn.training import batch_shape, classification, fit, schedule, sgd
+from unlearn.training import batch_shape, classification, fit
 
 
 def last_layers(problem: Problem, variables: Variables, layers: int) -> dict:
@@ -72,7 +75,7 @@ def train_where(
     needs=("retain",),
     paper="arXiv:2201.06640",
     differs="cosine decay; frozen normalisations keep their statistics",
-    search={"learning_rate": (1e-3, 0.5)},
+    search={"learning_rate": (1e-3, 1.0)},
 )
 def cf_k(
     key: jax.Array,

@@ -17,21 +17,17 @@ https://arxiv.org/abs/2310.12508). Constants are ours, for a small CNN on MNIST.
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 from jax.flatten_util import ravel_pytree
 
 from unlearn.curvature import fisher_diagonal
 from unlearn.errors import InputError
 from unlearn.methods.registry import method
+from unlearn.optimizers import schedule, sgd
 from unlearn.problem import Problem, Variables
 from unlearn.surgery import largest
-from unlearn.training import (
-    batch_shape,
-    classification,
-    fit,
-    predict_set,
-    schedule,
-    sgd,
-)
+from unlearn.training import batch_shape, classification, fit, predict_set
 
 
 @method(
@@ -66,13 +62,10 @@ def class_swap(
     from each set to find the weights.
 
     Raises:
-      InputError: there is no such target.
+      InputError: there is no such target, or it is a forgotten class. The latter cannot
+        be known while the problem is traced.
     """
-    if not -1 <= target < problem.num_classes:
-        raise InputError(
-            f"class_swap.target must be a class, 0..{problem.num_classes - 1}, "
-            f"or -1 for the likeliest; it is {target}"
-        )
+    check_target(problem, target)
     key_find, key_fit = jax.random.split(key)
     mask = carriers(key_find, variables, problem, fraction, examples=fisher_examples)
     new = likeliest(variables, problem) if target < 0 else jnp.int32(target)
@@ -101,6 +94,25 @@ def class_swap(
     )
     trained = jnp.mean(ravel_pytree(mask)[0].astype(jnp.float32))
     return variables, {"loss": losses, "trained": trained, "target": new}
+
+
+def check_target(problem: Problem, target: int) -> None:
+    """Refuses a target that is no class that stays, see `class_swap`.
+
+    Raises:
+      InputError: it is none.
+    """
+    if not -1 <= target < problem.num_classes:
+        raise InputError(
+            f"class_swap.target must be a class, 0..{problem.num_classes - 1}, "
+            f"or -1 for the likeliest; it is {target}"
+        )
+    gone = problem.forget_classes
+    if not isinstance(gone, Tracer) and target in np.asarray(gone):
+        raise InputError(
+            f"class_swap.target is {target}, a class to be forgotten: choose one that "
+            "stays, or -1 for the likeliest"
+        )
 
 
 def carriers(

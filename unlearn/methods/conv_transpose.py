@@ -9,17 +9,20 @@ net without convolutions the first dense layer on a square image is turned likew
 kernel is one filter a unit, as large as the image. Described in Triantafillou et al.,
 https://arxiv.org/abs/2406.09073; the name is that of Cadet et al.,
 https://arxiv.org/abs/2410.01276. Constants: 3 epochs of SGD 0.001 at batch 64, cosine
-decay.
+decay by the epoch. They are for thousands of steps, and small data has few: on random
+digits (19 steps an epoch) they end at 62 % validation accuracy, 16 times the rate and
+three times the epochs at 97 %, as retraining does. So give both.
 """
 
 import jax
 import jax.numpy as jnp
 
 from unlearn.errors import InputError
-from unlearn.methods.finetune import finetune
 from unlearn.methods.registry import method
+from unlearn.optimizers import by_epoch, schedule, sgd
 from unlearn.problem import Problem, Variables
 from unlearn.surgery import at, replace, weighted_layers
+from unlearn.training import batch_shape, classification, fit
 
 
 def transpose(problem: Problem, variables: Variables) -> dict:
@@ -61,7 +64,7 @@ def transpose(problem: Problem, variables: Variables) -> dict:
 @method(
     needs=("retain",),
     paper="NeurIPS 2023 challenge, arXiv:2406.09073",
-    differs="cosine decay by the step, not by the epoch; dense nets: their first layer",
+    differs="in dense nets the first layer is turned",
     search={"learning_rate": (3e-4, 0.2)},
     inputs="images",
 )
@@ -81,14 +84,16 @@ def conv_transpose(
     Raises:
       InputError: no filter can be transposed.
     """
-    return finetune(
+    steps, _ = batch_shape(len(problem.retain), batch_size)
+    rate = by_epoch(schedule("cosine", learning_rate, epochs * steps), steps)
+    variables, losses = fit(
         key,
         {**variables, "params": transpose(problem, variables)},
         problem,
-        learning_rate=learning_rate,
+        problem.retain,
+        classification(problem.model),
+        sgd(rate, momentum=momentum, weight_decay=weight_decay),
         epochs=epochs,
         batch_size=batch_size,
-        momentum=momentum,
-        weight_decay=weight_decay,
-        decay="cosine",
     )
+    return variables, {"loss": losses}

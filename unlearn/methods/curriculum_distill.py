@@ -23,11 +23,12 @@ import jax
 import jax.numpy as jnp
 
 from unlearn.methods.registry import method
+from unlearn.methods.taught import taught
 from unlearn.methods.unsir import impair, retain_subset
+from unlearn.optimizers import adam
 from unlearn.problem import Problem, Variables
 from unlearn.training import (
     Rows,
-    adam,
     batch_shape,
     cross_entropy,
     epoch,
@@ -61,7 +62,7 @@ def curriculum_distill(
     first_share: float = 0.2,
     examples: int = 9000,
     batch_size: int = 256,
-    noise_images: int = 256,
+    noise_images: int = 3,
     noise_copies: int = 20,
     noise_learning_rate: float = 0.1,
     noise_steps: int = 40,
@@ -91,9 +92,9 @@ def curriculum_distill(
     )
 
     def objective(student, batch, key):
-        wanted, _ = model.apply(teacher, batch.inputs)
+        inputs, wanted = batch.inputs
         wanted = wanted.at[:, problem.forget_classes].set(NEVER)
-        logits, student = model.apply(student, batch.inputs, train=True, key=key)
+        logits, student = model.apply(student, inputs, train=True, key=key)
         losses = kl_divergence(wanted, logits, temperature)
         losses += alpha * cross_entropy(logits, batch.labels)
         return jnp.mean(batch.weights * losses), student
@@ -102,8 +103,9 @@ def curriculum_distill(
     ordered = easy_to_hard(problem, teacher, subset)
     rows = growing_pool(key_rows, ordered, epochs * steps, batch_size, first_share)
     optimizer = adam(repair_learning_rate)
+    lessons = taught(problem, teacher, subset)
     state, losses = epoch(
-        key_repair, start(student, optimizer), problem, rows, objective, optimizer
+        key_repair, start(student, optimizer), lessons, rows, objective, optimizer
     )
     return state.variables, {"loss": losses.reshape(epochs, steps)}
 
@@ -122,10 +124,14 @@ def easy_to_hard(problem: Problem, teacher: Variables, indices: jax.Array) -> ja
 def growing_pool(
     key: jax.Array, ordered: jax.Array, steps: int, batch_size: int, first_share: float
 ) -> Rows:
-    """Draws batches from the first `first_share`; in the second half, from all."""
+    """Draws batches from the first `first_share`; in the second half, from all.
+
+    The pool never has fewer examples than a batch.
+    """
     size = len(ordered)
     progress = jnp.minimum(1, jnp.arange(steps, dtype=jnp.float32) / max(1, steps // 2))
-    pool = jnp.round(size * (first_share + (1 - first_share) * progress))
+    pool = size * (first_share + (1 - first_share) * progress)
+    pool = jnp.clip(jnp.round(pool), min(batch_size, size), size)
     drawn = jax.random.uniform(key, (steps, batch_size), jnp.float32) * pool[:, None]
     drawn = jnp.minimum(drawn.astype(jnp.int32), size - 1)
     return Rows(ordered[drawn], jnp.ones((steps, batch_size), jnp.float32))

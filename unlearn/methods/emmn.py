@@ -29,14 +29,16 @@ from unlearn.methods.noise import (
     error_minimizing_noise,
 )
 from unlearn.methods.registry import method
+from unlearn.optimizers import adam
 from unlearn.problem import Problem, Variables
-from unlearn.training import adam, classification, fit, kl_divergence
+from unlearn.training import classification, fit, kl_divergence
 
 
 @method(
     needs=("forget_classes",),
     paper="arXiv:2201.05629",
-    differs="its repair by masked distillation is ours: none with repair_epochs=0",
+    differs="its repair by masked distillation is ours (none with repair_epochs=0); "
+    "so are images, batch_size and min_steps",
     search={"repair_rate": (1e-4, 1e-2), "temperature": (2.0, 30.0)},
     scope="class",
     inputs="continuous",
@@ -60,35 +62,36 @@ def emmn(
 ) -> tuple[Variables, dict]:
     """Impairs, then repairs, on `images` noise images a class.
 
-    Returns `info` with `loss` (float32[epochs, steps], of the impairment) and
-    `repair_loss` (float32[repair_epochs, steps]).
+    All images of all classes are held, about four times. Returns `info` with `loss`
+    (float32[epochs, steps], of the impairment) and, if there is a repair, `repair_loss`
+    (float32[repair_epochs, steps]).
     """
     teacher, model, forget = variables, problem.model, problem.forget_classes
     key_max, key_min, key_impair, key_repair = jax.random.split(key, 4)
     is_forgotten = jnp.isin(jnp.arange(problem.num_classes), forget)
     forgotten_last = jnp.argsort(is_forgotten).astype(jnp.int32)
     labels = jnp.repeat(forgotten_last, images)
+    of_retained = len(labels) - images * len(forget)
+    # The impairment needs no minimising noise of the forgotten, the repair does.
     minimizing = error_minimizing_noise(
         key_min,
         variables,
         problem,
-        labels,
+        labels if repair_epochs else labels[:of_retained],
         learning_rate=noise_rate,
         steps=min_steps,
     )
-    of_forgotten = labels[-images * len(forget) :]
     maximizing = error_maximizing_noise(
         key_max,
         variables,
         problem,
-        of_forgotten,
+        labels[of_retained:],
         learning_rate=noise_rate,
         steps=max_steps,
         penalty=penalty,
     )
-    retained = minimizing[: -images * len(forget)]
-
-    noise = WithNoise(problem, jnp.concatenate([retained, maximizing]), labels)
+    impairing = jnp.concatenate([minimizing[:of_retained], maximizing])
+    noise = WithNoise(problem, impairing, labels)
     variables, losses = fit(
         key_impair,
         variables,
@@ -99,6 +102,8 @@ def emmn(
         epochs=epochs,
         batch_size=batch_size,
     )
+    if not repair_epochs:
+        return variables, {"loss": losses}
 
     def distill(variables, batch, key):
         key_mix, key_model = jax.random.split(key)

@@ -21,7 +21,10 @@ DEFAULTS = Recipe()
 
 
 @method(
-    needs=("retain",), paper="arXiv:2201.06640", search={"learning_rate": (0.01, 0.5)}
+    needs=("retain",),
+    paper="arXiv:2201.06640",
+    differs="frozen normalisations keep their statistics",
+    search={"learning_rate": (0.01, 0.5)},
 )
 def eu_k(
     key: jax.Array,

@@ -15,6 +15,7 @@ from jax.core import Tracer
 
 from unlearn.errors import InputError
 from unlearn.methods.registry import method
+from unlearn.optimizers import schedule, sgd
 from unlearn.problem import Problem, Variables
 from unlearn.training import (
     batch_shape,
@@ -22,8 +23,6 @@ from unlearn.training import (
     cross_entropy,
     epoch_keys,
     predict_set,
-    schedule,
-    sgd,
     shuffled_epoch,
     start,
 )
@@ -33,7 +32,7 @@ from unlearn.training import (
     needs=("retain", "forget_classes", "validation"),
     paper="arXiv:2304.04934",
     differs="the cosine decay is that of the NeurIPS 2023 challenge's starting kit",
-    search={"learning_rate": (1e-3, 0.3)},
+    search={"learning_rate": (1e-3, 1.0)},
 )
 def finetune(
     key: jax.Array,
@@ -46,15 +45,15 @@ def finetune(
     momentum: float = 0.9,
     weight_decay: float = 5e-4,
     decay: str = "cosine",
-    balance: bool = False,
+    balance: float = 0.0,
     early_stopping: bool = False,
 ) -> tuple[Variables, dict]:
     """Trains on the retain set; `info["loss"]` is float32[epochs, steps].
 
     `decay` is the schedule of the learning rate: constant, cosine or step. `balance`
-    weighs the examples so that each class counts the same. With `early_stopping` the
-    result is the model after `info["best_epoch"]`, that of least validation loss;
-    without, it is the last.
+    weighs the examples: with 1 each class counts the same, with 0 each example, see
+    `training.balanced`. With `early_stopping` the result is the model after
+    `info["best_epoch"]`, that of least validation loss; without, it is the last.
 
     Raises:
       InputError: early stopping without a validation set that has retained classes.
@@ -64,34 +63,36 @@ def finetune(
     steps, _ = batch_shape(len(problem.retain), batch_size)
     rate = schedule(decay, learning_rate, epochs * steps)
     optimizer = sgd(rate, momentum=momentum, weight_decay=weight_decay)
-    objective = classification(problem.model)
 
-    def one(carry, scanned):
-        state, best = carry
-        number, key = scanned
-        state, losses = shuffled_epoch(
+    def pass_over(state, key):
+        return shuffled_epoch(
             key,
             state,
             problem,
             problem.retain,
-            objective,
+            classification(problem.model),
             optimizer,
             batch_size=batch_size,
             balance=balance,
         )
-        if early_stopping:
-            score = validation_loss(problem, state.variables, balance)
-        else:
-            score = -number.astype(jnp.float32)
+
+    def keep_best(carry, scanned):
+        state, best = carry
+        number, key = scanned
+        state, losses = pass_over(state, key)
+        score = validation_loss(problem, state.variables, balance)
         now = score, number, state.variables
         better = (score < best[0]) | (number == 1)
         best = jax.tree.map(lambda new, old: jnp.where(better, new, old), now, best)
         return (state, best), losses
 
+    state, keys = start(variables, optimizer), epoch_keys(key, epochs)
+    if not early_stopping:
+        state, losses = jax.lax.scan(pass_over, state, keys)
+        return state.variables, {"loss": losses, "best_epoch": jnp.int32(epochs)}
     best = jnp.float32(jnp.inf), jnp.int32(0), variables
-    scanned = jnp.arange(1, epochs + 1, dtype=jnp.int32), epoch_keys(key, epochs)
-    carry = start(variables, optimizer), best
-    (_, best), losses = jax.lax.scan(one, carry, scanned)
+    scanned = jnp.arange(1, epochs + 1, dtype=jnp.int32), keys
+    (_, best), losses = jax.lax.scan(keep_best, (state, best), scanned)
     return best[2], {"loss": losses, "best_epoch": best[1]}
 
 
@@ -118,18 +119,18 @@ def check_validation(problem: Problem) -> None:
 
 
 def validation_loss(
-    problem: Problem, variables: Variables, balance: bool = False
+    problem: Problem, variables: Variables, balance: float | jax.Array = 0.0
 ) -> jax.Array:
     """Returns the mean loss on the validation set without the forgotten classes.
 
-    With them, the best model would be the one that forgot least.
+    With them, the best model would be the one that forgot least. `balance` weighs the
+    others as in training.
     """
     held_out, forgotten = problem.validation, problem.forget_classes
     assert held_out is not None
     logits = predict_set(held_out, variables, jnp.arange(len(held_out.labels)))
     losses, labels = cross_entropy(logits, held_out.labels), held_out.labels
     weights = 1.0 - jnp.isin(labels, forgotten).astype(jnp.float32)
-    if balance:
-        counts = jnp.bincount(labels, length=problem.num_classes)
-        weights = weights / counts[labels].astype(jnp.float32)
+    counts = jnp.bincount(labels, length=problem.num_classes)
+    weights = weights * counts[labels].astype(jnp.float32) ** -balance
     return jnp.sum(weights * losses) / jnp.sum(weights)

@@ -9,7 +9,7 @@ is Newton's on it. H is of the retain set, by `solver`:
 
     "cg"          the Gauss-Newton matrix, `iterations` steps of conjugate gradient
     "woodfisher"  the Fisher matrix of the examples' gradients, inverted exactly
-                  (`curvature.woodfisher`; `examples` gradients in memory)
+                  (`curvature.woodfisher`; examples^2 numbers in memory)
 
 Koh & Liang, "Understanding Black-box Predictions via Influence Functions", ICML 2017,
 https://arxiv.org/abs/1703.04730; for unlearning with WoodFisher Jia et al., NeurIPS
@@ -18,12 +18,13 @@ Where a net fits its data the Fisher matrix is far smaller than the Gauss-Newton
 damping 1 hides both: 1e-4 with "cg" and scale 1 did well on the digits.
 Released code decays the recursion with the first gradient only, and on ImageNet takes
 the retain gradient on the forget set. Simplified: the curvature, but not the gradients,
-is of a random `examples` of the retain set (0: all).
+is of a random `examples` of the retain set (0: all). `retain_examples` would sample the
+gradient too: leave it 0.
 """
 
 import jax
 import jax.numpy as jnp
-from jax.flatten_util import ravel_pytree
+import optax
 
 from unlearn.curvature import (
     conjugate_gradient,
@@ -86,10 +87,5 @@ def influence(
         move = conjugate_gradient(damped, v, iterations)
     step = jax.tree.map(lambda m: scale * m, move)
     params = jax.tree.map(jnp.add, variables["params"], step)
-    norms = {"gradient": norm(v), "step": norm(step)}
+    norms = {"gradient": optax.tree.norm(v), "step": optax.tree.norm(step)}
     return {**variables, "params": params}, norms
-
-
-def norm(tree: dict) -> jax.Array:
-    """Returns the Euclidean norm of all leaves together."""
-    return jnp.linalg.norm(ravel_pytree(tree)[0])

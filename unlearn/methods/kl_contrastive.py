@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from unlearn.methods.registry import method
+from unlearn.optimizers import schedule, sgd
 from unlearn.problem import Problem, Variables
 from unlearn.training import (
     State,
@@ -25,8 +26,6 @@ from unlearn.training import (
     epoch,
     epoch_keys,
     kl_divergence,
-    schedule,
-    sgd,
     shuffle,
     shuffled_epoch,
     start,

@@ -8,15 +8,19 @@ The penalty is on all parameters, biases and normalisations too, and by subgradi
 weights end near zero, not at it. Jia et al., "Model Sparsity Can Simplify Machine
 Unlearning", NeurIPS 2023, https://arxiv.org/abs/2304.04934: 10 epochs of SGD 0.01 at
 batch 256 (E = 10), E_0 = `no_l1_epochs` = 0. Their scripts use alpha 1e-5 and 3e-4;
-5e-4 is ours. The sum grows with the net: smaller nets want a larger alpha.
+5e-4 is ours. The sum grows with the net: smaller nets want a larger alpha. It takes
+steps: of a class of MNIST, 6,000 retained examples in all leave 20 % or more unless
+accuracy collapses; 24,000 leave 0 to 3 % at 98 to 98.6 % validation accuracy
+(retraining 99.6).
 """
 
 import jax
 import jax.numpy as jnp
 
 from unlearn.methods.registry import method
+from unlearn.optimizers import sgd
 from unlearn.problem import Problem, Variables
-from unlearn.training import classification, epoch_keys, sgd, shuffled_epoch, start
+from unlearn.training import classification, epoch_keys, shuffled_epoch, start
 
 
 @method(

@@ -31,7 +31,8 @@ def squared_norm(logits: jax.Array, labels: jax.Array) -> jax.Array:
 @method(
     needs=("forget", "retain"),
     paper="arXiv:2402.19308",
-    differs="exact per-example importances; the released code's by group=64",
+    differs="exact per-example importances; the released code's by group=64; groups do "
+    "not mix forgotten and retained examples",
     search={"alpha": (0.5, 20.0), "dampening": (0.1, 1.0)},
 )
 def lfssd(

@@ -17,8 +17,9 @@ import jax
 import jax.numpy as jnp
 
 from unlearn.methods.registry import method
+from unlearn.optimizers import sgd
 from unlearn.problem import Problem, Variables
-from unlearn.training import fit, sgd
+from unlearn.training import fit
 
 
 def norm(x: jax.Array) -> jax.Array:

@@ -20,9 +20,10 @@ import optax
 
 from unlearn.curvature import mean_gradient
 from unlearn.methods.registry import method
+from unlearn.optimizers import sgd
 from unlearn.problem import Problem, Variables
 from unlearn.surgery import fresh, largest, select
-from unlearn.training import batch_shape, classification, fit, sgd
+from unlearn.training import batch_shape, classification, fit
 
 
 def filters(params: dict) -> dict:
@@ -58,7 +59,8 @@ def small_gradients(
 @method(
     needs=("forget", "retain"),
     paper="NeurIPS 2023 challenge, arXiv:2406.09073",
-    differs="scores in evaluation mode; new weights from the model's own initialiser",
+    differs="scores in evaluation mode; the model's own initialiser; dense nets: all "
+    "kernels",
     search={"learning_rate": (3e-4, 0.1), "fraction": (0.05, 0.95)},
 )
 def masked_small_gradients(

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from unlearn import chunks
 from unlearn.problem import Batch, Problem, Variables
 from unlearn.training import cross_entropy
 
@@ -37,11 +38,11 @@ def error_maximizing_noise(
     traced.
     """
 
-    def loss(inputs, logits):
+    def loss(inputs, logits, labels):
         norm = jnp.sum(inputs**2, tuple(range(1, inputs.ndim)))
         return penalty * norm - cross_entropy(logits, labels)
 
-    return _descend(key, variables, problem, len(labels), loss, learning_rate, steps)
+    return _descend(key, variables, problem, labels, loss, learning_rate, steps)
 
 
 def error_minimizing_noise(
@@ -55,30 +56,46 @@ def error_minimizing_noise(
 ) -> jax.Array:
     """Makes an input for each label that the model takes for it: as above."""
 
-    def loss(inputs, logits):
+    def loss(inputs, logits, labels):
+        del inputs
         return cross_entropy(logits, labels)
 
-    return _descend(key, variables, problem, len(labels), loss, learning_rate, steps)
+    return _descend(key, variables, problem, labels, loss, learning_rate, steps)
 
 
-def _descend(key, variables, problem, count, loss, learning_rate, steps):
+def _descend(key, variables, problem, labels, loss, learning_rate, steps):
+    """Descends `loss(inputs, logits, labels)`, of as many inputs as fit at once."""
     optimizer = optax.adam(learning_rate)
+    shape = len(labels), *problem.input_spec.continuous_shape()
+    inputs = jax.random.normal(key, shape, jnp.float32)
 
-    def total(inputs):
+    def total(inputs, labels):
         logits, _ = problem.model.apply(variables, inputs)
-        return jnp.sum(loss(inputs, logits))
+        return jnp.sum(loss(inputs, logits, labels))
 
-    def step(state, _):
-        inputs, opt_state = state
-        updates, opt_state = optimizer.update(jax.grad(total)(inputs), opt_state)
-        return (optax.apply_updates(inputs, updates), opt_state), None
+    def optimise(part):
+        inputs, labels = part
 
-    inputs = jax.random.normal(
-        key, (count, *problem.input_spec.continuous_shape()), jnp.float32
+        def step(state, _):
+            inputs, opt_state = state
+            gradient = jax.grad(total)(inputs, labels)
+            updates, opt_state = optimizer.update(gradient, opt_state)
+            return (optax.apply_updates(inputs, updates), opt_state), None
+
+        state = inputs, optimizer.init(inputs)
+        return jax.lax.scan(step, state, None, steps)[0][0]
+
+    each = chunks.backward_bytes(
+        lambda inputs: total(inputs, labels[:1]), inputs[:1], shared=variables
     )
-    state = inputs, optimizer.init(inputs)
-    (inputs, _), _ = jax.lax.scan(step, state, None, steps)
-    return inputs
+    at_once = chunks.at_once(each, len(labels))
+    if at_once == len(labels):
+        return optimise((inputs, labels))
+    parts, size = chunks.even(len(labels), at_once)
+    places = jnp.arange(parts * size, dtype=jnp.int32) % len(labels)
+    split = inputs[places], labels[places]
+    split = jax.tree.map(lambda x: x.reshape(parts, size, *x.shape[1:]), split)
+    return jax.lax.map(optimise, split).reshape(-1, *shape[1:])[: len(labels)]
 
 
 class WithNoise(NamedTuple):

@@ -8,9 +8,11 @@ theta_1 is the kernel of the first layer: the released code walks over a ResNet'
 top-level modules, where only the first convolution is found. With `every=True` it is
 every convolution kernel (every kernel in a net without convolutions). Described in
 Triantafillou et al., https://arxiv.org/abs/2406.09073. Constants: sigma 0.6, then
-0.005; 4 epochs of SGD 7e-4 at batch 64, cosine decay. A class without retained
-examples has weight 0. In the released code the weights of a batch only multiply its
-mean loss; here each example has its own.
+0.005; 4 epochs of SGD 7e-4 at batch 64, cosine decay by the epoch. A class without
+retained examples has weight 0. In the released code the weights of a batch only
+multiply its mean loss; here each example has its own. The constants are for thousands
+of steps: on random digits (19 steps an epoch) they end at 89 % validation accuracy, 16
+times the rate at 96 %; retraining has 97 %.
 """
 
 import jax
@@ -19,6 +21,7 @@ from jax.flatten_util import ravel_pytree
 
 from unlearn.methods.masked_small_gradients import filters
 from unlearn.methods.registry import method
+from unlearn.optimizers import by_epoch, schedule, sgd
 from unlearn.problem import Problem, Variables
 from unlearn.surgery import mask, weighted_layers
 from unlearn.training import (
@@ -26,8 +29,6 @@ from unlearn.training import (
     batch_shape,
     cross_entropy,
     epoch_keys,
-    schedule,
-    sgd,
     shuffled_epoch,
     start,
 )
@@ -51,7 +52,7 @@ def gaussian(key: jax.Array, params: dict) -> dict:
 @method(
     needs=("retain",),
     paper="NeurIPS 2023 challenge, arXiv:2406.09073",
-    differs="class weights for each example, not for batches; cosine by the step",
+    differs="class weights for each example, not for batches",
     search={"learning_rate": (3e-4, 0.1), "sigma": (0.01, 1.0)},
 )
 def noise_reset(
@@ -76,7 +77,7 @@ def noise_reset(
         first = mask(params, weighted_layers(problem, variables)[:1])
         noised = jax.tree.map(lambda w, first: first and w.ndim > 1, params, first)
     steps, _ = batch_shape(len(problem.retain), batch_size)
-    rate = schedule("cosine", learning_rate, epochs * steps)
+    rate = by_epoch(schedule("cosine", learning_rate, epochs * steps), steps)
     optimizer = sgd(rate, momentum=momentum, weight_decay=weight_decay)
     weights = class_weights(problem)
 

@@ -7,8 +7,10 @@
 J is the Jacobian of all logits in evaluation mode, p - y the error of the softmax: w_D
 is where the net, linear in its weights, would go on D (ridge regression, solved with
 the neural tangent kernel). The factor is the released code's trapezium trick, e the
-error of the prediction w_r. J is dense, (examples + forget_examples) * classes *
-parameters floats: for hundreds of examples, random ones of either set.
+error of the prediction w_r. For hundreds of examples, random ones of either set: each
+stands for as many as its set has to one drawn, so that both count in w_(r and f) by
+their true sizes. J J^T is dense, (examples * classes)^2 floats; J is held in parts,
+and computed again where it does not fit (`jacobians.gram`).
 
 Golatkar et al., "Forgetting Outside the Box", ECCV 2020,
 https://arxiv.org/abs/2003.02960: weight decay 0.1, small nets and all of 600 images.
@@ -19,17 +21,20 @@ its data has errors near 0 and hardly moves with scale 1: on digits it took thou
 
 import jax
 import jax.numpy as jnp
-from jax.flatten_util import ravel_pytree
+import optax
 
-from unlearn.curvature import draw, jacobian, map_examples
+from unlearn.curvature import draw
+from unlearn.jacobians import gram_of_logits, pull_back
 from unlearn.methods.registry import method
 from unlearn.problem import Problem, Variables
+from unlearn.training import predict_set
 
 
 @method(
     needs=("forget", "retain"),
     paper="arXiv:2003.02960",
-    differs="some examples; linearised at the original, not the initial weights",
+    differs="some examples; linearised at the original, not the initial weights; "
+    "no Fisher noise; `scale`",
     search={"scale": (1.0, 1e4), "weight_decay": (1e-3, 1.0)},
 )
 def ntk_scrub(
@@ -45,27 +50,42 @@ def ntk_scrub(
     """Takes one step; `info` has its norm, `step`, and the `trapezium` factor."""
     keys = jax.random.split(key)
     retain = draw(keys[0], problem.retain, examples)
-    indices = jnp.append(retain, draw(keys[1], problem.forget, forget_examples))
-    logits, rows = map_examples(lambda i: jacobian(variables, problem, i), indices)
-    rows = rows.reshape(-1, rows.shape[-1])
+    forget = draw(keys[1], problem.forget, forget_examples)
+    indices = jnp.append(retain, forget)
+    logits = predict_set(problem, variables, indices)
     wanted = jax.nn.one_hot(
         problem.labels[indices], logits.shape[-1], dtype=logits.dtype
     )
-    errors = (jax.nn.softmax(logits) - wanted).reshape(-1)
-    kernel = jnp.matmul(rows, rows.T, precision="highest")
+    errors = jax.nn.softmax(logits) - wanted
+    kernel = gram_of_logits(variables, problem, indices)
 
-    def solution(count):
-        size = count * logits.shape[-1]
-        ridge = count * weight_decay * jnp.eye(size, dtype=kernel.dtype)
+    def solution(shares):
+        """The dual coefficients [n, K] of w_D; `shares`, float32[n], sum to one."""
+        count = len(shares)
+        roots = jnp.repeat(jnp.sqrt(shares), logits.shape[-1])
+        size = len(roots)
+        matrix = roots[:, None] * kernel[:size, :size] * roots
+        matrix += weight_decay * jnp.eye(size, dtype=matrix.dtype)
         weights = jax.scipy.linalg.solve(
-            kernel[:size, :size] + ridge, errors[:size], assume_a="pos"
+            matrix, roots * errors[:count].reshape(-1), assume_a="pos"
         )
-        return -jnp.matmul(weights, rows[:size], precision="highest")
+        return -(roots * weights).reshape(count, -1)
 
-    of_retain, of_all = solution(len(retain)), solution(len(indices))
-    delta = of_retain - of_all
-    along = jnp.abs(delta @ of_retain) / jnp.maximum(delta @ delta, 1e-30)
-    step = scale * (1 + 2 * along) * delta
-    flat, unflatten = ravel_pytree(variables["params"])
-    info = {"step": jnp.linalg.norm(step), "trapezium": 1 + 2 * along}
-    return {**variables, "params": unflatten(flat + step)}, info
+    def equal(indices, share):
+        return jnp.full(len(indices), share / len(indices), jnp.float32)
+
+    share = problem.forget_share
+    of_retain = solution(equal(retain, 1.0))
+    of_all = solution(jnp.append(equal(retain, 1 - share), equal(forget, share)))
+    difference = jnp.pad(of_retain, [(0, len(forget)), (0, 0)]) - of_all
+    w_retain = pull_back(variables, problem, retain, of_retain)
+    delta = pull_back(variables, problem, indices, difference)
+    aligned = sum(
+        jnp.vdot(d, w, precision="highest")
+        for d, w in zip(*map(jax.tree.leaves, (delta, w_retain)), strict=True)
+    )
+    factor = 1 + 2 * jnp.abs(aligned) / jnp.maximum(optax.tree.norm(delta) ** 2, 1e-30)
+    step = jax.tree.map(lambda d: scale * factor * d, delta)
+    params = jax.tree.map(jnp.add, variables["params"], step)
+    info = {"step": optax.tree.norm(step), "trapezium": factor}
+    return {**variables, "params": params}, info

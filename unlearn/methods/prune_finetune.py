@@ -8,7 +8,9 @@ normalisations are never pruned. Jia et al., "Model Sparsity Can Simplify Machin
 Unlearning", NeurIPS 2023, https://arxiv.org/abs/2304.04934: s 0.95, 10 epochs of SGD
 0.01 at batch 256. Simplified: the paper trains the pruned net on all data again before
 it unlearns, and leaves the dense head whole; here the fine-tuning is the repair, and
-the head's kernel is pruned like the others. Cosine decay as in `finetune`.
+the head's kernel is pruned like the others. Cosine decay as in `finetune`. A class of
+MNIST needs more than these constants: over 24,000 retained examples rate 0.3 leaves
+15 % of it at s 0.95 and none at s 0.98 (validation accuracy 98.9, retraining 99.6).
 """
 
 import jax
@@ -16,9 +18,10 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from unlearn.methods.registry import method
+from unlearn.optimizers import schedule, sgd
 from unlearn.problem import Problem, Variables
 from unlearn.surgery import select, smallest
-from unlearn.training import batch_shape, classification, fit, schedule, sgd
+from unlearn.training import batch_shape, classification, fit
 
 
 def magnitude_mask(params: dict, sparsity: float) -> dict:
@@ -32,7 +35,7 @@ def magnitude_mask(params: dict, sparsity: float) -> dict:
     needs=("retain",),
     paper="arXiv:2304.04934",
     differs="one-shot pruning, the head too; no training on all data before unlearning",
-    search={"learning_rate": (0.01, 0.3), "sparsity": (0.5, 0.98)},
+    search={"learning_rate": (0.01, 1.0), "sparsity": (0.5, 0.99)},
 )
 def prune_finetune(
     key: jax.Array,

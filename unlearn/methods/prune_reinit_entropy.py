@@ -10,7 +10,9 @@ Described in Triantafillou et al., https://arxiv.org/abs/2406.09073; the name is
 Cadet et al., https://arxiv.org/abs/2410.01276. Constants: 99 % pruned, SGD 5e-4 at
 batch 64. Simplified: 3 epochs, not 3.2; new weights from the model's own initialiser;
 class weights normalised over the retain set, not over the batch; in half precision,
-magnitudes below 6e-5 become 0.
+magnitudes below 6e-5 become 0. The constants are for thousands of steps: on random
+digits (19 steps an epoch) they end at 50 % validation accuracy, four times the rate and
+three times the epochs at 96 %; retraining has 97 %.
 """
 
 import jax
@@ -18,9 +20,11 @@ import jax.numpy as jnp
 
 from unlearn.methods.noise_reset import class_weights
 from unlearn.methods.registry import method
+from unlearn.methods.taught import taught
+from unlearn.optimizers import sgd
 from unlearn.problem import Problem, Variables
 from unlearn.surgery import fresh, mask, select, smallest, weighted_layers
-from unlearn.training import cross_entropy, fit, sgd
+from unlearn.training import cross_entropy, fit
 
 
 def entropy(logits: jax.Array) -> jax.Array:
@@ -56,15 +60,15 @@ def prune_reinit_entropy(
 ) -> tuple[Variables, dict]:
     """Prunes, renews and repairs; `info["loss"]` is float32[epochs, steps]."""
     key_fresh, key_fit = jax.random.split(key)
-    model, params, original = problem.model, variables["params"], variables
+    model, params = problem.model, variables["params"]
     prunable = mask(params, weighted_layers(problem, variables))
     anew = smallest(jax.tree.map(jnp.abs, params), fraction, prunable)
     start = select(anew, fresh(key_fresh, problem)["params"], params)
     weights = class_weights(problem, 0.1)
 
     def objective(variables, batch, key):
-        wanted, _ = model.apply(original, batch.inputs)
-        logits, variables = model.apply(variables, batch.inputs, train=True, key=key)
+        inputs, wanted = batch.inputs
+        logits, variables = model.apply(variables, inputs, train=True, key=key)
         losses = weights[batch.labels] * cross_entropy(logits, batch.labels)
         losses += (entropy(logits) - entropy(wanted)) ** 2
         return jnp.mean(batch.weights * losses), variables
@@ -72,7 +76,7 @@ def prune_reinit_entropy(
     after, losses = fit(
         key_fit,
         {**variables, "params": start},
-        problem,
+        taught(problem, variables, problem.retain),
         problem.retain,
         objective,
         sgd(learning_rate, momentum=momentum, weight_decay=weight_decay),

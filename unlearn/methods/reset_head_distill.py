@@ -6,24 +6,28 @@
 
 The original is in evaluation mode; there is no factor T^2. Described in Triantafillou
 et al., https://arxiv.org/abs/2406.09073. Constants: T 5; warm-up 3 epochs of SGD 9e-4;
-then 3 epochs of SGD 0.001 with cosine decay; batch 64. Simplified: the warm-up sees the
-retain set; the released code's sees validation data, which chooses hyper-parameters
-here.
+then 3 epochs of SGD 0.001 with cosine decay by the epoch; batch 64. Simplified: the
+warm-up sees the retain set; the released code's sees validation data, which chooses
+hyper-parameters here. The constants are for thousands of steps: on random digits (19
+steps an epoch) they end at 41 % validation accuracy; 16 times the second rate and three
+times its epochs at 97 %, as retraining does.
 """
 
 import jax
 import jax.numpy as jnp
 
 from unlearn.methods.registry import method
+from unlearn.methods.taught import taught
+from unlearn.optimizers import by_epoch, schedule, sgd
 from unlearn.problem import Problem, Variables
 from unlearn.surgery import fresh, mask, select, weighted_layers
-from unlearn.training import batch_shape, cross_entropy, fit, schedule, sgd
+from unlearn.training import batch_shape, cross_entropy, fit
 
 
 @method(
     needs=("retain",),
     paper="NeurIPS 2023 challenge, arXiv:2406.09073",
-    differs="the warm-up sees the retain set, not validation data; cosine by the step",
+    differs="the warm-up sees the retain set, not validation data",
     search={
         "learning_rate": (3e-4, 0.1),
         "warmup_learning_rate": (3e-4, 0.1),
@@ -49,14 +53,15 @@ def reset_head_distill(
     Returns `info` with `loss`, float32[epochs, steps], and `warmup_loss` like it.
     """
     key_fresh, key_warmup, key_fit = jax.random.split(key, 3)
-    model, params, teacher = problem.model, variables["params"], variables
+    model, params = problem.model, variables["params"]
+    answered = taught(problem, variables, problem.retain)
     layers = weighted_layers(problem, variables)
     reset = mask(params, [layers[0], layers[-1]])
     params = select(reset, fresh(key_fresh, problem)["params"], params)
 
     def distil(variables, batch, key):
-        wanted, _ = model.apply(teacher, batch.inputs)
-        logits, variables = model.apply(variables, batch.inputs, train=True, key=key)
+        inputs, wanted = batch.inputs
+        logits, variables = model.apply(variables, inputs, train=True, key=key)
         log_p = jax.nn.log_softmax(wanted / temperature)
         log_q = jax.nn.log_softmax(logits / temperature)
         soft = -jnp.sum(jnp.exp(log_p) * log_q, -1)
@@ -72,13 +77,13 @@ def reset_head_distill(
         return jnp.mean(batch.weights * losses), variables
 
     steps, _ = batch_shape(len(problem.retain), batch_size)
-    decay = schedule("cosine", learning_rate, epochs * steps)
+    decay = by_epoch(schedule("cosine", learning_rate, epochs * steps), steps)
 
     def run(key, variables, objective, rate, epochs):
         return fit(
             key,
             variables,
-            problem,
+            answered,
             problem.retain,
             objective,
             sgd(rate, momentum=momentum, weight_decay=weight_decay),

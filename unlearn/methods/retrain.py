@@ -28,7 +28,7 @@ def retrain(
     weight_decay: float = DEFAULTS.weight_decay,
     warmup_epochs: int = DEFAULTS.warmup_epochs,
     schedule: str = DEFAULTS.schedule,
-    balance: bool = DEFAULTS.balance,
+    balance: float = DEFAULTS.balance,
 ) -> tuple[Variables, dict]:
     """Trains anew on the retain set; `info["loss"]` is float32[epochs, steps]."""
     del variables

@@ -8,6 +8,7 @@ ICLR 2024, https://arxiv.org/abs/2310.12508: p 0.5 over all parameters (biases a
 normalisation too), 10 epochs of SGD 0.013 at batch 256. Masked weights keep their bits:
 in the first release momentum and weight decay moved them. Batch statistics are not
 masked. The gradient is the mean over examples, so a ragged last batch has no extra say.
+The loss, and the released code's two `phases`, which its numbers need: `random_labels`.
 """
 
 import jax
@@ -32,9 +33,10 @@ def saliency_mask(
 
 
 @method(
-    needs=("forget", "retain"),
+    needs=("forget", "retain", "forget_classes"),
     paper="arXiv:2310.12508",
-    differs="one joint loss, a mean over examples; not the released code's two phases",
+    differs="one joint loss, a mean over examples (theirs: phases=True); the true "
+    "label is never drawn; the mask's gradient is a mean over examples, not batches",
     search={"learning_rate": (1e-4, 0.2), "alpha": (0.3, 30.0), "fraction": (0.1, 0.9)},
 )
 def salun(
@@ -50,6 +52,7 @@ def salun(
     momentum: float = 0.9,
     weight_decay: float = 5e-4,
     decay: str = "constant",
+    phases: bool = False,
 ) -> tuple[Variables, dict]:
     """Trains the masked weights; `info` has `loss` and the `trained` share."""
     mask = saliency_mask(variables, problem, fraction, batch_size=batch_size)
@@ -64,6 +67,7 @@ def salun(
         momentum=momentum,
         weight_decay=weight_decay,
         decay=decay,
+        phases=phases,
         trainable=mask,
     )
     trained = jnp.mean(ravel_pytree(mask)[0].astype(jnp.float32))

@@ -23,7 +23,8 @@ from unlearn.problem import Problem, Variables
 @method(
     needs=("forget", "retain"),
     paper="arXiv:2308.07707",
-    differs="exact per-example importances; the released code's by group=64",
+    differs="exact per-example importances; the released code's by group=64; groups do "
+    "not mix forgotten and retained examples",
     search={"alpha": (0.5, 50.0), "dampening": (0.1, 1.0)},
 )
 def ssd(

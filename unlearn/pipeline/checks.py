@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from unlearn import methods, models, training, training_time
+from unlearn import methods, models, optimizers, training_time
 from unlearn.data.splits import DataConfig, ForgetConfig
 from unlearn.errors import InputError
 from unlearn.inputs import in_words, input_spec
+from unlearn.methods.statistics import STATISTICS
 from unlearn.pipeline import imported
 from unlearn.problem import Problem
 
@@ -17,12 +18,12 @@ if TYPE_CHECKING:
     from ml_collections import ConfigDict
 
 SMALLEST = {"epochs": 1, "batch_size": 1, "forget_batch_size": 1, "group": 1}
-SMALLEST |= {"max_epochs": 0, "warmup_epochs": 0, "retain_examples": 0}
+SMALLEST |= {"max_epochs": 0, "warmup_epochs": 0, "retain_examples": 0, "balance": 0}
 MOST_LOGITS = 2**26
 """Of a model's logits on all examples so many are kept, 256 MB in float32; of more than
 these only the loss and the prediction of each example (`metrics.Outputs`)."""
-CHOICES = {"schedule": training.SCHEDULES, "decay": training.SCHEDULES}
-CHOICES |= {"optimizer": tuple(training.OPTIMIZERS)}
+CHOICES = {"schedule": optimizers.SCHEDULES, "decay": optimizers.SCHEDULES}
+CHOICES |= {"optimizer": tuple(optimizers.OPTIMIZERS), "statistics": STATISTICS}
 
 
 def approximate() -> tuple[str, ...]:
@@ -170,6 +171,13 @@ def check_sizes(
             "the test set has forgotten classes only, so nothing can be measured on "
             "what stays: add test examples of the other classes"
         )
+    for part in sorted(parts_of(names)):
+        target = config.methods[part].get("target", -1)
+        if target in gone:
+            raise InputError(
+                f"methods.{part}.target is {target}, a class to be forgotten: choose "
+                "one that stays, or -1 for the likeliest"
+            )
     held_out = problem.validation
     lacks = "no validation set" if held_out is None else ""
     if held_out is not None and np.isin(np.asarray(held_out.labels), gone).all():

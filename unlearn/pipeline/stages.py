@@ -243,7 +243,8 @@ def retained_only(problem: Problem) -> np.ndarray:
 
 
 def seed_label(run: Run, seed: int) -> str:
-    return f"seed {seed + 1}/{run.config.seeds}"
+    seeds = run.config.seeds
+    return f"seed {seed + 1}/{seeds}" if seed < seeds else f"tuning seed {seed}"
 
 
 # Methods

@@ -29,17 +29,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from unlearn.errors import InputError
+from unlearn.optimizers import schedule, sgd
 from unlearn.problem import Problem
 from unlearn.surgery import fresh
-from unlearn.training import (
-    Recipe,
-    Rows,
-    classification,
-    descend,
-    schedule,
-    sgd,
-    start,
-)
+from unlearn.training import Recipe, Rows, classification, descend, start
 from unlearn.training_time import common
 
 EVERYONE = -1

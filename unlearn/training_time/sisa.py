@@ -97,12 +97,13 @@ def fit(
     weight_decay: float = 5e-4,
     schedule: str = "cosine",
     vote: str = "majority",
-    balance: bool = False,
+    balance: float = 0.0,
 ) -> State:
     """Trains all shards, a checkpoint a slice.
 
-    `epochs` are passes over the whole data, spread over the slices. `balance` gives
-    each class the same weight among the examples that a slice is trained on.
+    `epochs` are passes over the whole data, spread over the slices. With `balance` 1
+    each class counts the same among the examples that a slice is trained on, with 0
+    each example, see `training.balanced`.
 
     Args:
       key: what everything random is derived from.
@@ -132,7 +133,7 @@ def fit(
     batch_size = min(batch_size, size // (shards * slices))
     rates = float(learning_rate), float(momentum), float(weight_decay)
     sizes = shards, slices, epochs, batch_size
-    settings = Settings(*sizes, *rates, schedule, vote, bool(balance))
+    settings = Settings(*sizes, *rates, schedule, vote, float(balance))
     key_bits = common.key_bits(key)
     state = State(
         key_bits,

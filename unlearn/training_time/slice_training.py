@@ -10,9 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from unlearn.errors import InputError
+from unlearn.optimizers import sgd
 from unlearn.problem import Problem, Variables
 from unlearn.surgery import fresh
-from unlearn.training import Rows, classification, descend, sgd, start
+from unlearn.training import Rows, classification, descend, start
 from unlearn.training_time import common
 
 
@@ -28,7 +29,7 @@ class Settings(NamedTuple):
     weight_decay: float
     schedule: str
     vote: str
-    balance: bool
+    balance: float
 
 
 def slice_epochs(epochs: int, slices: int) -> np.ndarray:
@@ -80,8 +81,8 @@ def train_slice(
     epochs = slice_epochs(settings.epochs, settings.slices)[shard_and_slice[1]]
     rows = common.passes(rng, members, int(epochs), settings.batch_size)
     if settings.balance:
-        weights = rows.weights * class_weights(problem, members)[rows.indices]
-        rows = rows._replace(weights=weights)
+        weights = class_weights(problem, members, settings.balance)
+        rows = rows._replace(weights=rows.weights * weights[rows.indices])
     steps = len(rows.indices)
     fill = [(0, most_steps(len(problem.labels), settings) - steps), (0, 0)]
     rows = Rows(*(np.pad(x, fill) for x in rows))
@@ -94,11 +95,14 @@ def rates(settings: Settings) -> tuple[float, float, float]:
     return settings.learning_rate, settings.momentum, settings.weight_decay
 
 
-def class_weights(problem: Problem, members: np.ndarray) -> np.ndarray:
-    """Returns n / (classes * examples of the class) over `members`: float32[N]."""
+def class_weights(
+    problem: Problem, members: np.ndarray, power: float = 1.0
+) -> np.ndarray:
+    """Returns the weights of `training.balanced` over `members`: float32[N]."""
     labels = np.asarray(problem.labels)
     counts = np.bincount(labels[members], minlength=problem.num_classes)
-    weights = len(members) / (np.sum(counts > 0) * np.maximum(counts, 1))
+    weights = np.maximum(counts, 1.0) ** -power
+    weights *= len(members) / np.sum(counts * weights)
     return weights.astype(np.float32)[labels]
 
 
