@@ -29,14 +29,14 @@ def get_config(preset: str):
     config.train.batch_size = 64
     # Retraining takes less than half a second.
     config.class_sweep.speedup = 1.0
-    config.tune.update(trials=24, seeds=3)
+    config.tune.update(trials=16, seeds=2)
     if preset == "smoke":
         run = *shared.one_of_each(), *training_time.METHODS
         shared.make_smoke(config, "8x8x1", run)
     return config
 
 
-NOISE = dict(examples=500, batch_size=64, noise_images=64, noise_copies=4)
+NOISE = dict(examples=500, batch_size=64)
 
 # Whole numbers and names: passes of a few epochs over small batches.
 FIXED = {
@@ -68,16 +68,18 @@ FIXED = {
     "curriculum_distill": dict(NOISE, epochs=3),
     "class_swap": dict(epochs=5, fisher_examples=200, batch_size=64),
     "delete": dict(epochs=10, batch_size=32),
-    "duck": dict(epochs=5, batch_size=64, forget_batch_size=32),
+    "duck": dict(epochs=5, batch_size=64, forget_batch_size=32, retain_steps=6),
     "sfron": dict(epochs=3, batch_size=64, forget_batch_size=32),
     "influence": dict(examples=200),
     "ntk_scrub": dict(examples=100, forget_examples=50),
     "gkt": dict(fresh_layers=1),
     "masked_small_gradients": dict(epochs=10),
     "noise_reset": dict(epochs=10),
+    "prune_reinit_entropy": dict(epochs=10),
     "conv_transpose": dict(epochs=10),
+    "reset_head_distill": dict(epochs=10),
     "kl_contrastive": dict(epochs=3, batch_size=64, forget_batch_size=32),
-    "layer_noise": dict(epochs=5, tail_epochs=2),
+    "layer_noise": dict(epochs=10, tail_epochs=4),
     "sisa": dict(epochs=30, batch_size=32, shards=3, slices=3),
     "amnesiac": dict(epochs=10, batch_size=64, together=True, repair_epochs=10),
     "certified": dict(past_budget="retrain"),

@@ -39,7 +39,7 @@ def get_config(preset: str):
     config.attack_examples = 1000
     config.seeds = 2
     config.class_sweep.best = 8
-    config.tune.update(trials=8, classes=(0, 1))
+    config.tune.trials = 9
     if preset == "full":
         config.train.epochs = 20
         config.seeds = 5
@@ -53,10 +53,10 @@ def get_config(preset: str):
 # At most a tenth of a retraining's work: one pass over the forget set, or some
 # thousands of retained examples.
 FIXED = {
-    "finetune": dict(epochs=1, retain_examples=6000),
-    "l1_sparse": dict(epochs=2, no_l1_epochs=1, retain_examples=3000),
-    "prune_finetune": dict(epochs=1, retain_examples=6000),
-    "cf_k": dict(epochs=2, retain_examples=5000),
+    "finetune": dict(epochs=2, retain_examples=12000),
+    "l1_sparse": dict(epochs=4, no_l1_epochs=2, retain_examples=6000),
+    "prune_finetune": dict(epochs=2, retain_examples=12000),
+    "cf_k": dict(epochs=2, retain_examples=12000),
     "eu_k": dict(epochs=3, retain_examples=4000),
     "gradient_ascent": dict(epochs=1),
     "boundary_shrink": dict(epochs=2),
@@ -77,13 +77,13 @@ FIXED = {
         rewind=False,
     ),
     "bad_teacher": dict(epochs=1, retain_percent=100, retain_examples=2000),
-    "unsir": dict(examples=3000, noise_images=128, noise_copies=8),
-    "curriculum_distill": dict(examples=2500, noise_images=128, noise_copies=8),
+    "unsir": dict(examples=3000),
+    "curriculum_distill": dict(examples=2500),
     "class_swap": dict(epochs=1, fisher_examples=500, retain_examples=3000),
     "delete": dict(epochs=4),
-    "duck": dict(epochs=1, retain_steps=2, retain_examples=10000),
+    "duck": dict(epochs=1, retain_steps=2, last_epochs=1, retain_examples=10000),
     "sfron": dict(epochs=1, group=16, retain_examples=5000),
-    "influence": dict(examples=200, retain_examples=2000),
+    "influence": dict(examples=200),  # of the curvature; g_r is of the whole set
     "fisher_forgetting": dict(examples=200),
     "ntk_scrub": dict(examples=30, forget_examples=20),
     "newton_head": dict(retain_examples=10000),

@@ -5,6 +5,7 @@ import pytest
 from small_runs import small_config
 
 from unlearn import data
+from unlearn.errors import InputError
 from unlearn.pipeline import class_sweep
 from unlearn.report import csv_files
 
@@ -59,7 +60,7 @@ def test_the_worst_class_by_hand():
     def row(model, accuracy, gap):
         zeros = dict.fromkeys(("forget_accuracy", "test_forget_accuracy"), 0.0)
         row = dict(model=model, seeds=1, test_accuracy=accuracy, avg_gap=gap, seconds=1)
-        return row | zeros
+        return row | zeros | {"misses": "loses accuracy" if accuracy < 0.5 else ""}
 
     summaries = {
         number: [row("retrain", 0.9, 0.0), row("ssd", accuracy, gap)]
@@ -70,10 +71,22 @@ def test_the_worst_class_by_hand():
     assert worst["test_accuracy_lost_class"] == 1 and worst["avg_gap_class"] == 0
     assert worst["test_accuracy_lost"] == pytest.approx(0.75)
     assert worst["cost"] == 1
+    assert (worst["reached"], worst["classes"]) == (2, 3)
 
 
 def summary_row(model, score, speedup, status="ok"):
     return {"model": model, "tug_of_war": score, "speedup": speedup, "status": status}
+
+
+def rows_of(summary, seeds=2, test=0.5):
+    """Rows whose Tug-of-War on validation data is that of the summary."""
+    rows = []
+    for row in summary:
+        for seed in range(seeds):
+            perfect = dict(forget_accuracy=0.0, retain_accuracy=1.0, status="ok")
+            perfect |= dict(model=row["model"], seed=seed, test_accuracy=test)
+            rows.append(perfect | {"validation_accuracy": row["tug_of_war"]})
+    return rows
 
 
 def test_the_best_are_fast_first_then_close():
@@ -86,9 +99,37 @@ def test_the_best_are_fast_first_then_close():
         summary_row("emmn", 0.97, 99.0),
         summary_row("sisa", 1.0, 99.0),
     ]
-    assert class_sweep.best(summary, 2, 10) == ("ssd", "scrub")
-    assert class_sweep.best(summary, 4, 10) == ("ssd", "scrub", "emmn", "finetune")
-    assert class_sweep.best(summary, 2, 1) == ("finetune", "ssd")
+    rows = rows_of(summary)
+    assert class_sweep.best(rows, summary, 2, 10) == ("ssd", "scrub")
+    four = ("ssd", "scrub", "emmn", "finetune")
+    assert class_sweep.best(rows, summary, 4, 10) == four
+    assert class_sweep.best(rows, summary, 2, 1) == ("finetune", "ssd")
+
+
+def test_the_best_are_chosen_without_a_look_at_test_data():
+    """Whatever the test accuracies, in rows and summary; by validation they change."""
+    summary = [summary_row("retrain", 1.0, 1.0)]
+    summary += [summary_row("ssd", 0.98, 30.0), summary_row("scrub", 0.97, 12.0)]
+    rows = rows_of(summary)
+    poisoned = [row | {"tug_of_war": 0.5 - row["tug_of_war"] / 9} for row in summary]
+    liars = [row | {"test_accuracy": len(row["model"]) / 9} for row in rows]
+    for first, second in ((rows, summary), (liars, poisoned)):
+        assert class_sweep.best(first, second, 2, 10) == ("ssd", "scrub")
+    for row in rows:
+        if row["model"] == "ssd":
+            row["validation_accuracy"] = 0.5
+    assert class_sweep.best(rows, summary, 2, 10) == ("scrub", "ssd")
+
+
+def test_without_validation_data_there_is_nothing_to_choose_by(tmp_path):
+    config = small_config(
+        data__validation=0.0,
+        forget__kind="class",
+        forget__classes=(1,),
+        class_sweep__classes=(0, 1),
+    )
+    with pytest.raises(InputError, match=r"validation data: set data\.validation"):
+        class_sweep.run(config, tmp_path)
 
 
 @pytest.mark.slow

@@ -56,11 +56,11 @@ def test_a_trial_is_the_method_run_alone(tuned):
     """The gap in `tuning.csv` equals that of the pipeline's method, alone."""
     _, _, rows = tuned
     folder, trial = tuned[0], [r for r in rows if r["method"] == "gradient_ascent"][3]
-    config = config_of()
+    config = config_of(forget__seed=10_000)
     names = tuple(config.run)
-    run = pipeline.prepare(config, folder / "tuning" / "run", names)
+    run = pipeline.prepare(config, folder / "tuning" / "draw_10000", names)
     sample, gaps = tune.Sample(run.problem, config.tune.examples), []
-    for seed in range(2):
+    for seed in (100, 101):
         constants = dict(config.methods.gradient_ascent)
         constants["learning_rate"] = trial["learning_rate"]
         seen = pipeline.withheld(run, methods.METHODS["gradient_ascent"].needs)
@@ -89,13 +89,13 @@ def test_several_classes_are_a_mean_over_them(tuned):
     folder, _, _ = tuned
     both, alone = folder / "both", []
     run = dict(run=("gradient_ascent",), tune__seeds=1, forget__kind="class")
+    run["forget__classes"] = (1,)
     tune.run(config_of(**run, tune__classes=(0, 2)), both)
     for number in (0, 2):
-        config = config_of(**run, forget__classes=(number,))
-        tune.run(config, folder / str(number))
+        tune.run(config_of(**run, tune__classes=(number,)), folder / str(number))
         alone.append(csv_files.read_csv(folder / str(number) / "tuning" / "tuning.csv"))
     rows = csv_files.read_csv(both / "tuning" / "tuning.csv")
-    assert {row["classes"] for row in rows} == {"0 2"}
+    assert {row["forget_sets"] for row in rows} == {"forget_0 forget_2"}
     for mine, first, second in zip(rows, *alone, strict=True):
         assert mine["learning_rate"] == first["learning_rate"]
         for key in ("tug_of_war", "test_accuracy"):
@@ -103,7 +103,7 @@ def test_several_classes_are_a_mean_over_them(tuned):
             np.testing.assert_allclose(mine[key], mean, atol=1e-6)
     hashes = {
         (
-            place / "checkpoints" / "original" / "0" / "final" / "checksum.json"
+            place / "checkpoints" / "original" / "100" / "final" / "checksum.json"
         ).read_text()
         for place in (both / "tuning" / "forget_0", both / "tuning" / "forget_2")
     }
@@ -115,8 +115,9 @@ def test_classes_are_for_class_forgetting(tmp_path):
         tune.run(config_of(tune__classes=(0, 2)), tmp_path)
 
 
-def row(gap, accuracy, feasible, score=0.5):
+def row(gap, accuracy, feasible, score=0.5, misses=""):
     return {
+        "misses": misses,
         "avg_gap": gap,
         "tug_of_war": score,
         "test_accuracy": accuracy,
@@ -148,6 +149,17 @@ def test_either_objective_can_choose(tmp_path):
     rows = [row(0.1, 0.9, True, score=0.2), row(0.3, 0.9, True, score=0.8)]
     assert tune.choose(rows, "avg_gap") is rows[0]
     assert tune.choose(rows, "tug_of_war") is rows[1]
+    # l1_sparse on the digits: keeping everything is not better than forgetting for a
+    # few points of accuracy, whatever the limit on these.
+    rows = [row(0.3, 0.93, False, score=0.90), row(0.4, 0.99, True, score=0.16)]
+    assert tune.choose(rows, "tug_of_war") is rows[0]
+    assert tune.choose(rows, "avg_gap") is rows[1]
+    rows[0]["misses"], rows[1]["misses"] = "loses accuracy", "forgets too little"
+    assert tune.choose(rows, "tug_of_war") is rows[0]
+    rows.append(row(0.5, 0.96, True, score=0.85))  # the only one to do what it is for
+    assert tune.choose(rows, "tug_of_war") is rows[2]
+    gone = [row(math.nan, math.nan, False, score=math.nan), rows[0]]
+    assert tune.choose(gone, "tug_of_war") is rows[0]
     with pytest.raises(InputError, match="unknown tune.objective 'gap'"):
         tune.run(config_of(tune__objective="gap"), tmp_path)
 
@@ -187,3 +199,12 @@ def test_a_changed_table_of_trials_is_written_anew(tuned):
     path.write_text(path.read_text().replace("True", "False"))
     assert tune.run(config_of(), folder) == best
     assert csv_files.read_csv(path) == rows
+
+
+def test_a_constant_near_the_limit_of_its_range_is_named():
+    low, high = methods.METHODS["finetune"].search["learning_rate"]
+    middle = {"learning_rate": (low * high) ** 0.5}
+    assert tune.near_a_limit("finetune", middle) == []
+    for rate in (low, 1.1 * low, 0.95 * high, 2 * high):
+        found = tune.near_a_limit("finetune", {"learning_rate": rate})
+        assert found == ["learning_rate"]

@@ -21,7 +21,7 @@ def test_no_two_methods_look_alike():
 
 def sweep_rows(models):
     return [
-        {"model": name, "class": c, "classes": 2}
+        {"model": name, "class": c, "classes": 2, "reached": 1}
         | dict.fromkeys(columns.CLASS_SWEEP, 0.125)
         | {f"{key}_class": c for key in columns.CLASS_SWEEP}
         for name in models
@@ -33,8 +33,9 @@ def test_table_has_a_row_a_model_and_names_the_worst_class():
     text = class_sweep.markdown(sweep_rows(["ssd", "retrain"])[1::2])
     head, _, *rows = [line for line in text.splitlines() if line.startswith("|")]
     labels = ["Forget", "Forget, test", "Lost on the others, test", "Avg. Gap", "Cost"]
+    labels.append("Reached")
     assert [cell.strip() for cell in head.split("|")[2:-1]] == labels
-    assert rows[0] == "| ssd |" + " 12.50 (7) |" * 5
+    assert rows[0] == "| ssd |" + " 12.50 (7) |" * 5 + " 1 of 2 |"
 
 
 @pytest.mark.filterwarnings("error", "ignore::pytest.PytestUnraisableExceptionWarning")

@@ -112,7 +112,7 @@ def test_floors_are_those_of_a_plain_loop():
         ((0.30, 0.301, 0.302), "outside"),
     ],
 )
-def test_verdict_compares_the_interval_with_the_floor(gaps, verdict):
+def test_verdict_compares_the_gap_with_the_floor(gaps, verdict):
     rows = []
     for seed, gap in enumerate(gaps):
         at = 0.5 + 0.01 * seed
@@ -121,11 +121,40 @@ def test_verdict_compares_the_interval_with_the_floor(gaps, verdict):
     assert by_model(rows)["x"]["verdict"] == verdict
 
 
+def test_what_misses_its_purpose_is_marked():
+    """Of other examples `near` is nearer than doing nothing, `far` is not."""
+    random = by_model(TWO_SEEDS)
+    assert random["near"]["misses"] == ""  # and loses 2.0 points, no more
+    assert random["far"]["misses"] == "no nearer than doing nothing, loses accuracy"
+    assert random["original"]["misses"] == random["retrain"]["misses"] == ""
+    whole = {row["model"]: row for row in summarize(TWO_SEEDS, whole_classes=True)}
+    assert whole["far"]["misses"] == "forgets too little, loses accuracy"
+    gone = by_model([*TWO_SEEDS, diverged("gone", 0)])["gone"]
+    assert gone["misses"] == "diverged"
+
+
 def test_one_seed_has_neither_interval_nor_floor():
     row = by_model(TWO_SEEDS[:4])["near"]
     assert math.isnan(row["avg_gap_interval"]) and math.isnan(row["avg_gap_floor"])
     assert row["avg_gap"] == pytest.approx(0.01)
-    assert row["verdict"] == "one seed"
+    assert row["verdict"] == "too few seeds"
+
+
+def test_two_seeds_are_too_few_to_judge():
+    """The bounds of the test are not numbers before the third."""
+    assert by_model(TWO_SEEDS)["near"]["verdict"] == "too few seeds"
+
+
+def test_a_method_that_lost_a_seed_is_compared_on_the_others():
+    """Doing nothing is nearer in the seed that is gone, so its mean is no measure."""
+    rows = []
+    for seed, gap in ((0, 0.01), (1, 0.05)):
+        rows.append(make_row("retrain", seed, 0.5, 0.5, 0.5, 0.5))
+        rows.append(make_row("original", seed, *[0.5 + gap] * 4))
+    rows += [diverged("x", 0), make_row("x", 1, *[0.54] * 4)]
+    assert by_model(rows)["x"]["misses"] == ""
+    rows[-1] = make_row("x", 1, *[0.56] * 4)
+    assert by_model(rows)["x"]["misses"] == "no nearer than doing nothing"
 
 
 def test_more_columns_of_numbers_are_summarised():

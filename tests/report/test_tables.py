@@ -20,7 +20,9 @@ def test_markdown_has_a_row_a_model_and_one_for_the_floor():
     text = tables.summary_markdown(summarize(rows))
     lines = [line for line in text.splitlines() if line.startswith("|")]
     names = [line.split("|")[1].strip(" *") for line in lines[2:]]
-    assert names == ["floor", "original", "retrain", "near", "far", "gone"]
+    assert names == ["floor", "original", "retrain", "near", "far †", "gone"]
+    assert "- **†**: the method does not reach its purpose" in text
+    assert "more than 5 points" in text and "more than 2 points" in text
     assert len({line.count("|") for line in lines}) == 1
     assert "2 training seeds" in text
     assert "nan" not in text
@@ -82,6 +84,11 @@ def test_any_name_is_printed(encoding):
     stream.seek(0)
     text = stream.read()
     assert r"$\frac$" in text and "[bold red]x[/]" in text and ":warning:" in text
+
+
+def test_an_imported_method_is_marked_as_well():
+    rows = [r | {"status": "imported"} if r["model"] == "far" else r for r in TWO_SEEDS]
+    assert "| far † (imported) |" in tables.summary_markdown(summarize(rows))
 
 
 def test_without_a_reference_the_columns_are_empty():

@@ -1,6 +1,7 @@
 """Each class forgotten once: the run with all methods, then the best ones again.
 
 Published constants collapse on some classes, so the worst class is what is reported.
+The best are chosen on validation data: what is reported of them is on test data.
 """
 
 import math
@@ -8,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from unlearn import methods, store
+from unlearn import methods, metrics, store
 from unlearn.data.lookup import class_folder, class_numbers
 from unlearn.errors import InputError
 from unlearn.metrics import columns
@@ -61,11 +62,17 @@ def run(
     model), `worst_class.csv` and `.md`, and `figures/worst_class.png`.
 
     Raises:
-      InputError: as `pipeline.run`; or not one class to forget first.
+      InputError: as `pipeline.run`; not one class to forget first, or no validation
+        split.
     """
     folder, progress = Path(folder), Progress()
     SweepConfig(**config.class_sweep).check()
     require_reference(config, "a sweep over classes", trained=True)
+    if not config.data.validation:
+        raise InputError(
+            "a sweep over classes chooses its methods on validation data: set "
+            "data.validation"
+        )
     if len(config.forget.classes) != 1:
         raise InputError("a sweep over classes begins with one: give forget.classes=7,")
     store.refuse_if_locked(folder)
@@ -78,7 +85,12 @@ def run(
     home = folder / class_folder(first, names)
     lock = store.lock(folder)
     result = run_pipeline(config, home, source=source)
-    chosen = best(result.summary, config.class_sweep.best, config.class_sweep.speedup)
+    chosen = best(
+        result.rows,
+        result.summary,
+        config.class_sweep.best,
+        config.class_sweep.speedup,
+    )
     others = [number for number in given if number != first]
     if others:
         progress.say(f"{len(others)} other classes with the best: {', '.join(chosen)}")
@@ -116,11 +128,18 @@ def run(
 FIGURE = "figures/worst_class.png"
 
 
-def best(summary: Sequence[dict], count: int, speedup: float) -> tuple[str, ...]:
+def best(
+    rows: Sequence[dict], summary: Sequence[dict], count: int, speedup: float
+) -> tuple[str, ...]:
     """Returns the approximate methods of best Tug-of-War, those fast enough first.
 
-    `speedup`: how many times as fast as retraining that is.
+    Args:
+      rows: as in results.csv; with the validation accuracy in place of that on test.
+      summary: of the same run: status and speed.
+      count: how many.
+      speedup: how many times as fast as retraining is fast enough.
     """
+    scores = validation_scores(rows)
     candidates = [
         row
         for row in summary
@@ -128,8 +147,26 @@ def best(summary: Sequence[dict], count: int, speedup: float) -> tuple[str, ...]
         and methods.METHODS[row["model"]].kind != "exact"
         and row["status"] == "ok"
     ]
-    candidates.sort(key=lambda row: (row["speedup"] < speedup, -row["tug_of_war"]))
+    candidates.sort(key=lambda row: (row["speedup"] < speedup, -scores[row["model"]]))
     return tuple(row["model"] for row in candidates[:count])
+
+
+def validation_scores(rows: Sequence[dict]) -> dict[str, float]:
+    """Returns the mean Tug-of-War of each model, its test accuracy that on validation.
+
+    Seeds that diverged are left out.
+    """
+    finished = {
+        (row["model"], row["seed"]): row | {"test_accuracy": row["validation_accuracy"]}
+        for row in rows
+        if row["status"] != "diverged"
+    }
+    scores: dict[str, list[float]] = {}
+    for (model, seed), row in finished.items():
+        if ("retrain", seed) in finished:
+            score = metrics.tug_of_war(row, finished["retrain", seed])
+            scores.setdefault(model, []).append(score)
+    return {model: sum(found) / len(found) for model, found in scores.items()}
 
 
 def class_rows(
@@ -155,6 +192,7 @@ def class_rows(
                     "avg_gap": row["avg_gap"],
                     "seconds": row["seconds"],
                     "cost": row["seconds"] / retrain["seconds"],
+                    "misses": row["misses"],
                 }
             )
     return rows
@@ -163,12 +201,14 @@ def class_rows(
 def worst_class(rows: Sequence[dict]) -> list[dict]:
     """Returns a row a model: the worst value of each quantity, and its class.
 
-    No value at all, as of a method that diverged, is worse than any.
+    `reached` counts the classes on which it reaches its purpose. No value at all, as of
+    a method that diverged, is worse than any.
     """
     worst = []
     for model in dict.fromkeys(row["model"] for row in rows):
         own = [row for row in rows if row["model"] == model]
-        row = {"model": model, "classes": len(own)}
+        reached = sum(not row["misses"] for row in own)
+        row = {"model": model, "classes": len(own), "reached": reached}
         for name in columns.CLASS_SWEEP:
             top = max(own, key=lambda r: (math.isnan(r[name]), r[name]))
             row |= {name: top[name], f"{name}_class": top["class"]}

@@ -69,7 +69,7 @@ def run(
         config, folder, names, data_dir=data_dir, progress=progress, source=source
     )
     if originals:
-        copy_originals(originals, run.folder, config.seeds)
+        copy_originals(originals, run.folder, range(config.seeds))
     for line in imported.notes(config):
         run.progress.say(line)
     rows, stopped = make_rows(run, names)
@@ -81,9 +81,9 @@ def run(
     return Result(run, rows, summary, tuple(diverged))
 
 
-def copy_originals(source: Path | str, target: Path, seeds: int) -> None:
+def copy_originals(source: Path | str, target: Path, seeds: Iterable[int]) -> None:
     """Copies the original models of one run folder to another."""
-    for seed in range(seeds):
+    for seed in seeds:
         final = Path("checkpoints", "original", str(seed), "final")
         store.copy_checkpoint(Path(source) / final, Path(target) / final)
 
@@ -93,7 +93,8 @@ def report(run: Run, rows: list[dict]) -> list[dict]:
     from unlearn.report import csv_files, figures, tables
     from unlearn.report.summary import caveats, summarize
 
-    summary, folder = summarize(rows, imported.has_reference(run.config)), run.folder
+    whole_classes, folder = len(run.sets.forget_classes) > 0, run.folder
+    summary = summarize(rows, imported.has_reference(run.config), whole_classes)
     csv_files.write_csv(folder / "summary.csv", summary)
     notes = [*imported.notes(run.config), *caveats(summary, len(run.sets.class_names))]
     text = tables.summary_markdown(summary, notes)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 FORMAT = 3  # of a run folder; runs of another one are refused
 SETTINGS_APART = "tune", "class_sweep", "export"  # no result depends on them
+ON_THE_PAGE = "reason", "release", "document"  # of the section audit, nor on these
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -185,7 +186,8 @@ def saved_config(config: "ConfigDict", names: Sequence[str]) -> dict:
     saved = config.to_dict() | {"run": names, "format": FORMAT}
     for section in SETTINGS_APART:
         saved.pop(section, None)
-    saved.get("audit", {}).pop("reason", None)
+    for name in ON_THE_PAGE:
+        saved.get("audit", {}).pop(name, None)
     saved["model"] = imported.model_section(config)
     parts = sorted(parts_of(names))
     saved["methods"] = {name: saved["methods"][name] for name in parts}

@@ -5,15 +5,19 @@ then points of one scrambled Sobol sequence over the floats that its registry ro
 in `search` (log-uniform, three significant digits). The trials of a method are one
 compiled program; whole numbers and names stay as the experiment has them.
 
-Objective (`tune.objective`), a mean over the tuning seeds and over requests, one for
-each of `tune.classes` (default: the experiment's forget set), with the validation split
-in the place of the test split: `avg_gap` to the retrained model, or `tug_of_war`. The
-latter is for whole classes, where Avg. Gap's attack hangs on the few examples that the
-model gets wrong and calls all of the forgotten class members, or none of it.
-Utility limit: the validation accuracy is at most `tune.utility` below the retrained
-model's in the mean; trials beyond it are chosen only if every trial is, and then the
-most accurate one. The constants that are there stay unless beaten by `MARGIN`. Test
-data is not used. Every trial is a row of `tuning.csv`.
+Objective (`tune.objective`), a mean over forget sets and seeds that no table uses
+(`other_requests`), with the validation split in the place of the test split: `avg_gap`
+to the retrained model, or `tug_of_war`. The latter is for whole classes, where Avg.
+Gap's attack hangs on the few examples that the model gets wrong and calls all of the
+forgotten class members, or none of it. Utility limit, for `avg_gap`: the validation
+accuracy is at most `tune.utility` below the retrained model's in the mean; trials
+beyond it are chosen only if every trial is, and then the most accurate one.
+`tug_of_war` pays for lost accuracy itself, and a trial that keeps all and forgets
+nothing is no better than one beyond the limit: of whole classes, the trials that reach
+their purpose (`purpose.shortfall`) come first, and if there is none all are alike. The
+constants that are there stay unless beaten by `MARGIN`. Test data is not used. Every
+trial is a row of `tuning.csv`; a chosen constant near a limit of its range is named, as
+a wider range could be better.
 """
 
 import functools
@@ -28,14 +32,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from unlearn import devices, methods, metrics, store, training
-from unlearn.data.lookup import class_folder, class_numbers
+from unlearn.data.splits import ForgetConfig
 from unlearn.errors import InputError
-from unlearn.metrics import columns
+from unlearn.metrics import columns, purpose
 from unlearn.metrics.membership import spread
 from unlearn.pipeline import setup, stages
 from unlearn.pipeline.checks import check, methods_of
 from unlearn.pipeline.evaluation import predict_examples
 from unlearn.pipeline.imported import require_reference
+from unlearn.pipeline.other_requests import check_apart, other_requests
 from unlearn.pipeline.run import copy_originals, plain
 from unlearn.pipeline.setup import Run
 from unlearn.problem import Problem, joined, rows
@@ -56,10 +61,12 @@ class TuneConfig(NamedTuple):
 
     trials: int = 16  # a method
     seeds: int = 1
+    first_seed: int = 100  # beyond those of the tables
+    draws: int = 1  # forget sets, or classes: others than those of the tables
     examples: int = 2000  # at most so many of the forget and of the retain set measured
-    utility: float = 0.05  # a trial may lose so much validation accuracy to retraining
+    utility: float = purpose.TEST  # of validation accuracy: may be lost to retraining
     objective: str = "avg_gap"  # or tug_of_war
-    classes: tuple[int | str, ...] = ()  # a forget set each; default: the config's own
+    classes: tuple[int | str, ...] = ()  # a forget set each, in place of `draws`
 
     def check(self) -> None:
         """Raises `InputError` for a value that makes no sense."""
@@ -68,7 +75,7 @@ class TuneConfig(NamedTuple):
                 f"unknown tune.objective {self.objective!r}: "
                 f"choose from {', '.join(OBJECTIVES)}"
             )
-        for name in ("trials", "seeds", "examples"):
+        for name in ("trials", "seeds", "draws", "examples"):
             if getattr(self, name) < 1:
                 raise InputError(
                     f"tune.{name} must be at least 1; it is {getattr(self, name)}"
@@ -88,7 +95,8 @@ def run(
     """
     settings = TuneConfig(**config.tune)
     settings.check()
-    require_reference(config, "tuning", trained=bool(settings.classes))
+    check_apart(config)
+    require_reference(config, "tuning", trained=True)
     names = tuple(n for n in methods_of(config) if n in methods.METHODS)
     fixed = [name for name in names if not methods.METHODS[name].search]
     names = tuple(name for name in names if name not in fixed)
@@ -99,10 +107,12 @@ def run(
     store.check_claim(folder, claimed)
     runs = prepare(config, folder, names, data_dir)
     lock = store.claim(folder, claimed)
-    for seed in range(settings.seeds):
+    seeds = range(settings.first_seed, settings.first_seed + settings.seeds)
+    for seed in seeds:
         stages.original(runs[0], seed)
     for run in runs[1:]:
-        copy_originals(runs[0].folder, run.folder, settings.seeds)
+        if run.origin == runs[0].origin:
+            copy_originals(runs[0].folder, run.folder, seeds)
     of = {"tuning": setup.hash_of(claimed, [run.fingerprint for run in runs])}
     path, progress = folder / "tuning.csv", runs[0].progress
     if fixed:
@@ -110,7 +120,7 @@ def run(
     pairs = [
         (run, Sample(run.problem, settings.examples), seed)
         for run in runs
-        for seed in range(settings.seeds)
+        for seed in seeds
     ]
     references = [
         sample.measure(config, predict(run, sample, "retrain", seed))
@@ -153,11 +163,25 @@ def run(
 def trial_line(name: str, trials: list[dict], objective: str) -> str:
     """Says in a line what tuning a method has brought."""
     row = choose(trials, objective)
-    limit = "" if row["feasible"] else ", NONE within the utility limit"
+    limit = "" if row["feasible"] else ", beyond the utility limit"
+    found = near_a_limit(name, row)
+    edge = f", near the limit of its range: {', '.join(found)}" if found else ""
     return (
         f"{name:<22} {objective} {100 * row[objective]:6.2f}, "
-        f"{100 * trials[0][objective]:6.2f} before, trial {row['trial']}{limit}"
+        f"{100 * trials[0][objective]:6.2f} before, trial {row['trial']}{limit}{edge}"
     )
+
+
+def near_a_limit(name: str, row: Mapping) -> list[str]:
+    """Names the constants of a trial in the outer tenths of their ranges."""
+    found = []
+    for key, (low, high) in methods.METHODS[name].search.items():
+        value = row[key]
+        if low > 0:
+            low, high, value = map(math.log, (low, high, max(value, 1e-30)))
+        if not 0.1 < (value - low) / (high - low) < 0.9:
+            found.append(key)
+    return found
 
 
 def score_trials(
@@ -168,11 +192,14 @@ def score_trials(
     references: Sequence[dict | None],
 ) -> list[dict]:
     """Returns a row a trial, a mean over the pairs of a request and a seed."""
-    classes = " ".join(map(str, config.tune.classes)) or "-"
+    of = {
+        "forget_sets": " ".join(dict.fromkeys(run.folder.name for run, _, _ in pairs)),
+        "seeds": " ".join(str(seed) for seed in dict.fromkeys(s for _, _, s in pairs)),
+    }
     logits = [many_trials(*pair, name, trials) for pair in pairs]
     rows = []
     for i, point in enumerate(trials):
-        row = {"method": name, "trial": i, "classes": classes}
+        row = {"method": name, "trial": i} | of
         measured = [
             sample.measure(config, of_pair[i])
             for (_, sample, _), of_pair in zip(pairs, logits, strict=True)
@@ -184,27 +211,15 @@ def score_trials(
 def prepare(
     config: "ConfigDict", folder: Path, names: Sequence[str], data_dir: str | None
 ) -> list[Run]:
-    """Returns a run for each of `tune.classes`, or one for the config's forget set.
-
-    The original model does not depend on the request and is trained once.
-    """
-    if config.tune.classes and config.forget.kind != "class":
-        raise InputError("tune.classes is for forget.kind=class")
+    """Returns a run for each forget set to tune on, see `other_requests`."""
     if not config.data.validation:
         raise InputError("tuning needs a validation split: data.validation")
-    runs, source = [], None
-    for given in config.tune.classes or (None,):
-        class_config, own = config.copy_and_resolve_references(), folder / "run"
-        if given is not None:
-            class_config.forget.classes = (given,)
-        check(class_config, names)
-        source = source or setup.load(config, data_dir)
-        if given is not None:
-            class_names = source.dataset.class_names
-            (number,) = class_numbers((given,), class_names)
-            own = folder / class_folder(number, class_names)
-        runs.append(setup.prepare(class_config, own, names, source=source))
-    return runs
+    check(config, names)
+    source = setup.load(config, data_dir)
+    return [
+        setup.prepare(other, folder / name, names, source=source)
+        for name, other in other_requests(config, source)
+    ]
 
 
 def points(name: str, constants: Mapping, count: int) -> list[dict[str, float]]:
@@ -312,7 +327,7 @@ def score(
     references: Sequence[dict | None],
 ) -> dict:
     """Returns a trial's columns from its metrics on each pair; `None`: diverged."""
-    row = {"chosen": False, "feasible": False}
+    row = {"chosen": False, "feasible": False, "misses": "diverged"}
     row |= dict.fromkeys((*OBJECTIVES, *TRIAL), math.nan)
     pairs = []
     for own, reference in zip(measured, references, strict=True):
@@ -324,7 +339,14 @@ def score(
     row["feasible"] = bool(lost <= config.tune.utility)
     for objective, (of_pair, _) in OBJECTIVES.items():
         row[objective] = float(np.mean([of_pair(m, r) for m, r in pairs]))
-    return row | {key: float(np.mean([m[key] for m, _ in pairs])) for key in TRIAL}
+    own, reference = (
+        {key: float(np.mean([m[key] for m in of])) for key in TRIAL}
+        for of in zip(*pairs, strict=True)
+    )
+    row["misses"] = ""
+    if ForgetConfig(**config.forget).whole_classes:
+        row["misses"] = purpose.shortfall(own, {}, reference, whole_classes=True)
+    return row | own
 
 
 MARGIN = 2e-3  # the noise of some thousands of validation examples
@@ -333,15 +355,19 @@ MARGIN = 2e-3  # the noise of some thousands of validation examples
 def choose(rows: list[dict], objective: str = "avg_gap") -> dict:
     """Returns the best of the feasible trials; if there is none, the most accurate one.
 
-    The first trial, which is what the experiment has, stays unless it is beaten by more
-    than `MARGIN`.
+    By `tug_of_war` those are feasible that reach their purpose, or if there is none,
+    every finite trial. The first trial, which is what the experiment has, stays unless
+    it is beaten by more than `MARGIN`.
     """
-    feasible = [row for row in rows if row["feasible"]]
+    finite = [row for row in rows if not math.isnan(row["test_accuracy"])]
+    if objective == "tug_of_war":
+        feasible = [row for row in finite if not row["misses"]] or finite
+    else:
+        feasible = [row for row in finite if row["feasible"]]
     if feasible:
         _, best = OBJECTIVES[objective]
         top = best(feasible, key=lambda row: row[objective])
-        stays = rows[0]["feasible"]
+        stays = any(row is rows[0] for row in feasible)
         stays &= abs(top[objective] - rows[0][objective]) <= MARGIN
         return rows[0] if stays else top
-    finite = [row for row in rows if not math.isnan(row["test_accuracy"])]
     return max(finite or rows, key=lambda row: row["test_accuracy"])

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from unlearn.metrics import columns
+from unlearn.metrics.purpose import FORGET, TEST
 from unlearn.report import plotting
 from unlearn.report.text import markdown_cell
 
@@ -12,13 +13,15 @@ if TYPE_CHECKING:
 
 MARKERS = "o^sD"  # the next one where the colours begin again
 
-LEGEND = """\
+LEGEND = f"""\
 The worst class of each column, which class it is in parentheses. **Forget**, \
 **Forget, test**: accuracy (%) on the forgotten class, on training and on test data. \
 **Lost on the others, test**: accuracy of `retrain` minus that of the method on the \
 test data of the other classes, in points; negative: the method is better. **Avg. \
 Gap**: as in `summary.md`, in points. **Cost**: seconds as a share of those of \
-retraining (%)."""
+retraining (%). **Reached**: classes of which at most {100 * FORGET:.0f} points of \
+forget accuracy are left at a cost of at most {100 * TEST:.0f} points of test \
+accuracy, both against retraining."""
 
 
 def markdown(worst: Sequence[Mapping]) -> str:
@@ -28,14 +31,15 @@ def markdown(worst: Sequence[Mapping]) -> str:
     lines = [
         f"Each of {classes} classes forgotten, one at a time.",
         "",
-        "| Model | " + " | ".join(heads.values()) + " |",
-        "| :-- |" + " --: |" * len(heads),
+        "| Model | " + " | ".join(heads.values()) + " | Reached |",
+        "| :-- |" + " --: |" * (len(heads) + 1),
     ]
     for row in worst:
         cells = [
             f"{100 * row[name]:.2f} ({markdown_cell(str(row[f'{name}_class']))})"
             for name in heads
         ]
+        cells.append(f"{row['reached']} of {row['classes']}")
         lines.append(f"| {markdown_cell(row['model'])} | {' | '.join(cells)} |")
     return "\n".join([*lines, "", LEGEND, ""])
 

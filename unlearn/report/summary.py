@@ -12,7 +12,9 @@ import numpy as np
 
 from unlearn.errors import InputError
 from unlearn.metrics import columns
-from unlearn.metrics.gaps import SCORES
+from unlearn.metrics.equivalence import compare
+from unlearn.metrics.gaps import SCORES, avg_gap
+from unlearn.metrics.purpose import shortfall
 
 FAR_BELOW = 0.1
 """A reference that loses more test accuracy to the original than this is not one that
@@ -22,7 +24,11 @@ NO_REFERENCE, WEAK_REFERENCE = "no reference", "weak reference"
 NOT_METRICS = ("model", "status", "seed", "seconds", "compile_seconds")
 
 
-def summarize(results: Sequence[Mapping], needs_reference: bool = True) -> list[dict]:
+def summarize(
+    results: Sequence[Mapping],
+    needs_reference: bool = True,
+    whole_classes: bool = False,
+) -> list[dict]:
     """Summarises results: one row a model, `original`, `retrain`, then the methods.
 
     Methods come by ascending Avg. Gap.
@@ -40,10 +46,13 @@ def summarize(results: Sequence[Mapping], needs_reference: bool = True) -> list[
 
     `seeds` counts the finished ones and `diverged` the others. Diverged seeds are left
     out of every statistic, and a model with any comes after those without. `verdict`
-    says where the interval of `avg_gap` lies: `within` the floor, `outside` it, or
-    `inconclusive` as the floor is inside the interval; otherwise it is `reference`,
-    `diverged` or `one seed`; `no reference` without a retrained model, whose gaps and
+    compares `avg_gap` with its floor, see `equivalence.compare`: `within`, `outside` or
+    `inconclusive`; otherwise it is `reference`, `diverged` or, with fewer than three
+    seeds, `too few seeds`; `no reference` without a retrained model, whose gaps and
     floors are NaN; `weak reference` where that is far below the original on test.
+
+    `misses` says in what a method misses its purpose (`purpose.shortfall`, for a
+    request of `whole_classes` or of other examples); empty: it reaches it, or is none.
 
     Raises:
       InputError: no row is of the model `retrain`, and `needs_reference`.
@@ -69,10 +78,33 @@ def summarize(results: Sequence[Mapping], needs_reference: bool = True) -> list[
         for model, rows in models.items()
     ]
     judged = _unjudged(summary)
+    finished = {model: _finished(rows, metrics) for model, rows in models.items()}
+    for row in summary:
+        missed = "" if judged else _misses(row["model"], finished, whole_classes)
+        row["misses"] = missed
     for row in summary:
         if row["model"] != "retrain" and row["status"] != "diverged":
             row["verdict"] = judged or row["verdict"]
     return sorted(summary, key=_order)
+
+
+def _misses(model, finished, whole_classes) -> str:
+    """In what a method misses its purpose over the seeds that it finished."""
+    if model in ("original", "retrain") or "original" not in finished:
+        return ""
+    if not finished[model]:
+        return "diverged"
+    compared = [finished[name] for name in (model, "original", "retrain")]
+    seeds = [seed for seed in compared[0] if all(seed in rows for rows in compared)]
+
+    def means(rows):
+        return {
+            "forget_accuracy": _mean([rows[seed]["forget_accuracy"] for seed in seeds]),
+            "test_accuracy": _mean([rows[seed]["test_accuracy"] for seed in seeds]),
+            "avg_gap": _mean([avg_gap(rows[s], compared[-1][s]) for s in seeds]),
+        }
+
+    return shortfall(*map(means, compared), whole_classes=whole_classes)
 
 
 def _unjudged(summary) -> str:
@@ -161,7 +193,7 @@ def _summary_row(model, rows, metrics, retrain, floors) -> dict:
         if ours != 0
         else math.nan
     )
-    summary["verdict"] = _verdict(summary)
+    summary["verdict"] = _verdict(summary, paired)
     return summary
 
 
@@ -205,18 +237,19 @@ def _finished(rows, metrics) -> dict:
     return finished
 
 
-def _verdict(row) -> str:
-    mean, half = row["avg_gap"], row["avg_gap_interval"]
-    floor = row["avg_gap_floor"]
+def _verdict(row, paired) -> str:
     if row["model"] == "retrain":
         return "reference"
-    if math.isnan(mean):
+    if math.isnan(row["avg_gap"]):
         return "diverged" if row["diverged"] else ""
-    if math.isnan(half) or math.isnan(floor):
-        return "one seed"
-    if mean + half <= floor:
-        return "within"
-    return "inconclusive" if mean - half <= floor else "outside"
+    if len(paired) < 3:
+        return "too few seeds"
+    models, references = zip(*paired, strict=True)
+    between, among = (
+        [[avg_gap(one, other) for other in references] for one in rows]
+        for rows in (models, references)
+    )
+    return compare(between, among).verdict
 
 
 def _order(row) -> tuple:

@@ -5,15 +5,18 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from unlearn.metrics import columns
+from unlearn.metrics.equivalence import TOLERANCE
 from unlearn.metrics.gaps import SCORES
+from unlearn.metrics.purpose import FORGET, TEST
 from unlearn.report.text import encodable, markdown_cell, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+MARK = "†"  # of a method that does not reach its purpose
 SHOWN = columns.labels(*columns.STANDARD)
 
-LEGEND = """\
+LEGEND = f"""\
 - **Forget, Retain, Test**: accuracy (%) on the examples to forget, on those kept, and \
 on test data; unlearning accuracy is UA = 100 − Forget.
 - **MIA**: share (%) of the forgotten examples that a membership attack on the \
@@ -26,8 +29,15 @@ better). **ToW**: Tug-of-War, the product of 1 − gap over Forget, Retain and T
 in % (higher is better).
 - **floor**: the same quantities between two models retrained with different seeds. \
 Below it no method can be distinguished from retraining.
-- **vs floor**: whether the interval of Avg. Gap lies within the floor or outside it; \
-inconclusive: the floor is inside the interval, and more seeds would decide.
+- **vs floor**: Avg. Gap against the floor, across seeds, with 95 % confidence. \
+*within*: at most {100 * TOLERANCE:.0f} % farther from retraining than that is from \
+itself; *outside*: farther than the floor; *inconclusive*: neither can be shown, and \
+more seeds would decide (a perfect method is within with 10 seeds, often not with 5); \
+*too few seeds*: the test needs three.
+- **†**: the method does not reach its purpose here (`misses` in summary.csv says \
+why). Its forget accuracy on a class is more than {100 * FORGET:.0f} points from that \
+of retraining, or its Avg. Gap on other examples is larger than that of doing nothing; \
+or it loses more than {100 * TEST:.0f} points of test accuracy to retraining.
 - **Seconds**: the method alone, preparation included, compilation (its own column: \
 the largest over seeds) and evaluation apart. **Speed-up**: seconds of `retrain` / \
 seconds of the method.
@@ -95,7 +105,7 @@ def _table(summary, intervals, count, encoding):
 
     def plain(text):
         if "utf" not in encoding.lower():
-            text = text.translate({177: "+-", 8211: "-", 215: "x"})
+            text = text.translate({177: "+-", 8211: "-", 215: "x", 8224: "*"})
         return encodable(text, encoding)
 
     table = Table(
@@ -104,9 +114,7 @@ def _table(summary, intervals, count, encoding):
         padding=0,
         title=plain(_caption(summary)),
         title_justify="left",
-        caption="floor: the gap between two retrained models of different seeds"
-        if _has_reference(summary)
-        else "no reference: nothing says what forgetting should change",
+        caption=plain(_foot(summary)),
         caption_justify="left",
     )
     table.add_column("Model", no_wrap=True, overflow="crop")
@@ -138,6 +146,15 @@ def _table(summary, intervals, count, encoding):
     return table
 
 
+def _foot(summary) -> str:
+    if not _has_reference(summary):
+        return "no reference: nothing says what forgetting should change"
+    text = "floor: the gap between two retrained models of different seeds"
+    if any(row["misses"] and row["seeds"] for row in summary):
+        text += f"\n{MARK} does not reach its purpose here, see summary.md"
+    return text
+
+
 def _style(row) -> str | None:
     if row["diverged"]:
         return "red"
@@ -160,11 +177,13 @@ def _has_reference(summary) -> bool:
 
 
 def _name(row) -> str:
+    marked = row["misses"] and row["seeds"]
+    name = f"{row['model']} {MARK}" if marked else row["model"]
     if row["status"] == "imported":
-        return f"{row['model']} (imported)"
+        return f"{name} (imported)"
     if row["diverged"] and row["seeds"]:
-        return f"{row['model']} ({row['diverged']} diverged)"
-    return row["model"]
+        return f"{name} ({row['diverged']} diverged)"
+    return name
 
 
 def _value(row, name, digits=2, sign=" ± ", with_interval=True) -> str:
