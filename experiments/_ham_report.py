@@ -44,6 +44,7 @@ COLUMNS = (
     "forget_loss_std",
     "forget_accuracy",
     "test_accuracy",
+    "balanced_accuracy",
     "relearn_steps",
     "anamnesis_index",
     "seconds",
@@ -54,7 +55,9 @@ LEGEND = """\
 from those of test data of its class; 0.5 is guessing. **First → last loss**: mean \
 training loss of the first epoch and of the epoch whose model is kept, in the \
 objective of the method. **Test loss**, **Forget loss**: mean ± standard deviation \
-over examples; test data without the forgotten class. **Relearn**: steps of training \
+over examples; test data without the forgotten class. **Balanced**: mean over the \
+classes of the accuracy on their test data; always answering with the commonest of \
+six is 16.7. **Relearn**: steps of training \
 on the forget set until its accuracy is within 5 % of the original's; ∞: not within \
 the steps tried. **Anamnesis Index**: these steps over those of `retrain`; 1 is ideal, \
 near 0 remembers. `untrained` is a model from scratch. All published losses but \
@@ -107,7 +110,8 @@ def markdown(rows: Sequence[Mapping]) -> str:
         for model, own in models.items()
     ]
     titles = ("Model", "Attack", "First → last loss", "Test loss", "Forget loss")
-    titles += ("Forget acc. %", "Test acc. %", "Relearn", "Anamnesis Index", "Seconds")
+    titles += ("Forget acc. %", "Test acc. %", "Balanced %")
+    titles += ("Relearn", "Anamnesis Index", "Seconds")
     lines = [
         "| " + " | ".join(titles) + " |",
         "| :-- |" + " --: |" * (len(titles) - 1),
@@ -121,6 +125,7 @@ def markdown(rows: Sequence[Mapping]) -> str:
             _pair(row["forget_loss"], "±", row["forget_loss_std"]),
             _number(100 * row["forget_accuracy"], 1),
             _number(100 * row["test_accuracy"], 1),
+            _number(100 * row["balanced_accuracy"], 1),
             _number(row["relearn_steps"], 0),
             _number(row["anamnesis_index"]),
             _number(row["seconds"], 1),

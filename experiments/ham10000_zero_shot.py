@@ -2,24 +2,24 @@
 
     python launch.py --experiment=ham10000_zero_shot
 
-`--preset=cpu` (64x64, one seed), 15 min on one busy core. Accuracy on the forgotten
-class, test accuracy on the six others, Anamnesis Index (1 is ideal), seconds:
+`--preset=cpu`: 64x64, one seed, a small residual net; an epoch takes 25.5 s of
+processor time, so the 40 of the original would take 8.5 min on two idle cores. They
+have not been run yet. A trial of 30 epochs, 20 with `balance` 0.5 and 10 with 0.75, had
+on the six classes that stay (always "nevus" has a balanced accuracy of 16.7 %):
 
-    original     97.8   56.1   0.00    99
-    retrain       0.0   57.8   1.00    93
-    finetune      9.0   56.4   0.53    52
-    emmn          3.4   61.6   0.71    22
-    gkt           0.0   14.5    inf    74
-    sisa          0.0   47.0           82
+                 accuracy   balanced   loss
+    validation       72.7       58.9   0.740
+    test             71.9       59.1   0.734
 
-`emmn` keeps the other classes; gated knowledge transfer learns nothing from so unsure a
-teacher and loses them. Losses, published values and what a request costs SISA are in
-`README.md` beside this file.
+The table of this experiment, losses, published values and what a request costs SISA are
+in `README.md` beside this file.
 
 The data is downloaded by hand: `unlearn/data/ham10000.py` says what and where to. The
 zero-shot methods see no data and forget whole classes only, hence a class: `vasc`, 142
-images that look like no other. Each class weighs the same in training (there are 58
-nevi to a dermatofibroma). No lesion is on two sides of the test or validation split.
+images that look like no other. There are 58 nevi to a dermatofibroma: in training an
+example weighs the size of its class to the power of -0.7, between each example (0) and
+each class (1) counting the same (0.5 and 0.75 were tried on the validation split). No
+lesion is on two sides of the test or validation split.
 The table is `ham.md`; that of the pipeline is `summary.md`.
 """
 
@@ -33,6 +33,7 @@ from unlearn.report.plotting import MODELS
 from . import _ham_report as ham
 
 VASC = 6
+BALANCE = 0.7  # rare classes count for more than their examples, less than a common one
 RELEARN = dict(steps=100, batch_size=32, learning_rate=1e-3)
 
 
@@ -43,9 +44,9 @@ def get_config(preset: str):
     config.data.image_size = 224
     config.forget.kind = "class"
     config.forget.classes = (VASC,)
-    config.train.balance = True
-    config.methods.finetune.update(balance=True, early_stopping=True)
-    config.methods.sisa.update(vote="probability", balance=True)
+    config.train.balance = BALANCE
+    config.methods.finetune.update(balance=BALANCE, early_stopping=True)
+    config.methods.sisa.update(vote="probability", balance=BALANCE)
     if preset == "full":
         config.model.name = "resnet18"
         config.model.resnet18.dtype = "bfloat16"
@@ -55,16 +56,16 @@ def get_config(preset: str):
         return config
     config.seeds = 1
     config.data.image_size = 64
-    config.model.name = "cnn"
-    config.model.cnn.widths = (16, 32, 64)
-    config.train.update(epochs=10, batch_size=64, learning_rate=0.02)
+    config.model.name = "poolnet"
+    config.model.poolnet.widths = (16, 32, 64, 128)
+    config.train.update(epochs=40, batch_size=64, learning_rate=0.05, warmup_epochs=2)
     config.methods.finetune.update(epochs=5, batch_size=64)
-    config.methods.sisa.update(shards=3, slices=3, epochs=6, batch_size=64)
+    config.methods.sisa.update(shards=3, slices=3, epochs=12, batch_size=64)
     if preset == "smoke":
         config.data.name = "synthetic:32x32x3,classes=7,train=350,test=105"
         config.data.image_size = 0
-        config.model.cnn.widths = (4, 8)
-        config.train.epochs = 2
+        config.model.poolnet.widths = (4, 8)
+        config.train.update(epochs=2, warmup_epochs=0)
         config.methods.finetune.epochs = 2
         config.methods.sisa.update(shards=2, slices=2, epochs=2, batch_size=32)
         config.methods.emmn.update(images=8, epochs=1, repair_epochs=2)

@@ -9,6 +9,7 @@ import pytest
 import unlearn
 from unlearn import pipeline, training_time
 from unlearn.methods import METHODS
+from unlearn.pipeline.other_requests import check_apart
 
 FOLDER = Path(__file__).parents[2] / "experiments"
 NAMES = sorted(path.stem for path in FOLDER.glob("[a-z]*.py"))
@@ -75,6 +76,16 @@ def test_every_method_runs_with_the_constants_that_were_chosen(name):
         for key, value in constants.items():
             chosen = experiment.TUNED.get(method, {}).get(key, value)
             assert config.methods[method][key] == chosen
+
+
+@pytest.mark.parametrize("preset", ["smoke", "cpu", "full"])
+@pytest.mark.parametrize("name", METHOD_TABLES)
+def test_constants_are_tuned_on_what_no_table_shows(name, preset):
+    config = load(name).get_config(preset)
+    check_apart(config)
+    shown = {*config.forget.classes, *config.class_sweep.classes}
+    assert not shown & set(config.tune.classes) and len(config.tune.classes) == 2
+    assert preset == "smoke" or shown | set(config.tune.classes) == set(range(10))
 
 
 @pytest.mark.parametrize("name", METHOD_TABLES)

@@ -1,12 +1,14 @@
 """Accuracies, confusions and losses against computations by their formulas."""
 
 import math
+import warnings
 
 import numpy as np
 import pytest
 import scipy.special
 from metric_cases import CASES, logits_and_labels
 from scipy.special import log_softmax
+from sklearn.metrics import balanced_accuracy_score
 
 from unlearn import metrics
 from unlearn.metrics.accuracy import class_accuracies, in_blocks
@@ -74,6 +76,25 @@ def test_class_accuracies_are_those_of_the_confusion_matrix():
     found = class_accuracies(logits.argmax(-1), labels, 5)
     np.testing.assert_array_equal(found, metrics.per_class_accuracy(matrix))
     assert np.isnan(found[3]) and np.isfinite(np.delete(found, 3)).all()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_balanced_accuracy_is_that_of_sklearn(seed):
+    rng = np.random.default_rng(seed)
+    labels = rng.choice(5, 80, p=[0.6, 0.2, 0.1, 0.1, 0])
+    predictions = rng.integers(0, 6, 80)  # a class without examples, one unheard of
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected = balanced_accuracy_score(labels, predictions)
+    assert metrics.balanced_accuracy(predictions, labels) == pytest.approx(expected)
+
+
+def test_always_the_most_frequent_class_is_worth_one_over_their_number():
+    labels = np.repeat([0, 1, 2], [90, 6, 4])
+    always = np.zeros(100, int)
+    assert metrics.balanced_accuracy(always, labels) == pytest.approx(1 / 3)
+    assert metrics.balanced_accuracy(labels, labels) == 1
+    assert math.isnan(metrics.balanced_accuracy(always[:0], labels[:0]))
 
 
 @pytest.mark.parametrize("size", [0, 1, 7, 8])

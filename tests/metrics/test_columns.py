@@ -36,7 +36,7 @@ def test_measure_returns_what_is_named_measured():
     logits, labels = logits_and_labels(60, 3)
     forget, retain = np.arange(12), np.arange(12, 60)
     row = metrics.measure(logits, labels, forget, retain, *logits_and_labels(40, 3, 1))
-    assert set(row) == {*columns.MEASURED, "mia_auc_null_sd"}
+    assert set(row) == {*columns.MEASURED, "mia_auc_null_sd", "balanced_accuracy"}
     assert set(row) <= set(columns.COLUMNS)
 
 

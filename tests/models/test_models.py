@@ -19,6 +19,8 @@ SMALL = [
     ("resnet18", {"width": 4, "norm": "group", "dtype": "bfloat16"}),
     ("resnet18", {"width": 4, "stem": "large"}),
     pytest.param("resnet50", {"width": 4}, marks=pytest.mark.slow),
+    ("poolnet", {"widths": (4, 8)}),
+    ("poolnet", {"widths": (4,), "norm": "group"}),
     ("vit", {"width": 8, "depth": 2, "heads": 2, "mlp": 8}),
     ("vit", {"width": 8, "depth": 1, "heads": 1, "mlp": 8, "dtype": "bfloat16"}),
 ]
@@ -46,6 +48,14 @@ def images_of(shape, count=2):
         ("resnet18", {}, CIFAR, 11_173_962),  # as the PyTorch nets for CIFAR
         ("resnet18", {"norm": "group"}, CIFAR, 11_173_962),
         ("resnet50", {}, CIFAR, 23_520_842),
+        (
+            "poolnet",
+            {},
+            CIFAR,
+            9 * (3 * 32 + 32 * 32 + 32 * 64 + 64 * 64 + 64 * 128 + 128 * 128)
+            + 4 * (32 + 64 + 128)
+            + 1290,
+        ),
         (
             "vit",
             {},
@@ -134,6 +144,8 @@ def test_create_is_cached_and_options_count():
         ("cnn", {"widths": 4}, "positive whole numbers"),
         ("cnn", {"dense": 0}, "a positive int"),
         ("resnet18", {"norm": "none"}, "one of batch, group"),
+        ("poolnet", {"widths": 4}, "positive whole numbers"),
+        ("poolnet", {"norm": "none"}, "one of batch, group"),
         ("resnet18", {"stem": "huge"}, "one of small, large"),
         ("vit", {"dtype": "float16"}, "one of float32, bfloat16"),
         ("net.py", {}, "say which function makes it, as PATH.py:function"),
@@ -189,3 +201,28 @@ def test_vit_starts_with_places_that_differ():
     places = variables["params"]["position_embedding"]
     assert 0.01 < float(places.std()) < 0.03 and places.shape == (1, 5, 8)
     assert not variables["params"]["class_token"].any()
+
+
+def test_a_stage_of_poolnet_is_what_its_docstring_says():
+    """Against plain operations: pooled before it is normed, and a shortcut."""
+    images = images_of((8, 8, 3), 4)
+    model = models.create("poolnet", 5, widths=(6,))
+    variables = model.init(jax.random.key(0), images)
+    params = variables["params"]
+
+    def convolved(inputs, kernel):
+        dims = ("NHWC", "HWIO", "NHWC")
+        return jax.lax.conv_general_dilated(
+            inputs, kernel, (1, 1), "SAME", dimension_numbers=dims
+        )
+
+    def normed(x):
+        x = (x - x.mean((0, 1, 2))) / jnp.sqrt(x.var((0, 1, 2)) + 1e-5)
+        return jnp.maximum(x, 0)
+
+    hidden = convolved(images, params["Conv_0"]["kernel"])
+    hidden = normed(hidden.reshape(4, 4, 2, 4, 2, 6).max((2, 4)))
+    hidden = hidden + normed(convolved(hidden, params["Conv_1"]["kernel"]))
+    expected = hidden.mean((1, 2)) @ params["Dense_0"]["kernel"]
+    logits, _ = model.apply(variables, images, train=True)
+    np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)

@@ -8,6 +8,7 @@ import numpy as np
 __all__ = [
     "Outputs",
     "accuracy",
+    "balanced_accuracy",
     "class_accuracies",
     "confusion_matrix",
     "confusions",
@@ -92,6 +93,22 @@ def class_accuracies(
     hits = labels[np.asarray(predictions) == labels]
     counts = (np.bincount(values, minlength=classes) for values in (hits, labels))
     return _ratios(*counts)
+
+
+def balanced_accuracy(predictions: np.ndarray, labels: np.ndarray) -> float:
+    """Computes the mean recall of the classes that occur, in [0, 1]; NaN of none.
+
+    Guessing the most frequent class is worth one over their number (Brodersen et al.,
+    2010, https://doi.org/10.1109/ICPR.2010.764).
+
+    Args:
+      predictions: int[N].
+      labels: int[N].
+    """
+    if not len(labels):
+        return float("nan")
+    classes = 1 + int(max(np.max(predictions), np.max(labels)))
+    return float(np.nanmean(class_accuracies(predictions, labels, classes)))
 
 
 def _ratios(hits, of_class) -> np.ndarray:

@@ -43,6 +43,13 @@ COLUMNS = {
         Column("retain_accuracy", "Retain", "%", 1, "accuracy on the retain set"),
         Column("test_accuracy", "Test", "%", 1, "accuracy on test data"),
         Column(
+            "balanced_accuracy",
+            "Test, balanced",
+            "%",
+            1,
+            "mean over the classes of the accuracy on their test data",
+        ),
+        Column(
             "mia_confidence",
             "MIA",
             "%",

@@ -14,6 +14,7 @@ from unlearn.models.cnn import CNN
 from unlearn.models.linen import from_linen
 from unlearn.models.mlp import MLP
 from unlearn.models.own_file import find_file, is_path, load_model
+from unlearn.models.poolnet import PoolNet
 from unlearn.models.resnet import ResNet18, ResNet50
 from unlearn.models.vit import ViT
 from unlearn.problem import Model, Variables
@@ -24,12 +25,14 @@ NETS = {
     "allcnn": AllCNN,
     "resnet18": ResNet18,
     "resnet50": ResNet50,
+    "poolnet": PoolNet,
     "vit": ViT,
 }
 DTYPES = "float32", "bfloat16"
 CHOICES = {
     ("cnn", "pool"): ("each", "last"),
     ("allcnn", "norm"): ("batch", "group", "none"),
+    ("poolnet", "norm"): ("batch", "group"),
     ("vit", "dtype"): DTYPES,
 }
 for resnet in ("resnet18", "resnet50"):
