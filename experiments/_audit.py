@@ -17,14 +17,15 @@ def make_smoke(config, shape: str) -> None:
     """Changes `config` to the smoke preset, on made-up images such as `8x8x1`.
 
     What takes the time is compiling a program for each kind of model and each size of a
-    set. So there are few, of a small net, and where sizes can be equal they are: all
-    forget sets have `COUNT` examples, a third of the shadow study's targets.
+    set. So there are few, of a small net, and where sizes can be equal they are: the
+    harder forget sets have `COUNT` examples, as the request.
     """
     config.data.update(
         name=f"synthetic:{shape},classes=10,train=300,test=100",
         examples=0,
         validation=0.1,
         flip=False,
+        crop=0,
     )
     config.forget.count = COUNT
     config.model.name = "mlp"
@@ -33,7 +34,7 @@ def make_smoke(config, shape: str) -> None:
     config.methods.finetune.update(epochs=1, batch_size=64)
     config.seeds = 2
     config.train.update(epochs=1, batch_size=64)
-    config.audit.update(audit.SMOKE, targets=3 * COUNT, canaries=COUNT)
+    config.audit.update(audit.SMOKE, canaries=30)
     config.audit.harder.update(count=COUNT, requests=2, fraction=COUNT / 2 / TRAIN)
     config.audit.layers.update(seeds=1, examples=10)
     config.audit.layers.relearning.steps = 10

@@ -13,7 +13,7 @@ from unlearn.metrics.lira import (
 )
 from unlearn.metrics.rmia import rmia
 from unlearn.metrics.roc import evaluate
-from unlearn.metrics.ruli import ruli_efficacy, ruli_privacy
+from unlearn.metrics.ruli import ruli_privacy
 
 CASES = 1000  # scored pairs of each attack, or ROC curves, at least
 
@@ -44,7 +44,6 @@ def study(rng, size, count, shift=0.0, *, balanced=True, spread=(0.3, 2.0)):
 
 
 def audit(attack, x, states, positive=FORGET, **options):
-    options = {"rounds": 0} | options
     return evaluate(attack(x, states), states == positive, states == OUT, **options)
 
 
@@ -84,17 +83,3 @@ def random_studies(number, *, size=(7, 14), count=5, seed=0):
     rng = np.random.default_rng(seed)
     for _ in range(number):
         yield rng, *study(rng, rng.integers(*size), count, 1.0, balanced=False)
-
-
-def efficacy_auc(x, retrained, states):
-    forget = states == FORGET
-    no = np.zeros_like(forget)
-    result = evaluate(
-        np.concatenate(ruli_efficacy(x, retrained, states)),
-        np.concatenate([forget, no]),
-        np.concatenate([no, forget]),
-        models=np.tile(np.arange(len(x)), 2),
-        rounds=10,
-    )
-    assert np.isfinite(result.auc_interval).all()
-    return result.auc

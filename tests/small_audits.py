@@ -7,13 +7,24 @@ from small_runs import Silent, small_config
 from unlearn import audit, pipeline
 from unlearn.audit import shadow_models
 
-TINY = dict(models=12, chunk=6, targets=30, canaries=9, examples=40)
+TINY = dict(
+    models=12,
+    request_models=12,
+    stress_models=12,
+    trained_models=12,
+    chunk=6,
+    targets=30,
+    kept=6,
+    canaries=9,
+    examples=40,
+)
 
 
 def audit_config(**changes):
     config = small_config(run=("finetune", "gradient_ascent"))
     with config.unlocked():
         config.audit = audit.default_audit("test")
+    config.forget.count = 24
     config.audit.update(TINY | changes)
     config.audit.harder.update(models=0, count=8, requests=2, fraction=0.05)
     config.audit.layers.update(seeds=1, examples=20)
@@ -21,8 +32,10 @@ def audit_config(**changes):
     return config
 
 
-def prepared(folder, **changes):
+def prepared(folder, count=24, **changes):
+    """A run that is ready; `count`: how many examples are requested."""
     config = audit_config(**changes)
+    config.forget.count = count
     return pipeline.prepare(config, folder, tuple(config.run), progress=Silent())
 
 

@@ -11,6 +11,7 @@ from unlearn import shadows
 from unlearn.errors import InputError
 from unlearn.methods import METHODS
 from unlearn.metrics.lira import FORGET, OUT, RETAIN, margins
+from unlearn.metrics.strongest import attack_all
 from unlearn.problem import withhold
 from unlearn.training import Recipe, predict_set
 
@@ -61,6 +62,17 @@ def test_margins_are_those_of_the_models_one_by_one(made, problem, name):
         np.testing.assert_allclose(found[s], wanted, rtol=1e-3, atol=1e-4)
 
 
+def test_margins_of_other_examples_are_of_the_same_models(made, problem):
+    constants = options("finetune")
+    own = shadows.shadow_margins(KEY, made, "finetune", **constants)
+    some = made.targets[:3]
+    of = problem.examples[some], problem.labels[some]
+    again = shadows.shadow_margins(KEY, made, "finetune", of=of, **constants)
+    np.testing.assert_allclose(again, own[:, :3], rtol=1e-4, atol=1e-5)
+    found = attack_all(own, made.states, again)
+    assert set(found) == {"U-LiRA", "LiRA offline", "RMIA"}
+
+
 def options(name):
     return {} if name == "original" else dict(epochs=1, batch_size=8)
 
@@ -78,9 +90,9 @@ def test_attacked_finds_what_is_there(made):
     many = made._replace(states=shadows.balanced_states(rng, 36, 6))
     nothing = rng.normal(size=many.states.shape)
     shift = 9.0 * (many.states == FORGET)
-    plain = shadows.attacked(many, nothing, rounds=0).auc
+    plain = shadows.attacked(many, nothing).auc
     assert abs(plain - 0.5) < 0.15
-    assert shadows.attacked(many, nothing + shift, rounds=0).auc > 0.99
+    assert shadows.attacked(many, nothing + shift).auc > 0.99
 
 
 @pytest.mark.parametrize(

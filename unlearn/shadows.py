@@ -2,9 +2,12 @@
 
     shadows = train_shadows(key, problem, recipe, models=48)
     margins = shadow_margins(key, shadows, "finetune", epochs=3)
-    attacked(shadows, margins).auc
+    unseen = shadow_margins(key, shadows, "finetune", of=test, epochs=3)
+    attacks = attack_all(margins, shadows.states, unseen)
+    attacks[strongest(attacks)].auc, set_level(margins, shadows.states)
 
-An attack asks of each target example whether an unlearned model has ever seen it. Every
+with `attack_all` and `strongest` of `metrics.strongest`, and `metrics.set_level`. An
+attack asks of each target example whether an unlearned model has ever seen it. Every
 target is, at random, never seen by a third of the models (OUT), kept by a third
 (RETAIN) and to be forgotten by a third (FORGET). The *original* (nothing was done) must
 be seen through: if it is not, the examples leave no trace and nothing can be shown; the
@@ -14,7 +17,7 @@ and more, for the runs of the pipeline.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -99,7 +102,12 @@ def train_shadows(
 
 
 def shadow_margins(
-    key: jax.Array, shadows: Shadows, name: str, **constants: Any
+    key: jax.Array,
+    shadows: Shadows,
+    name: str,
+    *,
+    of: tuple[Any, ArrayLike] | None = None,
+    **constants: Any,
 ) -> np.ndarray:
     """Answers every model's request and returns the margins of the targets after it.
 
@@ -107,10 +115,13 @@ def shadow_margins(
       key: of the method; every model has one of its own.
       name: of a method, or `original`: nothing is done. `retrain` follows the recipe of
         the originals unless constants are given.
+      of: examples and labels int[Z] whose margins are returned instead: unseen ones,
+        such as a test set, are the population of RMIA. With the same key and constants
+        it is the same models that answer.
       constants: keyword arguments of the method.
 
-    Returns: float32[S, T], the logit-scaled confidence in the label of each target
-      (`metrics.lira.margins`), for `metrics.lira.u_lira` and the other attacks.
+    Returns: float32[S, T] or [S, Z], the logit-scaled confidence in the label of each
+      target (`metrics.lira.margins`), for `metrics.lira.u_lira` and the other attacks.
 
     Raises:
       InputError: an unknown method, or one that cannot take the problem.
@@ -129,12 +140,14 @@ def shadow_margins(
     fn = _answerer(name, tuple(sorted(constants.items())))
     problem, targets = shadows.problem, shadows.targets
     keys = jax.random.split(key, len(shadows.states))
+    if of is None:
+        of = rows(problem.examples, targets), problem.labels[targets]
     margins, _ = parallel.map_models(
         fn,
         (keys, shadows.variables, shadows.forget, shadows.retain),
         problem,
-        rows(problem.examples, targets),
-        problem.labels[targets],
+        of[0],
+        jnp.asarray(of[1]),
     )
     return margins
 
@@ -145,7 +158,9 @@ def attacked(
     attack: Callable[[np.ndarray, np.ndarray], np.ndarray] = lira.u_lira,
     **options: Any,
 ) -> roc.Audit:
-    """Attacks the margins: forgotten or never seen? `auc` is 0.5 for a guess.
+    """Attacks by one attack: forgotten or never seen? `auc` is 0.5 for a guess.
+
+    No single attack is always the strongest: see `metrics.strongest`.
 
     Args:
       margins: float[S, T], of `shadow_margins`.
@@ -157,20 +172,24 @@ def attacked(
     return roc.evaluate(scores, states == FORGET, states == OUT, **options)
 
 
-def balanced_states(draw: np.random.Generator, models: int, targets: int) -> np.ndarray:
-    """Draws int[models, targets], the states of each target in each model.
+def balanced_states(
+    draw: np.random.Generator,
+    models: int,
+    targets: int,
+    roles: Sequence[int] = (OUT, RETAIN, FORGET),
+) -> np.ndarray:
+    """Draws int[models, targets], the state of each target in each model.
 
-    Of every three models each target is OUT of one, RETAIN in one and FORGET in one;
-    every model has a third of them in each state.
+    Of as many models as there are `roles` each target has each role once; every model
+    has an equal part of the targets in each.
 
     With states drawn independently, examples that are easier to be called members may
     be so more often, which attacks would take for a leak.
     """
-    roles = np.array([OUT, RETAIN, FORGET])
-    states = []
-    for _ in range(-(-models // 3)):
-        first = draw.permutation(np.arange(targets) % 3)
-        states += [roles[(first + shift) % 3] for shift in range(3)]
+    kinds, states = np.array(roles), []
+    for _ in range(-(-models // len(kinds))):
+        first = draw.permutation(np.arange(targets) % len(kinds))
+        states += [kinds[(first + shift) % len(kinds)] for shift in range(len(kinds))]
     return np.stack(states[:models])
 
 

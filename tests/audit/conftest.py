@@ -1,14 +1,43 @@
-"""Simulated models attacked once for all tests of a process."""
+"""Simulated models judged once for all tests of a process."""
 
 import pytest
-from simulated_study import audited_models
+from simulated_study import CLASSES, Config, measurements
 
-from unlearn.audit.per_example import per_example
+from unlearn.audit import judged, per_example
+from unlearn.metrics.lira import FORGET, OUT, RETAIN
 
 
 @pytest.fixture(scope="session")
-def audited():
-    study, models = audited_models()
-    table, rates, kept, curves = per_example(study, models, rounds=40)
-    assert {row["model"] for row in rates["rows"]} == curves.keys()
-    return study, models, table, curves, rates, kept
+def shadow():
+    return measurements("shadow")
+
+
+@pytest.fixture(scope="session")
+def request_study():
+    return measurements("request")
+
+
+@pytest.fixture(scope="session")
+def judgement(shadow, request_study):
+    return judged.judge_all(shadow, request_study, CLASSES, Config)
+
+
+@pytest.fixture(scope="session")
+def tables(shadow, judgement):
+    thirds = per_example.memorised_thirds(judgement.played["original"])
+    return per_example.attack_tables(
+        shadow.study, judgement.played, judgement.leaks, shadow.models, thirds
+    )
+
+
+@pytest.fixture(scope="session")
+def of_a_class():
+    """A request of class 1: attacked in the request study."""
+    made = measurements("request", of_class=(1,))
+    return judged.judge_all(None, made, CLASSES, Config)
+
+
+@pytest.fixture(scope="session")
+def stress():
+    made = measurements("stress", roles=(OUT, RETAIN, FORGET))
+    return judged.judge_stress(made, Config)

@@ -46,14 +46,6 @@ def test_the_worst_case_is_what_models_know_unseen():
     assert sorted(hard_sets.worst_case(margins, states, 3)) == [27, 28, 29]
 
 
-def test_the_direction_of_influence():
-    """Targets 3, 8 and 12 each raise the margins of half of all the others."""
-    margins, states = simulated()
-    for j in (3, 8, 12):
-        margins[:, 15:] += 2.0 * (states[:, [j]] != 0)
-    assert sorted(hard_sets.influence_direction(margins, states, 3)) == [3, 8, 12]
-
-
 def test_a_confused_pair():
     labels = np.repeat([0, 1, 2], 40)
     changed, forget = hard_sets.confused_pair(labels, 0, 2, count=10)
@@ -76,9 +68,8 @@ def test_sequential_requests_are_disjoint():
 @pytest.mark.parametrize("count", [0, 31])
 def test_counts_are_checked(count):
     margins, states = simulated()
-    for find in (hard_sets.worst_case, hard_sets.influence_direction):
-        with pytest.raises(InputError, match="1..30 targets"):
-            find(margins, states, count)
+    with pytest.raises(InputError, match="1..30 targets"):
+        hard_sets.worst_case(margins, states, count)
 
 
 @pytest.fixture(scope="module")
@@ -92,14 +83,16 @@ def shadow(run):
 
 
 def test_harder_sets_have_one_size_and_fit_their_names(run, shadow):
-    sets = hard_sets.harder_sets(run, shadow)
+    stress = studies.stress_study(run)
+    sets = hard_sets.harder_sets(run, shadow, stress)
     labels = np.asarray(run.problem.labels)
-    clean = set(shadow.targets[~shadow.canary])
     assert {len(forget) for forget, _ in sets.values()} == {8}
-    for name in ("memorised", "not memorised", "worst case", "influence"):
-        assert set(sets[name][0]) <= clean and sets[name][1] is None
+    for name in ("memorised", "not memorised", "worst case"):
+        assert set(sets[name][0]) <= set(shadow.targets) and sets[name][1] is None
     assert not set(sets["memorised"][0]) & set(sets["not memorised"][0])
     for name in ("confused pair", "mislabelled"):
         forget, changed = sets[name]
         assert np.all(changed[forget] != labels[forget])
     assert np.sum(sets["confused pair"][1] != labels) == 8
+    without = hard_sets.harder_sets(run, shadow, None)
+    assert sets.keys() - without.keys() == {"mislabelled"}

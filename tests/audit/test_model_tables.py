@@ -6,8 +6,8 @@ from simulated_study import cells_of
 from unlearn.audit import model_tables
 
 
-def test_distributions(audited):
-    study, models, *_ = audited
+def test_distributions(request_study):
+    study, models = request_study
     cells = cells_of(model_tables.distributional(study, models))
     assert cells["retrain"]["klom_forget_ratio"]["value"] == pytest.approx(1)
     assert cells["retrain"]["epsilon_ratio"]["value"] == pytest.approx(1)

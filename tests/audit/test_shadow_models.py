@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 from small_audits import alone, prepared, trained
 
-from unlearn import methods, parallel, pipeline, training
+from unlearn import methods, parallel, pipeline, training, training_time
 from unlearn.audit import shadow_models, studies
 from unlearn.errors import InputError
+from unlearn.metrics import lira
 from unlearn.problem import withhold
 
 
@@ -75,6 +76,34 @@ def test_it_goes_on_with_the_chunk_that_is_missing(shadow, monkeypatch):
     assert files[0].stat().st_mtime_ns == stamp and files[1].exists()
     monkeypatch.setattr(parallel.devices, "compiled", None)
     shadow_models.measured(shadow, "oracle")  # all is there: nothing is compiled
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["certified", "sisa", "amnesiac"])
+def test_a_method_that_trains_its_own_is_that_model_alone(run, shadow, name):
+    """The first models of the study, each asked to forget its own set, and kept."""
+    with run.config.unlocked():
+        run.config.methods.sisa.update(shards=2, slices=2, epochs=3)
+    found = shadow_models.measured(shadow, name)
+    assert found.margins.shape == (12, len(shadow.labels))
+    method, number = training_time.METHODS[name], 4
+    key = shadow_models._keys(shadow, name)[number]
+    key_fit, key_forget = jax.random.split(key)
+    forget, retain = np.sort(shadow.forget[number]), shadow.retain[number]
+    constants = dict(run.config.methods[name])
+    constants |= {"sensitive": forget} if name == "amnesiac" else {}
+    both = np.sort(np.concatenate([forget, retain]))
+    state = method.fit(key_fit, shadow.problem, indices=both, **constants)
+    state, _ = method.forget(key_forget, state, forget)
+    logits = np.asarray(method.predict(state, shadow.examples))
+    expected = lira.margins(logits, np.asarray(shadow.labels))
+    np.testing.assert_allclose(found.margins[number], expected, rtol=1e-3, atol=1e-4)
+    np.testing.assert_array_equal(found.predictions[number], logits.argmax(-1))
+    path, _ = sorted((shadow.folder / name).glob("*.npz"))
+    stamp = path.stat().st_mtime_ns
+    again = shadow_models.measured(shadow, name)
+    np.testing.assert_array_equal(again.margins, found.margins)
+    assert path.stat().st_mtime_ns == stamp
 
 
 @pytest.mark.slow

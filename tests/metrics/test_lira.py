@@ -162,7 +162,7 @@ def test_in_sample_fits_and_rows_left_out_alone_are_biased():
     states = np.argsort(rng.random(x.shape), axis=0) % 2 * FORGET
 
     def auc(scores):
-        return evaluate(scores, states == FORGET, states == OUT, rounds=0).auc
+        return evaluate(scores, states == FORGET, states == OUT).auc
 
     groups = [np.where(states == s, x, np.nan) for s in (FORGET, OUT)]
     in_sample = [

@@ -19,6 +19,8 @@ def test_measure_in_class_forgetting_keeps_the_class_out_of_test_accuracy():
     hit = np.argmax(test_logits, -1) == test_labels
     assert row["test_accuracy"] == pytest.approx(hit[test_labels != 1].mean())
     assert row["test_forget_accuracy"] == pytest.approx(hit[test_labels == 1].mean())
+    recalls = [hit[test_labels == c].mean() for c in (0, 2)]
+    assert row["balanced_accuracy"] == pytest.approx(np.mean(recalls))
     u = mannwhitneyu(
         -metrics.losses(logits, labels)[forget],
         -metrics.losses(test_logits, test_labels)[test_labels == 1],

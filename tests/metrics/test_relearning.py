@@ -5,10 +5,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import plain_model, tiny_data
 from trees import assert_close, assert_equal, pick
 
+from unlearn import make_problem
 from unlearn.errors import InputError
-from unlearn.metrics.relearning import anamnesis_index, relearn, relearn_time
+from unlearn.methods.gradient_ascent import gradient_ascent
+from unlearn.metrics.relearning import (
+    anamnesis_index,
+    extra_rise,
+    relearn,
+    relearn_time,
+)
 from unlearn.training import Recipe, train
 
 KEY = jax.random.key(0)
@@ -181,3 +189,71 @@ def test_anchors(class_problem):
     assert times[0] == 0 < times[1] < math.inf
     assert anamnesis_index(curves[0], curves[1], target) == 0
     assert anamnesis_index(curves[2], curves[1], target) < 0.5
+
+
+# On retained data alone
+
+
+def test_curves_on_retain_are_those_of_plain_gradient_descent(problem, variables):
+    """Trained on the retain set, measured on the forget set, at every second step."""
+    options = dict(steps=4, batch_size=100, learning_rate=0.3, on="retain", every=2)
+    curves = jax.jit(functools.partial(relearn, **options))(KEY, variables, problem)
+    params, seen = variables["params"], []
+    for number in range(5):
+        if number % 2 == 0:
+            labels = problem.labels[problem.forget]
+            logits, _ = problem.model.apply(
+                {"params": params}, problem.inputs(problem.forget)
+            )
+            p = np.asarray(jax.nn.softmax(logits), np.float64)
+            own = p[np.arange(len(labels)), labels]
+            seen.append([-np.log(own).mean(), np.log(own / (1 - own)).mean()])
+        gradient = jax.grad(retained_loss)(params, problem)
+        params = jax.tree.map(lambda p, g: p - 0.3 * g, params, gradient)
+    assert curves.loss.shape == curves.margin.shape == (3,)
+    np.testing.assert_allclose(curves.loss, [a for a, _ in seen], rtol=1e-4)
+    np.testing.assert_allclose(curves.margin, [b for _, b in seen], rtol=1e-4)
+
+
+def retained_loss(params, problem):
+    labels = problem.labels[problem.retain]
+    logits, _ = problem.model.apply({"params": params}, problem.inputs(problem.retain))
+    return -jax.nn.log_softmax(logits)[jnp.arange(len(labels)), labels].mean()
+
+
+def test_the_extra_rise():
+    assert extra_rise([1.0, 9.0, 3.0], [2.0, 2.5]) == 1.5
+    assert extra_rise([1.0, 3.0], [1.0, 3.0]) == 0
+    with pytest.raises(InputError, match="one dimension"):
+        extra_rise([], [1.0])
+
+
+@pytest.mark.slow
+def test_what_is_only_hidden_comes_back_on_retained_data():
+    """Labels learnt by heart, hidden by a few steps upwards."""
+    images, _ = tiny_data(90)
+    labels = np.random.default_rng(5).integers(0, 3, 90)
+    problem = make_problem(images, labels, np.arange(20), plain_model(hidden=64))
+    recipe = Recipe(epochs=150, batch_size=30, learning_rate=0.1, weight_decay=0.0)
+    fit = jax.jit(lambda key, indices: train(key, problem, indices, recipe)[0])
+    original = fit(jax.random.key(0), jnp.arange(90))
+    retrained, other = (fit(jax.random.key(s), problem.retain) for s in (1, 2))
+    options = dict(epochs=24, learning_rate=0.02, batch_size=20)
+    ascend = jax.jit(functools.partial(gradient_ascent, **options))
+    hidden, _ = ascend(KEY, original, problem)
+    options = dict(steps=60, learning_rate=0.1, on="retain", every=60)
+    run = jax.jit(functools.partial(relearn, **options))
+    found = [run(KEY, v, problem) for v in (original, hidden, retrained, other)]
+    before, after = np.array([one.accuracy for one in found]).T
+    assert before[0] == 1 and before[1] < 0.7
+    assert after[1] > before[1] + 0.2
+    assert (after[2:] <= before[2:] + 0.05).all() and (after[2:] < 0.6).all()
+    own, floor = (extra_rise(c.margin, found[2].margin) for c in (found[1], found[3]))
+    assert own > 1 and own > 10 * abs(floor)
+
+
+def test_other_sets_and_intervals_are_refused(problem, variables):
+    with pytest.raises(InputError, match="unknown set 'test'"):
+        relearn(KEY, variables, problem, on="test")
+    with pytest.raises(InputError, match="every must divide the 50 steps; it is 7"):
+        relearn(KEY, variables, problem, every=7)

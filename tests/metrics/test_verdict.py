@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from unlearn.metrics.verdict import Judged, conclusive, judge, together
+from unlearn.metrics.verdict import Judged, judge, together
 
 
 @pytest.mark.parametrize(
@@ -66,11 +66,24 @@ def test_together():
     assert together([some, Judged("inconclusive", None)]).models_needed is None
 
 
-def test_controls_decide_whether_the_study_can():
-    within, outside = Judged("within", None), Judged("outside", None)
-    some = Judged("inconclusive", 20)
-    assert conclusive(outside, within)[0]
-    assert "cannot see" in conclusive(within, within)[1]
-    assert "cannot see" in conclusive(some, within)[1]
-    assert "own audit" in conclusive(outside, outside)[1]
-    assert not conclusive(outside, some)[0]
+def test_only_more_counts_where_that_is_said():
+    options = dict(null=0.5, tolerance=0.05, models=100, upper=True)
+    assert judge(0.3, 0.2, 0.4, **options).verdict == "within"
+    assert judge(0.50, 0.40, 0.54, **options).verdict == "within"
+    assert judge(0.50, 0.40, 0.60, **options) == Judged("inconclusive", 400)
+    assert judge(0.60, 0.56, 0.64, **options).verdict == "outside"
+    assert judge(0.50, 0.40, 0.60, **options | {"upper": False}).models_needed == 400
+
+
+def test_more_models_than_a_hundred_times_are_not_counted():
+    """0.96 - 0.97 is not quite -0.01: once this gave 4e32 models."""
+    found = judge(0.96 - 0.97, -0.08, 0, null=0, tolerance=0.01, models=128)
+    assert found == Judged("inconclusive", None)
+    near = judge(-0.0101, -0.08, 0, null=0, tolerance=0.01, models=128)
+    assert near == Judged("inconclusive", 12_800, capped=True)
+    assert together([near, Judged("inconclusive", 90)]) == near
+
+
+def test_rounding_is_not_outside():
+    edge = 0.1 + 0.2  # not 0.3
+    assert judge(0.3, 0.3, edge, null=0, tolerance=0.3, models=9).verdict == "within"

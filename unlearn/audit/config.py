@@ -1,14 +1,24 @@
 """The section `audit` of a config, with its limits."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from unlearn import methods
+from unlearn import methods, training_time
+from unlearn.audit.studies import FEW
 from unlearn.errors import InputError
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
 
-SMOKE = {"models": 12, "chunk": 12, "targets": 60, "canaries": 15}
+SMOKE = {
+    "models": 12,
+    "request_models": 12,
+    "stress_models": 12,
+    "trained_models": 12,
+    "chunk": 12,
+    "kept": 20,
+    "canaries": 15,
+}
 """For smoke presets: seconds, and nothing is decided."""
 
 
@@ -37,21 +47,40 @@ class LayersConfig(NamedTuple):
     relearning: dict = RelearningConfig()._asdict()
 
 
+class DocumentConfig(NamedTuple):
+    """Who answers for the page; what is empty is filled in by hand."""
+
+    reference: str = ""  # the requester's
+    received: str = ""
+    due: str = ""
+    run_by: str = ""
+    reviewed_by: str = ""
+    residual_risk_accepted_by: str = ""
+    next_review: str = ""
+
+
 class AuditConfig(NamedTuple):
     """The section `audit` of a config."""
 
-    models: int = 128  # of each kind in a study
+    models: int = 144  # of each kind in the shadow study
+    request_models: int = 66  # of each kind in the request study
+    stress_models: int = 66  # of each kind in the stress study
+    trained_models: int = 24  # of methods that train their own: the first of a study
     chunk: int = 32  # how many of them one program makes
-    targets: int = 300  # shadow study: examples that change roles between models
-    canaries: int = 75  # those of them that are mislabelled
+    targets: int = 300  # shadow study: at most so many of the requested examples
+    kept: int = 60  # shadow study: others that are kept or never seen
+    canaries: int = 75  # stress study: mislabelled examples; 0: leave it out
     background: float = 1.0  # the share of the other examples trained with
     seed: int = 0
     examples: int = 1000  # at most so many examples of a set are measured
     harder: dict = HarderConfig()._asdict()
-    auc_tolerance: float = 0.05  # an AUC so near to 0.5 counts as equal to retraining
-    utility_tolerance: float = 0.01  # and so does a test accuracy so little lower
+    tolerance: float = 0.25  # the share of the original's leak that counts as none
+    utility_tolerance: float = 0.01  # so much test accuracy may be lost
+    class_tolerance: float = 0.05  # and so much on the class that loses most
     layers: dict = LayersConfig()._asdict()
     reason: str = "not stated"  # for the page: why the examples must go
+    release: str = ""  # for the page: METHOD/SEED of the checkpoint that is released
+    document: dict = DocumentConfig()._asdict()
     preset: str = ""
 
 
@@ -69,28 +98,43 @@ def check(config: "ConfigDict", names: tuple[str, ...]) -> None:
       InputError: the first setting that is out of its limits, in one line.
     """
     for name in names:
-        info = methods.METHODS.get(name)
-        if info is None or info.scope == "class":
+        if name not in methods.METHODS and name not in training_time.METHODS:
             raise InputError(
-                f"{name} cannot be audited: the shadow models forget random examples, "
-                f"with one approximate method each; leave it out"
+                f"{name} cannot be audited: the models of a study are answered by one "
+                "method each; leave it out"
             )
+    named_release(config.audit.release, names, config.seeds)
     settings = flat(config.audit.to_dict())
     for name, least in SMALLEST.items():
         if settings.get(name, least) < least:
             raise InputError(
                 f"audit.{name} must be at least {least}; it is {settings[name]}"
             )
-    most, targets = settings["models"], settings["targets"]
     models, part = settings["harder.models"], settings["harder.fraction"]
+    most = settings["request_models"]
+    canaries, trained = settings["canaries"], settings["trained_models"]
+    fewest = min(settings["models"], most, settings["stress_models"])
     fits = {
-        "targets": (targets > 0 and not targets % 3, "a positive multiple of 3"),
-        "canaries": (0 <= 2 * settings["canaries"] <= targets, "0 to targets / 2"),
+        "kept": (
+            settings["kept"] >= 2 and not settings["kept"] % 2,
+            "an even number, 2 or more",
+        ),
+        "canaries": (
+            canaries >= 0 and not canaries % 3,
+            "0, to leave the stress study out, or a multiple of 3",
+        ),
+        "trained_models": (
+            12 <= trained <= fewest and not trained % 6,
+            f"a multiple of 6, from 12 to {fewest}, the models of the smallest study",
+        ),
         "background": (0 < settings["background"] <= 1, "above 0, to 1"),
         "seed": (settings["seed"] >= 0, "0 or more"),
+        "tolerance": (0 < settings["tolerance"] < 1, "above 0 and below 1"),
+        "utility_tolerance": (settings["utility_tolerance"] >= 0, "0 or more"),
+        "class_tolerance": (settings["class_tolerance"] >= 0, "0 or more"),
         "harder.models": (
             not models or 12 <= models <= most,
-            f"0, to leave harder forget sets out, or from 12 to models, {most}",
+            f"0, to leave harder forget sets out, or from 12 to request_models, {most}",
         ),
         "harder.fraction": (
             0 < part * settings["harder.requests"] < 1,
@@ -102,10 +146,39 @@ def check(config: "ConfigDict", names: tuple[str, ...]) -> None:
             raise InputError(f"audit.{name} must be {limits}; it is {settings[name]}")
 
 
+def named_release(
+    text: str, names: Sequence[str], seeds: int
+) -> tuple[str, int] | None:
+    """Reads `audit.release`, METHOD/SEED; None if it is empty.
+
+    Raises:
+      InputError: it is no unlearned or retrained model of the run.
+    """
+    if not text:
+        return None
+    name, _, seed = text.rpartition("/")
+    if name in training_time.METHODS:
+        raise InputError(
+            f"audit.release={text}: a run keeps no checkpoint of {name}; answer the "
+            "request in a deployment with this method and release that one"
+        )
+    if name not in (*names, "retrain") or seed not in map(str, range(seeds)):
+        example = f"{names[0] if names else 'retrain'}/0"
+        raise InputError(
+            f"audit.release={text} names no model of this run: give METHOD/SEED, such "
+            f"as {example}; the methods are {', '.join((*names, 'retrain'))}, the "
+            f"seeds 0 to {seeds - 1}"
+        )
+    return name, int(seed)
+
+
 SMALLEST = {
     "models": 12,
+    "request_models": 12,
+    "stress_models": 12,
     "chunk": 1,
-    "examples": 1,
+    "targets": FEW,  # of fewer nothing is judged
+    "examples": FEW,
     "layers.seeds": 1,
     "layers.examples": 1,
     "layers.relearning.steps": 1,

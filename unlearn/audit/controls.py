@@ -73,13 +73,17 @@ def head_distill(
     return {**variables, "params": params}
 
 
-def constant_margin(measured: "Measured", labels: ArrayLike) -> "Measured":
+def constant_margin(
+    measured: "Measured", labels: ArrayLike, num_classes: int
+) -> "Measured":
     """Returns the same predictions, each with the margin `MARGIN`.
 
-    The true class of a wrong answer has the margin that is left to it.
+    The true class of a wrong answer has the margin that is left to it where all other
+    logits are equal, as in `control_logits`: -7.2 of 10 classes.
     """
     hit = measured.predictions == np.asarray(labels)
-    margins = np.where(hit, MARGIN, -MARGIN).astype(np.float32)
+    left = -np.log((num_classes - 1) * np.exp(MARGIN) + num_classes - 2)
+    margins = np.where(hit, MARGIN, left).astype(np.float32)
     return measured._replace(margins=margins)
 
 

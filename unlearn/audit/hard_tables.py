@@ -16,11 +16,17 @@ from unlearn.metrics.composite import interclass_confusion
 from unlearn.pipeline import Run
 
 
-def harder(run: Run, shadow: Study, request: Study, names: Sequence[str]) -> dict:
+def harder(
+    run: Run,
+    shadow: Study,
+    stress: Study | None,
+    request: Study,
+    names: Sequence[str],
+) -> dict:
     """Measures gaps to retraining on forget sets harder than a random one."""
     models, columns, rows = run.config.audit.harder.models, [], {}
     every = "original", "retrain", *CONTROLS, *names
-    sets = hard_sets.harder_sets(run, shadow)
+    sets = hard_sets.harder_sets(run, shadow, stress)
     for label, (forget, labels) in sets.items():
         key = label.replace(" ", "_")
         study = fixed_study(
@@ -45,9 +51,8 @@ def harder(run: Run, shadow: Study, request: Study, names: Sequence[str]) -> dic
     note = (
         f"Mean absolute difference to retraining of the accuracy on {size} forgotten "
         f"examples over {models} models; retrain's row is the floor, the difference "
-        "between two of them. `worst case`: what "
-        "retrained models are surest of; `influence`: the main direction in which "
-        "examples move the others; `confused pair`: labels of two classes exchanged."
+        "between two of them. `worst case`: what retrained models are surest of; "
+        "`confused pair`: labels of two classes exchanged."
     )
     return table("harder", "Harder forget sets", note, columns, rows)
 

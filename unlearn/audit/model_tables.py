@@ -1,9 +1,9 @@
 """What is measured of models rather than of single examples.
 
 Distributions of margins over the request study; outputs and layers of the run's own
-models. RULI efficacy and KLoM compare unlearned with retrained models and are shown,
-not judged: a method may train on and so be distinguished without a trace of what it
-forgot.
+models. KLoM compares unlearned with retrained models and is shown, not judged: a method
+may train on and so be told from them without a trace of what it forgot. The same is
+true of the attacks that judge requests of whole classes (`games.efficacy`).
 """
 
 import itertools
@@ -17,13 +17,20 @@ from unlearn import problem as problems
 from unlearn.audit import controls, probes
 from unlearn.audit.shadow_models import Measured
 from unlearn.audit.studies import Study
-from unlearn.audit.tables import UNTRAINED, cell, few_cell, mean_cell, table
+from unlearn.audit.tables import (
+    UNTRAINED,
+    cell,
+    clipped,
+    few_cell,
+    mean_cell,
+    table,
+)
 from unlearn.metrics import columns
 from unlearn.metrics.composite import adaptive_unlearning_score, nomus
 from unlearn.metrics.forgetting_score import final_score, relative_forgetting_score
 from unlearn.metrics.idi import difference_of
 from unlearn.metrics.klom import klom_summary
-from unlearn.metrics.relearning import anamnesis_index, relearn_time
+from unlearn.metrics.relearning import Curves, anamnesis_index, relearn_time
 
 SETS = {"forget": "targets", "retain": "rest", "test": "test"}
 DISTRIBUTION = (
@@ -103,18 +110,28 @@ def standard_metrics(summary: Sequence[dict], names: Sequence[str]) -> dict:
         for key in (*columns.STANDARD, "avg_gap"):
             value = 100 * row.get(key, math.nan)
             half = 100 * row.get(f"{key}_interval", math.nan)
-            cells[key] = cell(value, value - half, value + half)
+            cells[key] = clipped(cell(value, value - half, value + half), 0, 100)
         rows[row["model"]] = cells
     title = "Standard metrics: accuracy, a population attack, time"
     note = (
         f"Mean over {summary[0]['seeds']} training seeds with 95 % t intervals; "
         "the Avg. Gap of `retrain` is that of two retrained models, the floor. The "
-        "attack looks at one model and one number: it is blind to what the next table "
-        "shows."
+        "attack has one threshold for all examples: it is weaker than the attacks of "
+        "the next table."
     )
     return table("standard", title, note, shown, rows)
 
 
+BOUNDS = {
+    "js": (0, math.log(2)),
+    "activation": (0, math.sqrt(2)),
+    "agreement": (0, 100),
+    "completeness": (0, 100),
+    "zrf": (1 - math.log(2), 1),
+    "aus": (0, math.inf),
+    "nomus": (0, 1),
+}
+"""What is possible: intervals of few seeds reach beyond it and are cut."""
 OUTPUTS = (
     ("js", "Jensen-Shannon", "nats", 4, "of the outputs to retrain's, 0 to 0.69"),
     ("activation", "Activation dist.", "", 4, "L2 distance of the outputs to retrain"),
@@ -176,7 +193,8 @@ def outputs(run: pipeline.Run, names: Sequence[str], measured: Sequence[dict]) -
         if found:
             rows[name] = {
                 key: mean_cell(
-                    [row[key] * (100 if key in shares else 1) for row in found]
+                    [row[key] * (100 if key in shares else 1) for row in found],
+                    *BOUNDS[key],
                 )
                 for key, *_ in OUTPUTS
             }
@@ -201,6 +219,10 @@ LAYERS = (
 )
 
 
+USELESS = 0.5
+"""IDI of a second retrained model: of more, the index is noise."""
+
+
 def layers(
     run: pipeline.Run,
     names: Sequence[str],
@@ -211,57 +233,112 @@ def layers(
 ) -> dict:
     """Looks below the outputs of some seeds: relearning, a probe and IDI.
 
-    The anchors are `original` (0 steps) and a model from scratch, `untrained`.
+    The anchors are `original` (0 steps) and a model from scratch, `untrained`. What
+    says nothing on this data is measured of no other model: relearning where a
+    retrained one does not return, IDI where that of another retrained one is not near
+    0.
     """
     looked = probes.Layers(run, examples)
-    models = "original", "retrain", probes.HEAD, UNTRAINED, *names
     numbers = range(min(seeds, run.config.seeds))
     curves, features, known = {}, {}, {}
-    for seed, name in itertools.product(numbers, models):
-        curves[name, seed] = probes.relearn(run, name, seed, **relearning)
-        features[name, seed] = looked.of(probes.variables_of(run, name, seed))
-        known[name, seed] = looked.information(features[name, seed])
-    found = {name: [] for name in models}
-    for seed, name in itertools.product(numbers, models):
-        other = (seed + 1) % len(numbers) if name == "retrain" else seed
-        before, retrained = curves["original", seed], curves["retrain", other]
-        row = {"probe": 100 * looked.probe(features[name, seed])}
-        row["idi"] = difference_of(
-            known[name, seed], known["original", seed], known["retrain", other]
-        ).index
-        if len(run.problem.forget_classes):
-            accuracies = curves[name, seed].accuracy, retrained.accuracy
-            row["relearn"] = relearn_time(accuracies[0], 0.95 * before.accuracy[0])
-            row["ain"] = anamnesis_index(*accuracies, before.accuracy[0])
-        else:
-            gap = max(0.0, float(retrained.loss[0] - before.loss[0]))
-            target = before.loss[0] + 0.05 * gap + 1e-5
-            own, reference = (
-                relearn_time(one.loss, target, rising=False)
-                for one in (curves[name, seed], retrained)
-            )
-            row["relearn"] = own
-            row["ain"] = own / reference if reference else math.nan
-        if name == "retrain" and len(numbers) == 1:
-            row |= {"idi": math.nan, "ain": math.nan}
-        found[name].append(row)
-    rows = {
-        name: {key: few_cell([row[key] for row in of]) for key, *_ in LAYERS}
-        for name, of in found.items()
-    }
+
+    def look(names, *measures):
+        for seed, name in itertools.product(numbers, names):
+            if "relearn" in measures:
+                curves[name, seed] = probes.relearn(run, name, seed, **relearning)
+            found = looked.of(probes.variables_of(run, name, seed))
+            features[name, seed] = found[-1:]  # for the probe
+            if "idi" in measures:
+                known[name, seed] = looked.information(found)
+
+    def rows_of(name, *measures):
+        found = []
+        for seed in numbers:
+            other = (seed + 1) % len(numbers) if name == "retrain" else seed
+            row = {"probe": 100 * looked.probe(features[name, seed])}
+            if "idi" in measures:
+                anchors = known["original", seed], known["retrain", other]
+                row["idi"] = difference_of(known[name, seed], *anchors).index
+            if "relearn" in measures:
+                models = name, "original", "retrain"
+                own = [
+                    curves[one, at]
+                    for one, at in zip(models, (seed, seed, other), strict=True)
+                ]
+                row |= relearned(*own, bool(len(run.problem.forget_classes)))
+            if name == "retrain" and len(numbers) == 1:
+                row |= dict.fromkeys(row.keys() & {"idi", "ain"}, math.nan)
+            found.append(row)
+        return {key: few_cell([row[key] for row in found]) for key in found[0]}
+
+    every = "relearn", "idi"
+    look(("original", "retrain"), *every)
+    floor = rows_of("retrain", *every)
+    before = rows_of("original", *every)["idi"]["value"]
+    told = [
+        name
+        for name, useful in (
+            ("relearn", math.isfinite(floor["relearn"]["value"])),
+            ("idi", len(numbers) == 1 or abs(floor["idi"]["value"]) < USELESS),
+        )
+        if useful and (name != "idi" or math.isfinite(before))
+    ]
+    models = "original", "retrain", probes.HEAD, UNTRAINED, *names
+    look(models[2:], *told)
+    rows = {name: rows_of(name, *told) for name in models}
     rows = dict.fromkeys(("original", "no_op"), rows["original"]) | rows
-    note = (
-        f"Mean of {len(found['retrain'])} seeds; retrain is compared with that of the "
-        "next seed. Relearning: gradient steps on the forget set until 95 % of the "
-        "original's accuracy are back (of whole classes) or 95 % of the way from "
-        "retrain's loss to the original's; infinite if that takes more than were "
-        "tried. "
-        "`head_distill` answers like retrain and keeps the layers of the original; "
-        "`untrained` is a model from scratch; the other controls have the original's "
-        "layers. IDI is by linear classifiers, a lower "
-        "bound of the paper's, so values are not those published; where the original's "
-        "layers know little more than those of retrain, as with few examples of all "
-        "classes, it is noise. The probe is tested on half of the forget set and "
-        "trained on the other half and on retained examples."
+    columns = [column for column in LAYERS if column[0] in rows["original"]]
+    note = " ".join(
+        (
+            f"Mean of {len(numbers)} seeds; retrain is compared with that of the next "
+            "seed. `head_distill` answers like retrain and keeps the layers of the "
+            "original; `untrained` is a model from scratch; the other controls have "
+            "the original's layers. The probe is tested on half of the forget set and "
+            "trained on the other half and on retained examples.",
+            RELEARN_NOTE if "relearn" in told else NO_RELEARN_NOTE,
+            IDI_NOTE if "idi" in told else NO_IDI_NOTE,
+        )
     )
-    return table("layers", "Below the outputs", note, LAYERS, rows)
+    return table("layers", "Below the outputs", note, columns, rows)
+
+
+RELEARN_NOTE = (
+    "Relearning: gradient steps on the forget set until 95 % of the original's "
+    "accuracy are back (of whole classes) or 95 % of the way from retrain's loss to "
+    "the original's; infinite if that takes more than were tried."
+)
+NO_RELEARN_NOTE = (
+    "Relearning is left out: not even retrained models come to the original's loss "
+    "within the steps tried."
+)
+IDI_NOTE = (
+    "IDI is by linear classifiers, a lower bound of the paper's, so values are not "
+    "those published."
+)
+NO_IDI_NOTE = (
+    "IDI is left out: the original's layers know no more of the forget set than those "
+    "of retrained models differ."
+)
+
+
+def relearned(
+    own: Curves, before: Curves, retrained: Curves, classes: bool
+) -> dict[str, float]:
+    """Measures steps until the forget set is back, and them over a retrained model's.
+
+    Args:
+      own, before, retrained: curves of the model, of the original and of the retrained
+        model.
+      classes: whether whole classes are forgotten, told by accuracy; else by loss.
+    """
+    if classes:
+        target = float(before.accuracy[0])
+        steps = relearn_time(own.accuracy, 0.95 * target)
+        index = anamnesis_index(own.accuracy, retrained.accuracy, target)
+        return {"relearn": steps, "ain": index}
+    gap = max(0.0, float(retrained.loss[0] - before.loss[0]))
+    target = float(before.loss[0]) + 0.05 * gap + 1e-5
+    steps, reference = (
+        relearn_time(one.loss, target, rising=False) for one in (own, retrained)
+    )
+    return {"relearn": steps, "ain": steps / reference if reference else math.nan}

@@ -1,4 +1,4 @@
-"""Audits of the models of a finished run: relearning, layers, outputs.
+"""Audits of the models of a finished run: relearning, layers, weights, outputs.
 
 Relearning curves are kept in the run folder; the same command reads them again.
 """
@@ -14,7 +14,7 @@ import numpy as np
 from unlearn import pipeline, store, surgery
 from unlearn.audit import controls
 from unlearn.audit.tables import UNTRAINED
-from unlearn.metrics import divergence, idi, relearning
+from unlearn.metrics import connectivity, divergence, idi, relearning, residual
 from unlearn.metrics.membership import spread
 from unlearn.pipeline import Run
 from unlearn.problem import Variables
@@ -69,13 +69,24 @@ def relearn(run: Run, name: str, seed: int, **constants: Any) -> relearning.Curv
 
     All models of a seed see the same batches.
     """
-    path = run.folder / "relearning" / name / f"{seed}.npz"
-    of = identity(run, "relearning", name, seed)
+    return _kept_curves(run, name, seed, "forget", ("forget",), constants)
+
+
+def relearn_on_retain(
+    run: Run, name: str, seed: int, **constants: Any
+) -> relearning.Curves:
+    """Lets a model learn on the retain set alone; the curves are of the forget set."""
+    return _kept_curves(run, name, seed, "retain", ("forget", "retain"), constants)
+
+
+def _kept_curves(run, name, seed, on, needs, constants) -> relearning.Curves:
+    path = run.folder / "relearning" / on / name / f"{seed}.npz"
+    of = identity(run, f"relearning on {on}", name, seed)
     if not store.is_kept(path):
-        seen = pipeline.withheld(run, ("forget",))
+        seen = pipeline.withheld(run, needs)
         variables = variables_of(run, name, seed)
         run.progress.tick(f"{pipeline.seed_label(run, seed)}  {name}  relearning")
-        fn = _relearn(tuple(sorted(constants.items())))
+        fn = _relearn(tuple(sorted({"on": on, **constants}.items())))
         curves = fn(pipeline.key_of(seed, "relearn"), variables, seen)
         store.save_kept(path, jax.tree.map(np.asarray, curves)._asdict(), of)
     return relearning.Curves(**store.load_kept(path, of))
@@ -84,6 +95,50 @@ def relearn(run: Run, name: str, seed: int, **constants: Any) -> relearning.Curv
 @functools.lru_cache(maxsize=16)
 def _relearn(constants: tuple):
     return jax.jit(functools.partial(relearning.relearn, **dict(constants)))
+
+
+# Neighbours of the forget set, and the weights
+
+
+def neighbour_answers(
+    run: Run, name: str, seed: int, radius: float, examples: int
+) -> np.ndarray:
+    """Says which neighbours of forgotten examples are answered right: bool[20, F].
+
+    At most `examples` of them; all models of a run see the same neighbours. See
+    `residual.neighbour_answers`.
+    """
+    forget = run.problem.forget
+    chosen = forget[spread(len(forget), min(len(forget), examples))]
+    key, variables = pipeline.key_of(0, "neighbours"), variables_of(run, name, seed)
+    return np.asarray(_neighbour_answers(key, variables, run.problem, chosen, radius))
+
+
+@jax.jit
+def _neighbour_answers(key, variables, problem, indices, radius):
+    return residual.neighbour_answers(key, variables, problem, indices, radius=radius)
+
+
+def path_between(
+    run: Run, one: Variables, other: Variables, examples: int
+) -> tuple[float, float]:
+    """Returns distance and `connectivity.barrier` of two models, on retained examples.
+
+    At most `examples` of them.
+    """
+    retain = run.problem.retain
+    chosen = retain[spread(len(retain), min(len(retain), examples))]
+    distance, losses = _path_between(one, other, run.problem, chosen)
+    return float(distance), connectivity.barrier(losses)
+
+
+@jax.jit
+def _path_between(one, other, problem, indices):
+    losses = connectivity.path_losses(one, other, problem, indices)
+    return connectivity.weight_distance(one, other), losses
+
+
+# Layers
 
 
 class Layers:

@@ -1,32 +1,45 @@
-"""A run whose methods are audited: the pipeline, two studies, and the page.
+"""A run whose methods are audited: the pipeline, the studies, and the page.
 
 Everything the studies make is kept a chunk at a time; the same command goes on where it
 stopped.
 """
 
 import time
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from unlearn import pipeline
+from unlearn import methods, pipeline, store, training_time
+from unlearn.audit import (
+    added_tables,
+    hard_tables,
+    judged,
+    model_tables,
+    per_example,
+    studies,
+)
 from unlearn.audit import facts as page_facts
-from unlearn.audit import hard_tables, model_tables, per_example, studies, verdict
 from unlearn.audit.config import check
 from unlearn.audit.controls import CONTROLS
-from unlearn.audit.shadow_models import REFERENCES, Measured, measure_all, plan
+from unlearn.audit.games import Game
+from unlearn.audit.judged import Judgement, Measurements, Stress
+from unlearn.audit.shadow_models import Measured, measure_all, plan
 from unlearn.audit.tables import write_csv
 from unlearn.errors import InputError
+from unlearn.metrics import lira, roc
+from unlearn.metrics.lira import FORGET, OUT
 from unlearn.pipeline import Result
 from unlearn.pipeline.checks import methods_of
-from unlearn.report import audit_figures, page, plotting, schema
+from unlearn.report import audit_figures, page, plotting
 from unlearn.report.summary import summarize
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
+
+TRAINED = ("original", "retrain")  # from scratch, in every study
+REFERENCES = (*TRAINED, "oracle")
 
 
 class Audit(NamedTuple):
@@ -37,10 +50,18 @@ class Audit(NamedTuple):
     diverged: tuple[str, ...]  # methods left out of the verdicts
 
 
+class Studied(NamedTuple):
+    """The studies of a run, with what was measured in them."""
+
+    shadow: Measurements | None  # None: whole classes are requested
+    request: Measurements
+    stress: Measurements | None
+
+
 def run(
     config: "ConfigDict", folder: Path | str, *, data_dir: str | None = None
 ) -> Audit:
-    """Runs the pipeline and the studies; writes `report.html` and `report.json`.
+    """Runs the pipeline and the studies; writes the facts of the page.
 
     A method that diverges is named and left out of the verdicts; the others are judged.
 
@@ -52,63 +73,94 @@ def run(
     check(config, names)
     pipeline.require_trained(config, "an audit")
     result = pipeline.run(config, folder, data_dir=data_dir)
-    run, diverged = result.run, list(result.diverged)
+    run = result.run
+    names = [name for name in names if name not in result.diverged]
+    studied, diverged = study_all(run, names)
     names = [name for name in names if name not in diverged]
-    every = *REFERENCES, *CONTROLS, *names
-    sizes = config.audit.models, config.train.epochs
-    run.progress.expect(plan("shadow", *sizes, every) + plan("request", *sizes, every))
+    diverged = sorted({*result.diverged, *diverged})
 
-    shadow = studies.shadow_study(run)
-    models, more = finite(measure_all(shadow, every))
-    diverged += more
-    run.progress.tick("shadow study  attacks")
-    attacks, rates, kept, curves = per_example.per_example(shadow, models)
-    findings = verdict.decide(shadow, models, attacks, config.audit)
-    controls = verdict.controls_of(findings)
-
-    request = studies.request_study(run)
-    answers, more = finite(measure_all(request, every))
-    diverged = sorted({*diverged, *more})
-    findings = {n: found for n, found in findings.items() if n not in diverged}
-    run.progress.expect(None)
-    run.progress.tick("request study  distances of distributions")
-    distances = model_tables.distributional(request, answers)
-
-    names = [name for name in names if name not in diverged]
-    shown = "original", "retrain", *CONTROLS, *names
-    rows = [*result.rows, *model_tables.control_rows(run)]
-    rows = [row for row in rows if row["model"] in shown]
-    standard = model_tables.standard_metrics(summarize(rows), shown)
-    outputs = model_tables.outputs(run, names, rows)
-    layers = model_tables.layers(run, names, **config.audit.layers)
-    all_tables = [standard, attacks, rates, kept, distances, outputs, layers]
-    if config.audit.harder.models:
-        all_tables.append(hard_tables.harder(run, shadow, request, names))
-        all_tables.append(hard_tables.sequential(run, request, names))
+    run.progress.tick("attacks and verdicts")
+    judgement = judged.judge_all(
+        studied.shadow, studied.request, run.sets.class_names, config.audit
+    )
+    stress = (
+        judged.judge_stress(studied.stress, config.audit) if studied.stress else None
+    )
+    all_tables = tables_of(result, names, studied, judgement, stress)
     for table in all_tables:
         write_csv(run.folder, table)
-    save_figures(run, names, curves, request, answers)
+    save_figures(run, names, judgement, stress, studied.request)
 
-    conclusive, why = verdict.can_judge(findings)
-    facts = {
-        "schema": schema.SCHEMA,
-        "title": f"Unlearning audit: {run.sets.title}",
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        **page_facts.report_facts(result, findings, conclusive),
-        "conclusive": conclusive,
-        "controls": controls,
-        "tables": all_tables,
-        "figures": page_facts.figure_list(run.folder),
-        "not_guaranteed": list(page_facts.NOT_GUARANTEED),
-        "terms": page_facts.TERMS,
-    }
-    judged_on = page_facts.judged_on(shadow)
-    facts["conclusion"] = page_facts.conclude(facts, why, judged_on, diverged)
+    found = judged.facts_of(
+        judgement,
+        stress,
+        config,
+        {row["model"]: row for row in result.summary},
+        ids_of(run),
+    )
+    overview = audit_figures.leak_against_accuracy(
+        found["models"], found["judged"]["tolerances"], run.sets.title
+    )
+    plotting.save(overview, run.folder / "figures" / "leak_against_accuracy.png")
+    facts = page_facts.assemble(result, names, found, all_tables, diverged)
     facts["run"]["seconds"] = time.perf_counter() - started
     page.write(run.folder, facts)
-    print_findings(findings, facts)
+    print_findings(facts)
     run.progress.say(f"The report is {run.folder / 'report.html'}")
     return Audit(facts, result, tuple(diverged))
+
+
+def study_all(run: pipeline.Run, names: Sequence[str]) -> tuple[Studied, list[str]]:
+    """Makes and measures the models of all studies, and names what diverged.
+
+    Methods for whole classes only are left out where single examples are forgotten.
+    """
+    config = run.config
+    request = studies.request_study(run)
+    shadow = None if request.of_classes else studies.shadow_study(run)
+    stress = studies.stress_study(run) if config.audit.canaries else None
+    if shadow and (note := studies.small(shadow)):
+        run.progress.say(note)
+    single = [name for name in names if forgets_examples(name)]
+    wanted = [
+        (shadow, (*TRAINED, *CONTROLS, *single)),
+        (request, (*REFERENCES, *CONTROLS, *names)),
+        (stress, (*TRAINED, *CONTROLS, *single)),
+    ]
+    run.progress.expect(
+        [
+            stage
+            for study, every in wanted
+            if study
+            for stage in plan(study.name, study.models, config.train.epochs, every)
+        ]
+    )
+    made: list[Measurements | None] = []
+    diverged: set[str] = set()
+    for study, every in wanted:
+        if study is None:
+            made.append(None)
+            continue
+        models, more = finite(measure_all(study, every))
+        diverged |= set(more)
+        made.append(Measurements(study, models))
+    run.progress.expect(None)
+    kept = [
+        part and part._replace(models=without(part.models, diverged)) for part in made
+    ]
+    shadowed, requested, stressed = kept
+    assert requested is not None
+    return Studied(shadowed, requested, stressed), sorted(diverged)
+
+
+def forgets_examples(name: str) -> bool:
+    """Says whether a method can forget single examples."""
+    return name in training_time.METHODS or methods.METHODS[name].scope != "class"
+
+
+def without(models: Mapping[str, Measured], names: Iterable[str]) -> dict:
+    """Returns the models but for some."""
+    return {name: one for name, one in models.items() if name not in set(names)}
 
 
 def finite(models: dict[str, Measured]) -> tuple[dict[str, Measured], list[str]]:
@@ -123,35 +175,112 @@ def finite(models: dict[str, Measured]) -> tuple[dict[str, Measured], list[str]]
             f"{name} diverged in the studies: lower train.learning_rate (and use "
             "another folder)"
         )
-    return {n: m for n, m in models.items() if n not in diverged}, diverged
+    return without(models, diverged), diverged
+
+
+def tables_of(
+    result: Result,
+    names: Sequence[str],
+    studied: Studied,
+    judgement: Judgement,
+    stress: Stress | None,
+) -> list[dict]:
+    """Makes the tables of the annex."""
+    run, (where, models) = result.run, judgement.where
+    request = studied.request
+    rows = [*result.rows, *model_tables.control_rows(run)]
+    shown = "original", "retrain", *CONTROLS, *names
+    rows = [row for row in rows if row["model"] in shown]
+    thirds = None
+    if not where.of_classes:
+        thirds = per_example.memorised_thirds(judgement.played["original"])
+    found = [
+        model_tables.standard_metrics(
+            summarize(rows, whole_classes=where.of_classes), shown
+        ),
+        *per_example.attack_tables(
+            where, judgement.played, judgement.leaks, models, thirds
+        ),
+    ]
+    if studied.shadow:
+        found.append(per_example.kept_table(*studied.shadow))
+    if stress and studied.stress:
+        more = stress.played, stress.leaks, studied.stress.models
+        found += per_example.attack_tables(studied.stress.study, *more)
+    one_program = [name for name in names if name not in training_time.METHODS]
+    run.progress.tick("request study  distances of distributions")
+    found += [
+        model_tables.distributional(*request),
+        model_tables.outputs(run, names, rows),
+        model_tables.layers(run, one_program, **run.config.audit.layers),
+    ]
+    if run.config.audit.harder.models and studied.shadow:
+        stressed = studied.stress and studied.stress.study
+        shadow = studied.shadow.study
+        found.append(
+            hard_tables.harder(run, shadow, stressed, request.study, one_program)
+        )
+        found.append(hard_tables.sequential(run, request.study, one_program))
+    return found + added_tables.added(run, one_program, **studied._asdict())
 
 
 def save_figures(
     run: pipeline.Run,
     names: Sequence[str],
-    curves: Mapping[str, Mapping],
-    request: studies.Study,
-    answers: Mapping[str, Measured],
+    judgement: Judgement,
+    stress: Stress | None,
+    request: Measurements,
 ) -> None:
-    """Draws ROC curves and distributions of margins."""
+    """Draws ROC curves of a likelihood ratio, and distributions of margins."""
     shown, title = ("original", "retrain", *names), run.sets.title
     folder = run.folder / "figures"
-    roc = audit_figures.roc({name: curves[name] for name in shown}, title)
-    plotting.save(roc, folder / "roc.png")
+    groups = {attacked(judgement): judgement.played} | (
+        {"mislabelled: forgotten or never seen": stress.played} if stress else {}
+    )
+    curves = {
+        name: {group: curve_of(played[name]) for group, played in groups.items()}
+        for name in shown
+        if all(name in played for played in groups.values())
+    }
+    plotting.save(audit_figures.roc(curves, title), folder / "roc.png")
     margins = {
         name: {
-            key: answers[name].margins[:, part] for key, part in request.sets.items()
+            key: request.models[name].margins[:, part]
+            for key, part in request.study.sets.items()
         }
         for name in shown
     }
     plotting.save(audit_figures.margins(margins, title), folder / "margins.png")
 
 
-def print_findings(findings: dict[str, verdict.Finding], facts: dict) -> None:
-    """Prints a line a model, with the sentence that decided."""
-    verdicts = {method["name"]: method["verdict"] for method in facts["methods"]}
-    for name, finding in findings.items():
-        own = finding.judged.verdict
-        first = [text for text in finding.because if text.endswith(f"{own}.")]
-        print(f"{name:<16} {verdicts.get(name, own):<13} {first[0]}")
-    print(facts["conclusion"])
+def attacked(judgement: Judgement) -> str:
+    """Says which examples are attacked where forgetting is judged, and what is told."""
+    if judgement.where.study.of_classes:
+        return "requested classes: unlearned or retrained"
+    which = "others than requested" if judgement.refused else "requested"
+    return f"{which}: forgotten or never seen"
+
+
+def curve_of(game: Game) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the ROC of U-LiRA; of classes that is a ratio of Gaussians."""
+    scores = lira.u_lira(game.margins, game.states)
+    return roc.roc_curve(scores, game.states == FORGET, game.states == OUT)
+
+
+def ids_of(run: pipeline.Run) -> np.ndarray:
+    """Returns the ids of the run's training examples, as the user names them."""
+    saved = store.load_arrays(run.folder / "split.npz")
+    ids = np.empty(len(run.problem.labels), object)
+    ids[run.sets.forget] = saved["forget_ids"]
+    ids[run.sets.retain] = saved["retain_ids"]
+    return ids
+
+
+def print_findings(facts: Mapping) -> None:
+    """Prints a line a model, with the sentence that decided, and whether it may."""
+    for model in facts["models"]:
+        own = model["verdict"]
+        deciding = [s for s in model["because"] if s.rstrip(".").endswith(own)]
+        print(f"{model['name']:<16} {own:<13} {[*deciding, *model['because']][0]}")
+    lead = "It can be concluded" if facts["conclusive"] else "Nothing can be concluded"
+    print(f"{lead}: {facts['why']}.")

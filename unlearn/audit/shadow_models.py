@@ -1,10 +1,13 @@
 """The models of a study, made by `parallel.map_models` and measured.
 
 What is measured of each model is kept in the run folder a chunk at a time; the same
-command goes on with the next chunk.
+command goes on with the next chunk. Methods that train a model of their own run on the
+host, one model after another: of these there are `audit.trained_models`, the first of
+the study.
 """
 
 import functools
+import time
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,9 +18,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from unlearn import methods, parallel, store, training
+from unlearn import methods, parallel, store, training, training_time
 from unlearn.audit import controls
 from unlearn.audit.studies import Study
+from unlearn.metrics import lira
 from unlearn.pipeline import run_method, template
 from unlearn.problem import Variables, withhold
 from unlearn.shadows import measure
@@ -37,11 +41,15 @@ class Measured(NamedTuple):
 def measured(study: Study, name: str) -> Measured:
     """Makes and measures the models of a reference, a control or a method."""
     if name == "constant_margin":
-        return controls.constant_margin(measured(study, "original"), study.labels)
+        return controls.constant_margin(
+            measured(study, "original"), study.labels, study.problem.num_classes
+        )
     if name == "collapsed":
         return controls.collapsed(
             measured(study, "original"), study.problem.num_classes
         )
+    if name in training_time.METHODS:
+        return _fitted(study, name)
     borrowed = name == "original" and study.source is not None
     if name in REFERENCES and not borrowed:
         return _trained(study, name)[0]
@@ -115,6 +123,55 @@ def _answerer(
     return answer
 
 
+def _fitted(study: Study, name: str) -> Measured:
+    """Trains models of a training-time method and lets them forget, on the host."""
+    config, method = study.run.config, training_time.METHODS[name]
+    models, keys = config.audit.trained_models, _keys(study, name)
+    labels = np.asarray(study.labels)
+
+    def one(number: int) -> dict:
+        key_fit, key_forget = jax.random.split(keys[number])
+        forget, retain = study.forget[number], study.retain[number]
+        constants = dict(config.methods[name])
+        if name == "amnesiac":  # it stores the updates of what may be requested
+            constants["sensitive"] = forget
+        seen = np.sort(np.concatenate([forget, retain]))
+        state = method.fit(key_fit, study.problem, indices=seen, **constants)
+        started = time.perf_counter()
+        state, _ = method.forget(key_forget, state, np.sort(forget))
+        logits = np.asarray(method.predict(state, study.examples))
+        return {
+            "margins": lira.margins(logits, labels).astype(np.float32),
+            "predictions": logits.argmax(-1).astype(np.int32),
+            "seconds": time.perf_counter() - started,
+        }
+
+    parts, chunk = [], config.audit.chunk
+    for first in range(0, models, chunk):
+        numbers = range(first, min(first + chunk, models))
+        path, of = _kept_at(study, name, first, len(numbers))
+        if not store.is_kept(path):
+            made = []
+            for number in numbers:
+                text = f"{study.name} study  {name}  model {number + 1}/{models}"
+                study.run.progress.tick(text, share=number / models)
+                made.append(one(number))
+            rows = {key: np.stack([m[key] for m in made]) for key in made[0]}
+            store.save_kept(path, rows, of)
+        parts.append(store.load_kept(path, of))
+    margins, predictions, seconds = (
+        np.concatenate([part[key] for part in parts]) for key in Measured._fields
+    )
+    return Measured(margins, predictions, float(seconds.sum()))
+
+
+def _kept_at(study: Study, name: str, first: int, count: int) -> tuple[Path, dict]:
+    """Returns the file of a chunk of models, and what it is of."""
+    of = {"study": study.name, "model": name, "first": first, "count": count}
+    of["run"] = study.run.fingerprint
+    return study.folder / name / f"{first:05d}_{count}.npz", of
+
+
 def _keys(study: Study, name: str):
     """Returns a key for each model, other than those of the run's own models.
 
@@ -158,14 +215,11 @@ def trained_variables(study: Study, name: str, models: int) -> Variables:
 
 def _map(study: Study, name: str, fn, models) -> tuple[Measured, dict[Path, range]]:
     """Returns what is measured of the models, and the files of their chunks."""
-    folder, progress = study.folder / name, study.run.progress
-    files = {}
+    progress, files = study.run.progress, {}
 
     def keep(first, count, compute):
-        path = folder / f"{first:05d}_{count}.npz"
+        path, of = _kept_at(study, name, first, count)
         files[path] = range(first, first + count)
-        of = {"study": study.name, "model": name, "first": first, "count": count}
-        of["run"] = study.run.fingerprint
         if not store.is_kept(path):
             results, took = compute()
             if name == "oracle":

@@ -3,12 +3,16 @@
 Studies are of one kind: S models are trained, each is requested to forget a set of its
 own, and each is answered by retraining, by every method, and by controls.
 
-- *shadow*: every target example is, at random, out of a third of the models' training
-  sets, retained by a third and forgotten by a third. For the per-example attacks. The
-  examples that the run is requested to forget come first among them, unless whole
-  classes are requested.
+- *shadow*: each of the requested examples is, at random, out of the training sets of a
+  half of the models and forgotten by the other half: forgotten, or never seen? Other
+  examples are out of a half and kept in the other: kept, or never seen? Not of requests
+  of whole classes.
 - *request*: all models are requested to forget the run's forget set and differ in their
-  seeds. For the distributional audits.
+  seeds. For what is left of the accuracy, for the distributional audits, and for
+  requests of whole classes: unlearned, or retrained?
+- *stress*: training examples with a wrong label, which only a model that saw them
+  answers with. Each is out of a third of the training sets, kept in a third and
+  forgotten in a third.
 - *harder*: as request, one study for each of some forget sets that are harder than a
   random one (`hard_sets`), and one for ten requests one after another.
 
@@ -25,14 +29,16 @@ import numpy as np
 
 from unlearn import store
 from unlearn.errors import InputError
-from unlearn.metrics.lira import FORGET, RETAIN
+from unlearn.metrics.lira import FORGET, OUT, RETAIN
 from unlearn.metrics.membership import spread
 from unlearn.pipeline import Run
 from unlearn.problem import Problem, joined, rows
 from unlearn.shadows import balanced_states
 
-FORMAT = 3  # of the models kept; another number makes old ones useless
+FORMAT = 4  # of the models kept; another number makes old ones useless
 NO_CLASSES = np.zeros(0, np.int32)
+FEW = 20  # of fewer requested examples an attack's AUC says nothing
+ENOUGH = 144 * 129  # models times examples, of which retraining passes its own audit
 
 
 class Study(NamedTuple):
@@ -52,7 +58,6 @@ class Study(NamedTuple):
     # are one program, and are seen twice.
     requests: int = 1
     states: np.ndarray | None = None  # int[S, T]: OUT, RETAIN or FORGET
-    canary: np.ndarray | None = None  # bool[T]
     requested: np.ndarray | None = None  # bool[T]: in the run's forget set
     source: "Study | None" = None  # whose originals are used, if not its own
 
@@ -64,59 +69,140 @@ class Study(NamedTuple):
     def models(self) -> int:
         return len(self.forget)
 
-    def roles(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Returns `(states, canary, requested)`, which a shadow study has."""
-        states, canary, requested = self.states, self.canary, self.requested
+    def roles(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns `(states, requested)`, which a shadow and a stress study have."""
+        states, requested = self.states, self.requested
         assert states is not None
-        assert canary is not None
         assert requested is not None
-        return states, canary, requested
+        return states, requested
+
+    @property
+    def of_classes(self) -> bool:
+        """Says whether whole classes are to be forgotten."""
+        return len(self.problem.forget_classes) > 0
 
 
 def shadow_study(run: Run) -> Study:
-    """Draws targets and, for each, a random third of the models for each role.
+    """Draws the requested examples, and others that are kept or out.
 
-    Some of the targets are mislabelled.
+    At most `audit.targets` of the requested ones, in even numbers. Where fewer than
+    `FEW` are requested, which cannot be judged, others fill the places, as far as they
+    go; at most a third of the others are kept or out.
+
+    Raises:
+      InputError: fewer than 6 examples are not requested.
     """
     config, problem = run.config.audit, run.problem
-    size, targets = len(problem.labels), config.targets
-    if targets >= size:
-        raise InputError(
-            f"audit.targets must be less than the training set, {size}; it is {targets}"
-        )
     draw = np.random.default_rng(config.seed)
-    order = draw.permutation(size)
-    requested = np.isin(order, problem.forget) & (len(problem.forget_classes) == 0)
-    order = order[np.argsort(~requested, kind="stable")]
-    order, canaries = np.split(order, [size - config.canaries])
-    clean, others = np.split(order, [targets - config.canaries])
-    chosen = np.concatenate([canaries, clean])
+    asked = draw.permutation(np.asarray(problem.forget))[: config.targets]
+    others = draw.permutation(np.asarray(problem.retain))
+    wanted = config.targets if len(asked) < FEW else len(asked)
+    wanted += wanted % 2
+    if len(others) < 6:
+        raise InputError(
+            f"a shadow study needs 6 training examples that are not requested; there "
+            f"are {len(others)}: request fewer examples, or leave the audit out"
+        )
+    number = min(config.kept, len(others) // 6 * 2)
+    wanted = min(wanted, len(asked) + len(others) - number - 1) // 2 * 2
+    filled, others = np.split(others, [wanted - len(asked)])
+    kept, others = np.split(others, [number])
+    models = config.models
+    states = np.concatenate(
+        [
+            balanced_states(draw, models, wanted, (OUT, FORGET)),
+            balanced_states(draw, models, number, (OUT, RETAIN)),
+        ],
+        axis=1,
+    )
+    targets = np.concatenate([asked, filled, kept])
+    return _with_states(
+        "shadow", run, problem, targets, others, states, np.isin(targets, asked), draw
+    )
+
+
+def stress_study(run: Run) -> Study:
+    """Draws examples that are not requested, and gives them a wrong label.
+
+    At most a third of those that are there.
+
+    Raises:
+      InputError: fewer than 9 examples are not requested.
+    """
+    config, problem = run.config.audit, run.problem
+    draw = np.random.default_rng([config.seed, 1])
+    others = draw.permutation(np.asarray(problem.retain))
+    if len(others) < 9:
+        raise InputError(
+            "a stress study needs 9 training examples that are not requested; there "
+            f"are {len(others)}: set audit.canaries to 0 to leave it out"
+        )
+    number = min(config.canaries, len(others) // 9 * 3)
+    canaries, others = np.split(others, [number])
+    others = np.concatenate([others, np.asarray(problem.forget)])
     labels = np.array(problem.labels)
     shift = draw.integers(1, problem.num_classes, len(canaries))
     labels[canaries] = (labels[canaries] + shift) % problem.num_classes
-    states = balanced_states(draw, config.models, targets)
-    background = round(config.background * len(others))
-    forget = [chosen[row == FORGET] for row in states]
+    states = balanced_states(draw, config.stress_models, len(canaries))
+    problem = problem.replace(labels=jnp.asarray(labels))
+    none = np.zeros(len(canaries), bool)
+    return _with_states("stress", run, problem, canaries, others, states, none, draw)
+
+
+def _with_states(name, run, problem, targets, others, states, requested, draw) -> Study:
+    """Trains on the targets that are not OUT, and on a part of the others."""
+    background = max(1, round(run.config.audit.background * len(others)))
+    forget = [targets[row == FORGET] for row in states]
     retain = [
-        np.concatenate([chosen[row == RETAIN], draw.permutation(others)[:background]])
+        np.concatenate([targets[row == RETAIN], draw.permutation(others)[:background]])
         for row in states
     ]
     return _study(
-        "shadow",
+        name,
         run,
-        problem.replace(labels=jnp.asarray(labels), forget_classes=NO_CLASSES),
+        problem.replace(forget_classes=NO_CLASSES),
         np.array(forget, np.int32),
         np.array(retain, np.int32),
-        chosen,
+        targets,
         states=states,
-        canary=np.arange(targets) < config.canaries,
-        requested=np.isin(chosen, order[: requested.sum()]),
+        requested=requested,
+    )
+
+
+def models_needed(examples: int) -> int:
+    """Returns how many models show that nothing is left, of so many examples.
+
+    Retraining passed its own audit of models x examples, against the least tolerances,
+    in 0 % of studies of 144 x 20, 12 % of 144 x 40, 56 % of 144 x 60 and 93 % of 144 x
+    129. A multiple of 6, which the roles are dealt out in.
+    """
+    return 6 * -(-ENOUGH // (6 * max(examples, 1)))
+
+
+def too_few(models: int, examples: int) -> bool:
+    """Says whether so many models can hardly show that nothing is left."""
+    return models * examples < 0.9 * ENOUGH
+
+
+def small(study: Study) -> str:
+    """Says of a shadow study that is too small to pass what it would take, if it is.
+
+    It still finds what leaks; a study that judges no requested example is not said.
+    """
+    examples = int(study.roles()[1].sum())
+    if examples < FEW or not too_few(study.models, examples):
+        return ""
+    return (
+        f"note: {study.models} models of {examples} requested examples can find a "
+        "leak, but hardly show that there is none: retraining may not pass its own "
+        f"audit; about {models_needed(examples):,} would (audit.models)"
     )
 
 
 def request_study(run: Run) -> Study:
     """Returns the run's own request, answered by many models."""
-    forget, models = np.asarray(run.problem.forget), run.config.audit.models
+    forget = np.asarray(run.problem.forget)
+    models = run.config.audit.request_models
     return fixed_study("request", run, forget, models)
 
 

@@ -24,11 +24,19 @@ def cell(value: float, low: float = math.nan, high: float = math.nan) -> dict:
     return {"value": value, "low": low, "high": high}
 
 
-def mean_cell(values: ArrayLike) -> dict:
-    """Returns a mean with its 95 % t interval."""
+def mean_cell(
+    values: ArrayLike, low: float = -math.inf, high: float = math.inf
+) -> dict:
+    """Returns a mean with its 95 % t interval, cut at the ends of what is possible."""
     values = np.asarray(values, float)
     mean, half = float(np.mean(values)), interval(values)
-    return cell(mean, mean - half, mean + half)
+    return clipped(cell(mean, mean - half, mean + half), low, high)
+
+
+def clipped(cell: dict, low: float, high: float) -> dict:
+    """Cuts an interval at the ends of what is possible; a NaN stays one."""
+    ends = {key: cell[key] for key in ("low", "high") if not math.isnan(cell[key])}
+    return cell | {key: min(max(end, low), high) for key, end in ends.items()}
 
 
 def kind(name: str) -> str:
@@ -45,8 +53,19 @@ def table(
     columns: Sequence[tuple],
     rows: Mapping[str, dict],
 ) -> dict:
-    """Builds a table: columns `(key, label, unit, digits, help)`, `{model: cells}`."""
+    """Builds a table: columns `(key, label, unit, digits, help)`, `{model: cells}`.
+
+    Intervals of shares, in %, are cut at 0 and 100.
+    """
     keys = "key", "label", "unit", "digits", "help"
+    shares = {key for key, _, unit, *_ in columns if unit == "%"}
+    rows = {
+        model: {
+            key: clipped(one, 0, 100) if key in shares else one
+            for key, one in cells.items()
+        }
+        for model, cells in rows.items()
+    }
     return {
         "id": name,
         "title": title,

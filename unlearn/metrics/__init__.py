@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from unlearn.metrics.accuracy import (
     Outputs,
     accuracy,
+    balanced_accuracy,
     confusion_matrix,
     losses,
     outputs,
@@ -33,19 +34,29 @@ from unlearn.metrics.membership import (
 if TYPE_CHECKING:
     from unlearn.metrics import (
         bavaria,
+        before_after,
+        class_neighbours,
+        clustered,
         columns,
         composite,
+        connectivity,
         divergence,
+        empirical_epsilon,
+        equivalence,
         forgetting_score,
         gaps,
         idi,
         klom,
         lira,
         membership,
+        purpose,
         relearning,
+        residual,
         rmia,
         roc,
         ruli,
+        set_level,
+        strongest,
         verdict,
     )
 
@@ -53,12 +64,19 @@ __all__ = [
     "Outputs",
     "accuracy",
     "avg_gap",
+    "balanced_accuracy",
     "bavaria",
+    "before_after",
+    "class_neighbours",
+    "clustered",
     "columns",
     "composite",
     "confidence_attack",
     "confusion_matrix",
+    "connectivity",
     "divergence",
+    "empirical_epsilon",
+    "equivalence",
     "forgetting_score",
     "gaps",
     "idi",
@@ -72,11 +90,15 @@ __all__ = [
     "outputs",
     "outputs_of",
     "per_class_accuracy",
+    "purpose",
     "regression_attack",
     "relearning",
+    "residual",
     "rmia",
     "roc",
     "ruli",
+    "set_level",
+    "strongest",
     "threshold_attack",
     "tug_of_war",
     "verdict",
@@ -114,8 +136,9 @@ def measure(
 
     The attacks on the loss compare the forget set with test examples of its classes.
 
-    Returns: what `columns.MEASURED` names and `mia_auc_null_sd`; `test_forget_accuracy`
-      if whole classes are forgotten.
+    Returns: what `columns.MEASURED` names, `mia_auc_null_sd` and `balanced_accuracy`
+      (of the test examples in `test_accuracy`); `test_forget_accuracy` if whole classes
+      are forgotten.
     """
     return measure_outputs(
         outputs(train_logits, np.asarray(train_labels)),
@@ -164,6 +187,9 @@ def measure_outputs(
         "mia_auc": threshold.auc,
         "mia_tpr_at_1fpr": threshold.tpr_at_1fpr,
         "mia_auc_null_sd": threshold.auc_null_sd,
+        "balanced_accuracy": balanced_accuracy(
+            test.predictions[~gone], test_labels[~gone]
+        ),
     }
     if np.any(gone):
         row["test_forget_accuracy"] = share(test_hits[gone])

@@ -9,10 +9,12 @@ an example the models that it is compared with.
 from typing import NamedTuple
 
 import numpy as np
+from scipy import stats
 
 from unlearn.errors import InputError
+from unlearn.metrics import clustered
 
-__all__ = ["FALSE_POSITIVE_RATES", "evaluate", "roc_curve"]
+__all__ = ["FALSE_POSITIVE_RATES", "auc", "evaluate", "roc_curve"]
 
 FALSE_POSITIVE_RATES = (0.01, 0.001)
 
@@ -36,11 +38,8 @@ def evaluate(
     positive: np.ndarray,
     negative: np.ndarray,
     *,
-    models: np.ndarray | None = None,
     balanced: bool = True,
-    examples: bool = True,
-    rounds: int = 1000,
-    seed: int = 0,
+    comparisons: int = 1,
 ) -> Audit:
     """Computes AUC and true positive rates at 1 % and 0.1 % false positives.
 
@@ -49,8 +48,6 @@ def evaluate(
     Args:
       scores: float[S, N], higher for members; NaN: the pair is left out.
       positive, negative: bool[S, N], the pairs of each group.
-      models: int[S], rows of one number are resampled together, such as the unlearned
-        and the retrained model of one split; by default every row is its own.
       balanced: weigh pairs so that each example counts the same in both groups, as if
         it was positive in as many models as every other, and negative likewise; then
         it changes nothing. Without, as in the literature, pairs count the same. With
@@ -58,8 +55,7 @@ def evaluate(
         higher scores, too, since less is known of the other group: the AUC of U-LiRA on
         24 models was 0.515 where the groups were alike, of BaVarIA 0.520; balanced,
         both were 0.50.
-      examples: resample examples as well as models, see below.
-      rounds: of the bootstrap; 0: no intervals.
+      comparisons: how many attacks' intervals are to hold together (Bonferroni).
 
     A tie counts one half. The TPR at x is the largest of a threshold with FPR <= x, and
     NaN if x allows not even one of the negatives. The floor of the AUC is 0.5 with
@@ -70,50 +66,57 @@ def evaluate(
     1.6 times as much. To see the floor of one study, shuffle the states of each example
     among the models, and attack again.
 
-    The bootstrap draws models and, independently, examples with replacement (Owen, "The
-    pigeonhole bootstrap", 2007) and takes percentiles. The scores are not computed
-    again. It is on the safe side: intervals of the AUC covered the mean of repeated
-    studies in 95 to 100 % of simulations of 9 to 128 models. With models alone
-    (`examples=False`) in 63 to 90 %: what the pairs of an example share did not vary.
+    Intervals are for other models *and* other examples, by the two-way clustered
+    variance of `clustered`: of the AUC on the placements of the pairs, of a rate on
+    the pairs above the threshold, whose own noise counts by the slope of the ROC, as
+    an exact binomial interval of as many pairs as give that variance (Korn & Graubard,
+    Survey Methodology 1998). Where no pair of either group is above the threshold, as
+    of one answer to everything, all pairs count; where only no positive one is, as many
+    as there are models or examples. The scores are not computed again. 95 % intervals
+    of the AUC covered the mean of repeated studies in 93 to 97 % of simulations of 24
+    to 96 models of U-LiRA, LiRA offline and RMIA. They are .7 times as wide as those of
+    a bootstrap of models and examples, which covered 96 to 100 %.
 
     Raises:
       InputError: shapes differ, groups overlap, or one has no pair with a score.
     """
     scores, positive, negative = _check(scores, positive, negative)
-    size, count = scores.shape
     positive, negative, weights = _weighted(positive, negative, balanced)
-    ranking = _rank(scores, positive, negative)
-    n, m = (np.sum(weights[g]) ** 2 / np.sum(weights[g] ** 2) for g in ranking.groups)
-    enough = np.array([True, *(m * rate >= 1 - 1e-9 for rate in FALSE_POSITIVE_RATES)])
-    point = np.where(enough, _rates(ranking, weights), np.nan)
-
-    models = np.arange(size) if models is None else np.asarray(models)
-    models = np.unique(models, return_inverse=True)[1]
-    if models.shape != (size,):
-        raise InputError(f"models has shape {models.shape}, not ({size},)")
-    draws = np.full((max(rounds, 1), 3), np.nan)
-    rng = np.random.default_rng(seed)
-    for i in range(rounds if models.max() > 0 else 0):
-        rows = _draw(rng, models.max() + 1)[models]
-        columns = _draw(rng, count) if examples else np.ones(count)
-        draws[i] = _rates(ranking, weights * np.outer(rows, columns))
-    draws = draws[~np.isnan(draws[:, 0])]
-    ends = np.full((2, 3), np.nan)
-    if len(draws):
-        ends = np.where(enough, np.quantile(draws, [0.025, 0.975], axis=0), np.nan)
-    auc, at_1, at_01 = map(float, point)
-    interval, interval_1, interval_01 = ((float(a), float(b)) for a, b in ends.T)
+    n, m = (
+        np.sum(weights[g]) ** 2 / np.sum(weights[g] ** 2) for g in (positive, negative)
+    )
+    pairs = _pairs(scores, positive, negative, weights)
+    area = clustered.estimate(*_auc(pairs), comparisons=comparisons, bounds=(0.0, 1.0))
+    rates = [
+        _rate(pairs, rate, comparisons)
+        if m * rate >= 1 - 1e-9
+        else clustered.Estimate(np.nan, np.nan, np.nan)
+        for rate in FALSE_POSITIVE_RATES
+    ]
     return Audit(
-        auc=auc,
-        auc_interval=interval,
-        tpr_at_1fpr=at_1,
-        tpr_at_1fpr_interval=interval_1,
-        tpr_at_01fpr=at_01,
-        tpr_at_01fpr_interval=interval_01,
+        auc=area.value,
+        auc_interval=(area.low, area.high),
+        tpr_at_1fpr=rates[0].value,
+        tpr_at_1fpr_interval=(rates[0].low, rates[0].high),
+        tpr_at_01fpr=rates[1].value,
+        tpr_at_01fpr_interval=(rates[1].low, rates[1].high),
         null_sd=float(np.sqrt((n + m + 1) / (12 * n * m))),
         positives=int(positive.sum()),
         negatives=int(negative.sum()),
     )
+
+
+def auc(
+    scores: np.ndarray,
+    positive: np.ndarray,
+    negative: np.ndarray,
+    *,
+    balanced: bool = True,
+) -> float:
+    """Computes the AUC of `evaluate` alone; args and raises as there."""
+    scores, positive, negative = _check(scores, positive, negative)
+    groups = _weighted(positive, negative, balanced)
+    return _auc(_pairs(scores, *groups))[0]
 
 
 def roc_curve(
@@ -150,45 +153,86 @@ def _weighted(positive, negative, balanced) -> tuple:
     return positive, negative, weights
 
 
-class _Ranking(NamedTuple):
-    """The pairs by falling score, as indices into the flat [S, N]."""
+class _Pairs(NamedTuple):
+    """The pairs of both groups, as indices into the flat [S, N], by rising score."""
 
-    groups: tuple[np.ndarray, np.ndarray]  # positive and negative, bool[S, N]
+    shape: tuple[int, int]
     positives: np.ndarray
     negatives: np.ndarray
-    above: np.ndarray  # for each negative: how many positives score more
-    level: np.ndarray  # or as much
+    scores: tuple[np.ndarray, np.ndarray]  # of the positives, of the negatives
+    weights: tuple[np.ndarray, np.ndarray]  # each group's sum to 1
 
 
-def _rank(scores, positive, negative):
-    flat = scores.ravel()
-    positives, negatives = (
-        pairs[np.argsort(-flat[pairs], kind="stable")]
+def _pairs(scores, positive, negative, weights):
+    flat, heavy = scores.ravel(), weights.ravel()
+    groups = [
+        pairs[np.argsort(flat[pairs], kind="stable")]
         for pairs in (np.flatnonzero(positive), np.flatnonzero(negative))
-    )
-    rising = -flat[positives]
-    above = np.searchsorted(rising, -flat[negatives], side="left")
-    level = np.searchsorted(rising, -flat[negatives], side="right")
-    return _Ranking((positive, negative), positives, negatives, above, level)
+    ]
+    first, second = (heavy[pairs] / heavy[pairs].sum() for pairs in groups)
+    values = flat[groups[0]], flat[groups[1]]
+    return _Pairs(scores.shape, *groups, values, (first, second))
 
 
-def _rates(ranking, weights):
-    """AUC and the true positive rates; NaN if a group has no weight."""
-    weights = weights.ravel()
-    hits = np.append(0, np.cumsum(weights[ranking.positives]))
-    others = weights[ranking.negatives]
-    alarms = np.cumsum(others)
-    if not hits[-1] * alarms[-1]:
-        return np.full(3, np.nan)
-    auc = others @ (hits[ranking.above] + hits[ranking.level]) / (2 * alarms[-1])
-    limits = np.array(FALSE_POSITIVE_RATES) * alarms[-1] * (1 + 1e-9)
-    refused = np.searchsorted(alarms, limits, side="right")  # the first too many
-    return np.append(auc, hits[ranking.above[refused]]) / hits[-1]
+def _auc(pairs):
+    """The AUC and the influence of each pair: its placement among the other group."""
+    (a, b), (v, w) = pairs.scores, pairs.weights
+    below, above = _placed(b, w, a), 1 - _placed(a, v, b)
+    value = min(float(v @ below), 1.0)  # the weights' sum is 1 but for rounding
+    influences = np.zeros(pairs.shape).ravel()
+    influences[pairs.positives] = v * (below - value)
+    influences[pairs.negatives] = w * (above - value)
+    return value, _own(pairs, influences)
 
 
-def _draw(rng, size):
-    """How often each of `size` is drawn in `size` draws with replacement."""
-    return np.bincount(rng.integers(0, size, size), minlength=size).astype(float)
+def _own(pairs, influences):
+    """The influences [S, N] without what both groups have in common on an example."""
+    groups = np.zeros((2, influences.size), bool)
+    groups[0, pairs.positives] = groups[1, pairs.negatives] = True
+    groups = groups.reshape(2, *pairs.shape)
+    return clustered.without_common(influences.reshape(pairs.shape), *groups)
+
+
+def _placed(scores, weights, points):
+    """The weight of the sorted scores below each point, ties counted one half."""
+    total = np.append(0, np.cumsum(weights))
+    sides = (np.searchsorted(scores, points, side) for side in ("left", "right"))
+    return sum(total[side] for side in sides) / 2
+
+
+def _rate(pairs, rate, comparisons):
+    """The true positive rate at a false positive rate, with its interval."""
+    (a, b), (v, w) = pairs.scores, pairs.weights
+    threshold = _threshold(b, w, rate)
+    value = float(v[a > threshold].sum() / v.sum())
+    near = [v[a > _threshold(b, w, factor * rate)].sum() for factor in (0.5, 1.5)]
+    slope = (near[1] - near[0]) / rate
+    influences = np.zeros(pairs.shape).ravel()
+    influences[pairs.positives] = v * ((a > threshold) - value)
+    alarms = (b > threshold).astype(float)
+    influences[pairs.negatives] = -slope * w * (alarms - w @ alarms)
+    variance = clustered.variance(_own(pairs, influences))
+    counted = value * (1 - value)
+    if counted and variance > 0:
+        size = min(counted / variance, len(a))
+    elif not value and not alarms.any():  # no pair stands out from the largest score
+        size = len(a)
+    else:
+        size = min(max(pairs.shape), len(a))
+    alpha = 0.025 / comparisons
+    hits = size * value
+    low = stats.beta.ppf(alpha, hits, size - hits + 1) if hits > 0 else 0.0
+    high = stats.beta.isf(alpha, hits + 1, size - hits) if hits < size else 1.0
+    if np.isnan(variance):
+        low = high = np.nan
+    return clustered.Estimate(value, float(low), float(high))
+
+
+def _threshold(scores, weights, rate):
+    """The largest score of a negative that may not be called a member."""
+    alarms = np.cumsum(weights[::-1])
+    refused = np.searchsorted(alarms, rate * (1 + 1e-9), side="right")
+    return scores[::-1][min(refused, len(scores) - 1)]
 
 
 def _check(scores, positive, negative):

@@ -1,19 +1,18 @@
-"""RULI's two games: kernel densities of margins, not Gaussians.
+"""RULI's attack: kernel densities of margins, not Gaussians.
 
-    privacy   unlearned, or never seen?     both in models after unlearning
-    efficacy  unlearned, or retrained?      the same example in two models
-
-They are different hypotheses: a method may pass one and fail the other. "Rectifying
-Privacy and Efficacy Measurements in Machine Unlearning", USENIX Security 2025,
+The paper plays two games with it, unlearned or never seen? (privacy) and unlearned or
+retrained? (efficacy: retrained models in state OUT). They are different hypotheses: a
+method may pass one and fail the other. "Rectifying Privacy
+and Efficacy Measurements in Machine Unlearning", USENIX Security 2025,
 https://arxiv.org/abs/2506.13009.
 """
 
 import numpy as np
 
 from unlearn.errors import InputError
-from unlearn.metrics.lira import FORGET, check, check_finite, left_out
+from unlearn.metrics.lira import FORGET, check, left_out
 
-__all__ = ["ruli_efficacy", "ruli_privacy"]
+__all__ = ["ruli_privacy"]
 
 CHUNK = 2**20  # kernel values at once
 
@@ -45,56 +44,6 @@ def ruli_privacy(
         for group, other in ((unlearned, out), (out, unlearned))
     )
     return np.where(unlearned | out, with_x - without_x, np.nan)
-
-
-def ruli_efficacy(
-    margins: np.ndarray,
-    retrained: np.ndarray,
-    states: np.ndarray,
-    *,
-    bandwidth: float = 1.0,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Plays the efficacy game: log density of unlearned over retrained models.
-
-    Args:
-      margins: float[S, N], of the unlearned models.
-      retrained: float[S, N], of the models retrained without each row's forget set.
-      states: int[S, N]; only FORGET pairs play.
-      bandwidth: as `ruli_privacy`.
-
-    Row s of both is left out for row s: they have a split in common. So it is with a
-    `retrained` of other seeds.
-
-    Returns: two float64[S, N], the scores of the unlearned models (positive) and of the
-      retrained ones (negative); NaN where the state is not FORGET or fewer than two
-      other models are. To evaluate both:
-
-          evaluate(
-              np.concatenate([unlearned_scores, retrained_scores]),
-              np.concatenate([forget, no]),    # forget = states == FORGET
-              np.concatenate([no, forget]),    # no = zeros
-              models=np.tile(np.arange(S), 2),
-          )
-
-    Raises:
-      InputError: shapes differ, a margin is not finite, no pair is FORGET.
-    """
-    margins, retrained = (np.asarray(x, np.float64) for x in (margins, retrained))
-    forget = np.asarray(states) == FORGET
-    if margins.ndim != 2 or not margins.shape == retrained.shape == forget.shape:
-        shapes = f"{margins.shape}, {retrained.shape} and {forget.shape}"
-        raise InputError(f"margins and states must be [S, N] alike, not {shapes}")
-    if not forget.any():
-        raise InputError("no model has an example in state FORGET (2)")
-    check_finite(margins)
-    check_finite(retrained)
-    own = np.broadcast_to(np.arange(len(margins))[:, None], margins.shape)
-    ours, theirs = (
-        _log_density(points, margins, forget, own, bandwidth)
-        - _log_density(points, retrained, forget, own, bandwidth)
-        for points in (margins, retrained)
-    )
-    return np.where(forget, ours, np.nan), np.where(forget, theirs, np.nan)
 
 
 def _log_density(points, data, group, without, bandwidth):

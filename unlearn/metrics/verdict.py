@@ -16,7 +16,6 @@ __all__ = [
     "OUTSIDE",
     "WITHIN",
     "Judged",
-    "conclusive",
     "judge",
     "together",
 ]
@@ -24,11 +23,15 @@ __all__ = [
 WITHIN, OUTSIDE, INCONCLUSIVE = "within", "outside", "inconclusive"
 
 
+MOST = 100  # times as many models: more are not counted
+
+
 class Judged(NamedTuple):
     """A verdict, and how many models it would take where there is none."""
 
     verdict: str
     models_needed: int | None  # None: decided, or no number of models would
+    capped: bool = False  # more than `models_needed`
 
 
 def judge(
@@ -39,6 +42,7 @@ def judge(
     null: float,
     tolerance: float,
     models: int,
+    upper: bool = False,
 ) -> Judged:
     """Judges a value by its 95 % interval `[low, high]`.
 
@@ -47,17 +51,26 @@ def judge(
       tolerance: how far from `null` is as good as equal.
       models: how many the interval comes from. Where examples vary as well, its width
         shrinks with their root if the examples grow in proportion.
+      upper: only more than `null` counts against a method, such as what an attack
+        finds.
+
+    Of more than 100 times as many models only that is said (`capped`).
     """
     if not all(map(math.isfinite, (value, low, high))):
         return Judged(INCONCLUSIVE, None)
-    if null - tolerance <= low and high <= null + tolerance:
+    half, value = max(high - value, value - low), value - null
+    low, high = low - null, high - null
+    rounding = 1e-12 * max(abs(null), abs(tolerance), 1.0)
+    limit = tolerance + rounding
+    if high <= limit and (upper or low >= -limit):
         return Judged(WITHIN, None)
-    if low > null + tolerance or high < null - tolerance:
+    if low > limit or (high < -limit and not upper):
         return Judged(OUTSIDE, None)
-    room = abs(tolerance - abs(value - null))
-    if room == 0:
+    room = abs(tolerance - (value if upper else abs(value)))
+    if room <= rounding:
         return Judged(INCONCLUSIVE, None)
-    half = max(high - value, value - low)
+    if half >= room * math.sqrt(MOST):
+        return Judged(INCONCLUSIVE, MOST * models, capped=True)
     return Judged(INCONCLUSIVE, math.ceil(models * (half / room) ** 2))
 
 
@@ -70,28 +83,7 @@ def together(judged: Iterable[Judged]) -> Judged:
     if INCONCLUSIVE not in verdicts and judged:
         return Judged(WITHIN, None)
     open_ones = [one for one in judged if one.verdict == INCONCLUSIVE]
-    needed = [one.models_needed for one in open_ones if one.models_needed is not None]
-    decidable = len(needed) == len(open_ones)
-    return Judged(INCONCLUSIVE, max(needed, default=None) if decidable else None)
-
-
-def conclusive(original: Judged, retrained: Judged) -> tuple[bool, str]:
-    """Decides by its two controls whether a study can judge at all, and says why.
-
-    The original model must be outside and the retrained one within: an audit that
-    passes the first is blind, one that does not pass the second is wrong.
-    """
-    if original.verdict != OUTSIDE:
-        return False, f"the audit cannot see the original model: {_says(original)}"
-    if retrained.verdict != WITHIN:
-        return False, f"retraining does not pass its own audit: {_says(retrained)}"
-    return True, "the original model fails the audit and retraining passes it"
-
-
-def _says(judged: Judged) -> str:
-    if judged.models_needed is None:
-        return judged.verdict
-    return (
-        f"{judged.verdict}; about {judged.models_needed} models, with as many times "
-        "the examples, would settle it"
-    )
+    if any(one.models_needed is None for one in open_ones) or not open_ones:
+        return Judged(INCONCLUSIVE, None)
+    most = max(open_ones, key=lambda one: one.models_needed or 0)
+    return Judged(INCONCLUSIVE, most.models_needed, most.capped)
