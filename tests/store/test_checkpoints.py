@@ -10,7 +10,8 @@ from trees import assert_equal
 
 from unlearn import store
 from unlearn.errors import InputError
-from unlearn.training import sgd, start
+from unlearn.optimizers import sgd
+from unlearn.training import start
 
 VARIABLES = {
     "params": {"w": jnp.arange(3000.0).reshape(30, 100), "b": jnp.ones(3)},

@@ -16,7 +16,8 @@ import jinja2
 import markupsafe
 
 from unlearn.errors import InputError
-from unlearn.report.schema import check, plain
+from unlearn.report.model_order import marked
+from unlearn.report.schema import OVERVIEW, check, plain
 from unlearn.store import write_json, write_text
 
 
@@ -49,9 +50,20 @@ def render(facts: Mapping, figures: Mapping[str, bytes]) -> str:
     checkpoints = {}
     for one in facts["checkpoints"]:
         checkpoints.setdefault(one["model"], []).append(one)
-    images = [_image(one["file"], figures) for one in facts["figures"]]
-    template = environment().get_template("page.html")
-    return template.render(**facts, checkpoints_of=checkpoints, images=images)
+    shown = [one | _image(one["file"], figures) for one in facts["figures"]]
+    overview = [one for one in shown if one["file"] == OVERVIEW]
+    return (
+        environment()
+        .get_template("page.html")
+        .render(
+            **facts,
+            rows=marked(facts["models"]),
+            overview=overview[0] if overview else None,
+            others=[one for one in shown if one not in overview],
+            checkpoints_of=checkpoints,
+            rate_of={one["model"]: one for one in facts["rates"]},
+        )
+    )
 
 
 # Figures
@@ -94,8 +106,8 @@ def environment() -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    filters = [number, duration, constant, moment, is_text]
-    filters += [prose, breakable, unbroken]
+    filters = [number, percent, interval, size, duration, constant, moment]
+    filters += [is_text, prose, breakable, unbroken]
     made.filters |= {one.__name__: one for one in filters}
     return made
 
@@ -110,6 +122,36 @@ def number(value: float | str | None, digits: int = 2) -> str:
     if text.startswith("-"):
         text = text[1:] if not float(text) else f"−{text[1:]}"
     return text
+
+
+def percent(share: float | str | None, digits: int = 1) -> str:
+    """Writes a share in percent, without the sign of percent."""
+    return number(100 * share if isinstance(share, (int, float)) else share, digits)
+
+
+def interval(cell: Mapping, digits: int = 2, factor: float = 1.0) -> markupsafe.Markup:
+    """Writes a value times `factor`, and smaller its interval if it has one."""
+
+    def shown(key):
+        value = cell[key]
+        scaled = value * factor if isinstance(value, (int, float)) else value
+        return number(scaled, digits)
+
+    text = markupsafe.escape(shown("value"))
+    if cell["low"] is None and cell["high"] is None:
+        return text
+    ends = f"[{shown('low')},{shown('high')}]"
+    return text + markupsafe.Markup(' <span class="interval">{}</span>').format(ends)
+
+
+def size(count: int) -> str:
+    """Writes a number of bytes as `512 B`, `3.4 kB` or `102 MB`."""
+    value, unit = float(count), "B"
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if value < 999.5 or unit == "TB":
+            break
+        value /= 1000
+    return f"{value:.{0 if unit == 'B' or value >= 99.95 else 1}f} {unit}"
 
 
 def duration(seconds: float | str | None) -> str:

@@ -28,11 +28,17 @@ import numpy as np
 from unlearn.errors import InputError
 from unlearn.report.text import encodable
 
-SCHEMA = 2
+SCHEMA = 4
 
 Number = float | None | Literal["Infinity", "-Infinity"]
 Constant = str | bool | float | None
-Outcome = Literal["fail", "pass", "inconclusive"]
+Verdict = Literal["within", "outside", "inconclusive", "not concluded"]
+
+
+class Interval(TypedDict):
+    value: Number
+    low: Number  # 95 % interval
+    high: Number
 
 
 class Request(TypedDict):  # to be forgotten
@@ -41,7 +47,8 @@ class Request(TypedDict):  # to be forgotten
     examples: int  # how many are to be forgotten
     classes: list[str]  # their classes where these were named, otherwise empty
     copies: NotRequired[list[str]]  # lines on exact copies of them in other sets
-    sha256: str  # of their indices: `store.array_hash` of an int64 array
+    salted_sha256: str  # of their indices, see `audit.facts.salted_hash`
+    salt_file: str  # in the folder of the run
 
 
 class Data(TypedDict):
@@ -58,7 +65,7 @@ class Run(TypedDict):
     command: str  # that makes this page again
     settings: dict[str, Constant | list[Constant]]  # all, as train.epochs
     seeds: int  # training seeds: an original and a retrained model each
-    shadow_models: int  # trained only to calibrate the attacks
+    study_models: dict[str, int]  # by study that was made: models of each kind
     versions: dict[str, str]  # package: version
     device: str
     backend: str
@@ -72,28 +79,117 @@ class Checkpoint(TypedDict):
     sha256: str  # `store.tree_hash` of its variables
 
 
-class Method(TypedDict):
+class Released(TypedDict):  # the checkpoint that is put to use
+    model: str
+    seed: int
+    path: str  # in the folder of the run
+    sha256: str  # as of a `Checkpoint`
+    file: str  # its weights for others, in the folder of the run; may be empty
+    file_sha256: str  # of the bytes of that file; empty without it
+
+
+class Document(TypedDict):  # who answers for the page; empty: filled in by hand
+    reference: str  # the requester's
+    received: str
+    due: str
+    run_by: str
+    reviewed_by: str
+    residual_risk_accepted_by: str
+    next_review: str
+
+
+class LeftBehind(TypedDict):  # files of the run that hold something of the data
+    what: str
+    paths: list[str]  # in the folder of the run, as a shell takes them
+    files: int
+    bytes: int
+    advice: Literal["delete", "keep"]
+    why: str
+
+
+class Stress(TypedDict):  # planted examples: training examples with a wrong label
+    leak: Interval
+    found: Interval
+    verdict: Verdict
+    because: list[str]
+
+
+class WorstClass(TypedDict):
     name: str
-    paper: str  # arXiv:2304.04934 and https://... become links
-    faithful: str  # "yes", or what is not as in the paper
+    value: Number  # test accuracy minus that of retraining: a share, as `lost`
+    low: Number
+    high: Number
+
+
+class Model(TypedDict):
+    name: str
+    kind: Literal["reference", "control", "method"]
+    what: str  # one sentence, may be empty
+    expected: Literal["pass", "fail"] | None  # the outcome that is known; None: none
+    paper: str | None  # arXiv:2304.04934 and https://... become links
+    differs: str | None  # "yes" or empty: as in the paper
     constants: dict[str, Constant | list[Constant]]
     seconds: Number  # the method alone
     speedup: Number  # seconds of retraining / seconds
+    leak: Interval  # AUC of the strongest attack on the requested examples
+    attack: str  # its name
+    found: Interval  # true positive rate at 1 % false alarms, a share
+    whole: Interval  # AUC of the attack on a model's whole forgotten set
+    accuracy: Interval  # on the test set, a share
+    lost: Interval  # accuracy minus that of retraining, a share
+    worst_class: WorstClass | None
     # within: every deciding interval is within its tolerance; outside: one is outside;
-    # inconclusive: neither
-    verdict: Literal["within", "outside", "inconclusive"]
-    because: list[str]  # sentences with the deciding numbers
+    # inconclusive: neither; not concluded: this audit cannot judge it
+    forgetting: Verdict
+    utility: Verdict
+    verdict: Verdict  # of both
     # About how many would settle an inconclusive verdict, with as many times the
     # examples.
     models_needed: int | None
+    capped: bool  # whether it is more than `models_needed`
+    because: list[str]  # sentences with the deciding numbers
+    stress: Stress | None
 
 
-class Control(TypedDict):  # a model whose right outcome is known
+class Dose(TypedDict):  # retraining, but a share of the examples left as they were
     name: str
-    what: str
-    expected: Literal["fail", "pass"]
-    outcome: Outcome
-    because: str
+    leak: Interval
+    found: Interval
+    whole: Interval
+    verdict: Verdict
+    expected: Literal["within", "outside"] | None  # None: no matter
+
+
+class Tolerances(TypedDict):  # above guessing (0.5, 0.01, 0.5), below retraining
+    leak: Number
+    found: Number
+    whole: Number
+    utility: Number
+    worst_class: Number
+
+
+class Judged(TypedDict):
+    where: Literal["shadow", "request"]  # the study of the requested examples
+    examples: int  # of the requested ones that were attacked
+    requested: int
+    tolerance: float  # share of the original's leak that counts as none
+    tolerances: Tolerances
+    models: int
+    stress_models: int
+    enough: bool  # whether so few examples can be judged at all
+    note: str  # a sentence, may be empty
+
+
+class Exposed(TypedDict):  # one of the requested examples
+    id: str  # as the user names it
+    model: str
+    advantage: Interval  # of the attack over guessing, on this example
+
+
+class Rate(TypedDict):
+    model: str
+    at_most: str  # "one in 12", "67 in 100", "none": what is found, interval included
+    at: float  # share of false alarms
 
 
 class Column(TypedDict):
@@ -125,25 +221,36 @@ class Table(TypedDict):
 
 
 class Figure(TypedDict):
-    file: str  # PNG, relative to the folder
+    file: str  # PNG, relative to the folder; `OVERVIEW` is shown beside the verdict
     title: str
     caption: str  # says what is to be seen, also to those who cannot see it
 
 
+OVERVIEW = "figures/leak_against_accuracy.png"
+
+
 class Facts(TypedDict):
-    schema: Literal[2]
+    schema: Literal[4]
     title: str
     created: str  # ISO 8601 with its offset from UTC
+    conclusive: bool  # whether this run can decide about the request
+    why: str  # or why not
+    conclusion: str  # plain sentences about the request
+    models: list[Model]  # original, retrain, the controls, then the methods
+    doses: list[Dose]
+    judged: Judged
+    exposed: list[Exposed]  # the most exposed first
+    rates: list[Rate]
     request: Request
+    released: Released | None  # None: none is named
+    document: Document
+    left_behind: list[LeftBehind]
     data: Data
     run: Run
     checkpoints: list[Checkpoint]
-    conclusive: bool  # whether the run can decide: the original fails, retrain passes
-    conclusion: str  # one plain sentence
-    methods: list[Method]
-    controls: list[Control]
     tables: list[Table]
     figures: list[Figure]
+    threat: list[str]  # sentences: what the attacker has, knows and does
     not_guaranteed: list[str]
     terms: dict[str, str]  # word: meaning
 
@@ -192,7 +299,10 @@ def check(facts: Mapping) -> None:
 
 def _check(where, value, kind) -> None:
     origin, parts = get_origin(kind), get_args(kind)
-    if is_typeddict(kind):
+    if types.NoneType in parts and is_typeddict(parts[0]):  # an object or null
+        if value is not None:
+            _check(where, value, parts[0])
+    elif is_typeddict(kind):
         _expect(isinstance(value, Mapping), where or "facts", value, "an object")
         fields = get_type_hints(kind)
         for name, of in fields.items():

@@ -20,7 +20,6 @@ import dataclasses
 import hashlib
 import hmac
 import json
-import os
 import secrets
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,7 +33,6 @@ from unlearn import devices, provenance, store
 from unlearn.errors import InputError
 from unlearn.requests import ledger
 from unlearn.requests.resolve import Examples, places, spelled
-from unlearn.store.files import partial_path
 from unlearn.store.locks import Lock, acquire
 
 FORMAT = 1
@@ -225,7 +223,7 @@ def create(folder: Path, settings: dict, examples: Examples) -> Deployment:
         if others:
             raise InputError(f"{folder} holds {min(others)}: {remedy}")
         if not (folder / SECRET).exists():
-            write_secret(folder / SECRET, {"key": secrets.token_hex(32)})
+            store.write_secret(folder / SECRET, {"key": secrets.token_hex(32)})
         store.save_arrays(folder / EXAMPLES, examples._asdict())
         store.write_json(folder / SETTINGS, settings)
         states.mkdir(mode=0o700, exist_ok=True)  # they hold keys
@@ -255,20 +253,6 @@ def check_settings(found: Deployment, settings: dict) -> None:
             f"{found.folder} holds a deployment with other settings ({key}: {before} "
             f"there, {now} now): use another folder"
         )
-
-
-def write_secret(path: Path, value: dict) -> None:
-    """Writes a file that only its owner may read."""
-    partial = partial_path(path)
-    try:
-        handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w") as file:
-            file.write(json.dumps(value) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except OSError as error:
-        raise store.cannot_write(path, error) from error
 
 
 def hold(folder: Path) -> Lock:

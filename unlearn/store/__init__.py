@@ -33,6 +33,7 @@ from unlearn.store.files import (
     save_record,
     write_bytes,
     write_json,
+    write_secret,
     write_text,
 )
 from unlearn.store.folder import (
@@ -80,5 +81,6 @@ __all__ = [
     "verify_checkpoint",
     "write_bytes",
     "write_json",
+    "write_secret",
     "write_text",
 ]

@@ -50,6 +50,24 @@ def write_json(path: Path, value: dict) -> None:
     write_text(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
 
 
+def write_secret(path: Path, value: dict) -> None:
+    """Writes an object that only the owner of the file may read.
+
+    Raises:
+      InputError: it cannot be written.
+    """
+    partial = partial_path(path)
+    try:
+        handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "w") as file:
+            file.write(json.dumps(value) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
 def read_json(path: Path) -> dict:
     """Reads an object that `write_json` wrote.
 
