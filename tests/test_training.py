@@ -136,12 +136,8 @@ def test_every_step_of_an_epoch_has_a_key_of_its_own(problem, variables):
     np.testing.assert_array_equal(numbers(shorter, of_model), drawn[0][:2])
 
 
-def test_frozen_leaves_keep_their_bits(problem, variables):
-    frozen = {
-        "trunk": {"kernel": False, "bias": False},
-        "head": {"kernel": True, "bias": True},
-    }
-    after, _ = training.fit(
+def fitted(problem, variables, trainable):
+    return training.fit(
         jax.random.key(0),
         variables,
         problem,
@@ -150,8 +146,16 @@ def test_frozen_leaves_keep_their_bits(problem, variables):
         optimizers.sgd(0.1, weight_decay=0.1),
         epochs=2,
         batch_size=8,
-        trainable=frozen,
-    )
+        trainable=trainable,
+    )[0]
+
+
+def test_frozen_leaves_keep_their_bits(problem, variables):
+    frozen = {
+        "trunk": {"kernel": False, "bias": False},
+        "head": {"kernel": True, "bias": True},
+    }
+    after = fitted(problem, variables, frozen)
     for name, moves in frozen.items():
         old, new = (flat(v["params"][name]) for v in (variables, after))
         assert np.array_equal(old, new) != moves["kernel"]
@@ -166,17 +170,7 @@ def test_flags_known_before_tracing_give_the_weights_of_flags_that_are_not(
     frozen["Dense_0"] = {"kernel": False, "bias": False}
 
     def run(trainable):
-        return training.fit(
-            jax.random.key(0),
-            variables,
-            problem,
-            problem.retain,
-            training.classification(problem.model),
-            optimizers.sgd(0.1, weight_decay=0.1),
-            epochs=2,
-            batch_size=8,
-            trainable=trainable,
-        )[0]
+        return fitted(problem, variables, trainable)
 
     known = jax.jit(lambda: run(frozen))()
     traced = jax.jit(run)(jax.tree.map(jnp.array, frozen))

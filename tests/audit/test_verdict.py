@@ -122,7 +122,7 @@ def test_a_study_that_cannot_see_says_so(judgement):
     wrong = findings | {"retrain": findings["leaky"]}
     assert "own audit" in verdict.can_judge(wrong, doses, 0.99)[1]
     for name in doses:
-        if games.EXPECTED.get(name, "outside") == "outside":
+        if games.expected(name) == "outside":
             able, why = verdict.can_judge(findings, doses | {name: within}, 0.8)
             assert not able and name in why
     some = {"10 % left": Judged("inconclusive", 99)}

@@ -30,6 +30,7 @@ from unlearn.metrics.strongest import (
     largest,
     strongest,
 )
+from unlearn.metrics.verdict import OUTSIDE, WITHIN
 
 RATE = 0.01  # of false alarms
 NOWHERE = Estimate(np.nan, np.nan, np.nan)
@@ -127,7 +128,12 @@ def composite(retrained: Game, original: Game, left: np.ndarray) -> Game:
 
 MEMORISED = 12
 DOSES = {"0 % left": 0.0, "10 % left": 0.1, "30 % left": 0.3, "100 % left": 1.0}
-EXPECTED = {"0 % left": "within", "10 % left": None}
+NOT_OUTSIDE = {"0 % left": WITHIN, "10 % left": None}
+
+
+def expected(dose: str) -> str | None:
+    """Returns the verdict that a dose must have; None if it may have any."""
+    return NOT_OUTSIDE.get(dose, OUTSIDE)
 
 
 def doses(retrained: Game, original: Game, seed: int = 0) -> dict[str, Leak]:

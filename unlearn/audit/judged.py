@@ -219,7 +219,7 @@ def facts_of(
                 "found": leak.found._asdict(),
                 "whole": leak.whole._asdict(),
                 "verdict": judged.verdict,
-                "expected": games.EXPECTED.get(name, "outside"),
+                "expected": games.expected(name),
             }
             for name, (leak, judged) in judgement.doses.items()
         ],

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from scipy import stats
 
-from unlearn.audit.games import EXPECTED, RATE, Leak
+from unlearn.audit.games import RATE, Leak, expected
 from unlearn.audit.utility import Utility
 from unlearn.metrics.clustered import Estimate
 from unlearn.metrics.set_level import separation
@@ -183,7 +183,7 @@ def can_judge(
         said_so = said(retrained.judged)
         return False, f"retraining does not pass its own audit: {said_so}"
     for name, judged in doses.items():
-        wanted = EXPECTED.get(name, OUTSIDE)
+        wanted = expected(name)
         if wanted and judged.verdict != wanted:
             return False, (
                 f"retrained models with {name} should be {wanted}: {said(judged)}"
