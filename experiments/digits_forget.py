@@ -36,15 +36,17 @@ METHODS = {
     "neggrad_plus": dict(
         learning_rate=0.1, epochs=5, alpha=0.86, batch_size=64, forget_batch_size=64
     ),
-    "random_labels": dict(learning_rate=5e-4, epochs=5, alpha=10.0, batch_size=64),
-    "salun": dict(learning_rate=5e-4, epochs=5, alpha=10.0, batch_size=64),
+    "random_labels": dict(learning_rate=0.00107, epochs=5, alpha=12.4, batch_size=64),
+    "salun": dict(
+        learning_rate=0.00127, epochs=5, alpha=5.0, batch_size=64, fraction=0.101
+    ),
     "scrub": dict(
         optimizer="adam",
-        learning_rate=1e-3,
+        learning_rate=0.00443,
         epochs=6,
         max_epochs=3,
         gamma=1.0,
-        alpha=0.5,
+        alpha=0.368,
         temperature=2.0,
         batch_size=64,
         forget_batch_size=32,

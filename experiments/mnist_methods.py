@@ -53,17 +53,17 @@ def get_config(preset: str):
 # At most a tenth of a retraining's work: one pass over the forget set, or some
 # thousands of retained examples.
 FIXED = {
-    "finetune": dict(epochs=2, retain_examples=12000),
-    "l1_sparse": dict(epochs=4, no_l1_epochs=2, retain_examples=6000),
-    "prune_finetune": dict(epochs=2, retain_examples=12000),
-    "cf_k": dict(epochs=2, retain_examples=12000),
+    "finetune": dict(epochs=2, retain_examples=24000),
+    "l1_sparse": dict(epochs=4, no_l1_epochs=2, retain_examples=12000),
+    "prune_finetune": dict(epochs=2, retain_examples=24000),
+    "cf_k": dict(epochs=2, retain_examples=24000),
     "eu_k": dict(epochs=3, retain_examples=4000),
     "gradient_ascent": dict(epochs=1),
     "boundary_shrink": dict(epochs=2),
     "boundary_expand": dict(epochs=1),
     "lipschitz": dict(epochs=1, copies=5),
     "kl_uniform": dict(epochs=1),
-    "neggrad_plus": dict(epochs=1, forget_batch_size=128, retain_examples=4000),
+    "neggrad_plus": dict(epochs=1, forget_batch_size=128, retain_examples=24000),
     "random_labels": dict(epochs=1, decay="cosine", retain_examples=24000),
     "amnesiac_relabel": dict(epochs=1, decay="cosine", retain_examples=32000),
     "salun": dict(epochs=1, decay="cosine", retain_examples=20000),

@@ -155,6 +155,7 @@ def test_a_jax_without_that_function_goes_without(tmp_path, monkeypatch):
     assert jax.config.jax_compilation_cache_dir == before
 
 
+@pytest.mark.slow
 def test_processes_at_the_same_time(tmp_path):
     processes = [
         subprocess.Popen(

@@ -39,6 +39,7 @@ def many(count=5, examples=20):
     return keys, jnp.array(rows, jnp.int32), jnp.linspace(0.02, 0.1, count)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", parallel.MODES)
 @pytest.mark.parametrize("chunk", [None, 2])
 def test_it_equals_one_after_another(problem, mode, chunk):

@@ -66,10 +66,14 @@ def linear(outputs):
     "inputs, words",
     [
         (np.ones((6, 4), np.float32), "float32[4]"),
-        (np.ones((6, 4, 4, 1), np.float32), "float32[4, 4, 1]"),
+        pytest.param(
+            np.ones((6, 4, 4, 1), np.float32),
+            "float32[4, 4, 1]",
+            marks=pytest.mark.slow,
+        ),
         (np.arange(30).reshape(6, 5).astype(np.int32), "int32[5]"),
-        (np.eye(6, dtype=np.uint8), "uint8[6]"),
-        (np.eye(6) > 0, "bool[6]"),
+        pytest.param(np.eye(6, dtype=np.uint8), "uint8[6]", marks=pytest.mark.slow),
+        pytest.param(np.eye(6) > 0, "bool[6]", marks=pytest.mark.slow),
         ({"a": np.ones((6, 2), np.float32), "b": np.ones((6, 3), np.int8)}, None),
         ([[1.0, 2.0]] * 6, "float32[2]"),
     ],

@@ -19,6 +19,7 @@ def shadow(run):
     return studies.shadow_study(run)
 
 
+@pytest.mark.slow
 def test_controls_do_what_they_say(shadow):
     names = ("original", "retrain", *controls.CONTROLS)
     models = {name: shadow_models.measured(shadow, name) for name in names}

@@ -15,6 +15,7 @@ from unlearn.metrics import divergence, idi
 from unlearn.training import Recipe, train
 
 
+@pytest.mark.slow
 def test_a_new_head_on_the_original_body_is_seen():
     """It answers as a retrained model does, and its layers know what they knew."""
     images, labels = tiny_data(150, balanced=True)

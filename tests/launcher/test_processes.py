@@ -144,6 +144,7 @@ def outcome(folder):
     return rows, {str(p.relative_to(folder)): p.read_text() for p in sums}
 
 
+@pytest.mark.slow
 def test_a_run_from_the_command_line(environment, first_run):
     folder, done = first_run
     assert "preset smoke" in done.stdout.splitlines()[0]

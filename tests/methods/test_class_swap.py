@@ -48,6 +48,7 @@ def test_swap_finds_what_matters_to_the_class_alone(class_problem, variables):
     assert flat(found(jax.random.key(0), variables, class_problem, 1.0)).all()
 
 
+@pytest.mark.slow
 def test_swap_keeps_the_bits_of_all_other_weights(norm_class_problem, norm_variables):
     """Momentum and penalty included, and the batch statistics; the found ones move."""
     settings = dict(fraction=0.3, penalty=0.1, epochs=3)

@@ -36,6 +36,7 @@ def wide():
     return wide_case()
 
 
+@pytest.mark.slow
 def test_conv_transpose_transposes_square_filters_only(conv):
     problem, variables = conv
     after = prepare("conv_transpose", problem, variables, epochs=1, **FULL)(

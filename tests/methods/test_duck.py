@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 from cases import case
 from references import descend_with, logits_of
 from trees import assert_close, distance, flat
@@ -146,6 +147,7 @@ def test_the_last_epochs_keep_and_hardly_pull(problem, variables):
     assert_close(after["params"], params, 1e-3, 1e-4)
 
 
+@pytest.mark.slow
 def test_of_a_class_one_forget_batch_meets_a_pass(class_problem):
     """28 retained in batches of 7, 14 forgotten in batches of 4."""
     fresh = class_problem.model.init(KEY, class_problem.inputs(jnp.arange(1)))
@@ -158,6 +160,7 @@ def test_of_a_class_one_forget_batch_meets_a_pass(class_problem):
         assert fn(KEY, fresh, seen)[1]["last_loss"].shape == (2, steps)
 
 
+@pytest.mark.slow
 def test_the_last_epochs_normalise_both_sets_together(norm_class_problem):
     problem, model = norm_class_problem, norm_class_problem.model
     variables = model.init(KEY, problem.inputs(jnp.arange(1)))

@@ -24,6 +24,7 @@ def variables(class_problem):
     return trained(class_problem, epochs=20)
 
 
+@pytest.mark.slow
 def test_the_papers_impairment_alone_does_not_forget(class_problem, variables):
     """Why there is a repair: noise that is labelled c makes c more frequent."""
     constants = dict(images=32, epochs=10, repair_epochs=0, learning_rate=3e-3)

@@ -80,6 +80,7 @@ def test_the_gate_drops_exactly_what_is_above_the_threshold():
     np.testing.assert_array_equal(weights, [0, 0, 0])
 
 
+@pytest.mark.slow
 def test_a_closed_gate_leaves_the_student_as_it_was(norm_class_problem, norm_variables):
     """Nothing passes: neither weights nor batch statistics move."""
     fn, seen = case("gkt", norm_class_problem, threshold=-1.0, fresh_layers=1)
@@ -92,6 +93,7 @@ def test_a_closed_gate_leaves_the_student_as_it_was(norm_class_problem, norm_var
     assert np.any(one["params"]["Dense_1"]["kernel"] != 0)
 
 
+@pytest.mark.slow
 def test_the_student_sees_nothing_that_looks_like_the_class(class_problem, variables):
     fn, seen = case("gkt", class_problem, **TINY_GKT, threshold=0.05)
     _, info = fn(jax.random.key(0), variables, seen)

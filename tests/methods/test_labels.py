@@ -98,6 +98,7 @@ def test_relabelling_draws_no_forgotten_class(name):
     assert q[:, 1:3].max() < 0.1
 
 
+@pytest.mark.slow
 def test_without_classes_named_every_wrong_label_is_drawn(problem, variables):
     """Random forgetting bars the own label alone."""
     assert len(problem.forget_classes) == 0

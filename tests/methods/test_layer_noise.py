@@ -29,6 +29,7 @@ def test_layer_noise_noises_a_share_of_the_drawn_layers(wide):
     np.testing.assert_allclose(noise.std(), 0.4, rtol=0.2)
 
 
+@pytest.mark.slow
 def test_layer_noise_trains_the_drawn_layers_then_all(wide):
     """Two epochs with one layer each leave others bit-identical; the tail is steps."""
     problem, variables = wide

@@ -53,6 +53,7 @@ def test_newton_head_leaves_the_features(problem, variables):
     np.testing.assert_allclose(flat(after["params"]["head"]), goal, atol=3e-3)
 
 
+@pytest.mark.slow
 def test_newton_head_without_bias_and_after_a_pooled_convolution():
     """The head may be a 1x1 convolution before a global mean, or have no bias."""
     images, labels = tiny_data(30)

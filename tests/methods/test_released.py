@@ -91,6 +91,7 @@ def relabelled_epochs(problem, count, size):
     return epochs
 
 
+@pytest.mark.slow
 def test_random_labels_in_two_phases(normed):
     problem, variables = normed
     constants = dict(learning_rate=RATE, epochs=2, batch_size=8, weight_decay=0.01)
@@ -195,6 +196,7 @@ def test_scrub(normed):
     agree(*scrubbed(*normed, 4, 16, whole_batches=False))
 
 
+@pytest.mark.slow
 def test_scrub_of_ragged_batches(plain):
     """9 = 2 * 4 + 1 and 31 = 16 + 15: the last one counts as much as four."""
     agree(*scrubbed(*plain, 4, 16, whole_batches=True))

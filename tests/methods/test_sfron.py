@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from cases import case
 from references import cross_entropies, example_gradients
 from trees import assert_close, assert_equal, distance, flat
@@ -36,6 +37,7 @@ def test_sfron_forget_steps_keep_the_bits_of_masked_weights(problem, variables):
     assert 0.05 < same.mean() < 0.95
 
 
+@pytest.mark.slow
 def test_sfron_against_plain_steps(problem, variables):
     """Mask, weights, strength, clipping, momentum and rate, two epochs by hand."""
     rate, alpha, gamma, exponent, bound, decay = 0.05, 40.0, 0.8, 0.6, 0.5, 0.01
@@ -112,6 +114,7 @@ def test_sfron_ascent_weights_fall_with_the_loss():
     assert np.isfinite(jax.grad(adaptive_mean)(losses, jnp.ones(4), 0.5)).all()
 
 
+@pytest.mark.slow
 def test_sfron_groups_are_of_one_size_in_both_sets(problem, variables):
     """Of seven forgotten examples each: with more, retained means would be smaller."""
     masks = [fisher_mask(variables, problem, 1.0, group=g) for g in (7, 128)]

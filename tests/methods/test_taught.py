@@ -13,7 +13,13 @@ from unlearn.models import from_linen
 from unlearn.problem import Model
 
 KEY = jax.random.key(3)
-NAMES = ["reset_head_distill", "prune_reinit_entropy", "delete", "scrub", "bad_teacher"]
+NAMES = [
+    "delete",
+    "scrub",
+    pytest.param("reset_head_distill", marks=pytest.mark.slow),
+    pytest.param("prune_reinit_entropy", marks=pytest.mark.slow),
+    pytest.param("bad_teacher", marks=pytest.mark.slow),
+]
 INDICES = jnp.array([15, 30, 2, 17])  # none is forgotten
 
 

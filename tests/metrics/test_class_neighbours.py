@@ -45,6 +45,7 @@ def test_other_neighbours_are_told_apart_and_the_same_ones_are_not():
     assert class_neighbours.nearest_class(retrained, GONE) == 1
 
 
+@pytest.mark.slow
 def test_nothing_is_told_where_there_is_nothing_in_the_mean():
     found = []
     for seed in range(20):

@@ -39,6 +39,7 @@ def test_mutual_information_of_gaussians(separation, share):
     assert ours == pytest.approx(gaussian_information(separation, share), abs=0.025)
 
 
+@pytest.mark.slow
 def test_mutual_information_does_not_rise_by_fitting_noise():
     rng = np.random.default_rng(17)
     labels = np.arange(200) < 40

@@ -66,6 +66,7 @@ def share_of_true_negatives(members, others, forget):
     return np.mean(~attack.predict(np.exp(-((forget[:, None] - seen) ** 2))))
 
 
+@pytest.mark.slow
 def test_confidence_attack_is_the_share_of_true_negatives():
     rng = np.random.default_rng(5)
     shares = []

@@ -20,6 +20,7 @@ from unlearn.metrics.lira import (
 from unlearn.metrics.rmia import rmia
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("positive", [RETAIN, FORGET])
 @pytest.mark.parametrize("offline", [False, True])
 def test_rmia_is_the_triple_loop(positive, offline):

@@ -34,6 +34,7 @@ def direct_rates(scores, positive, negative, weights):
     return v @ wins @ w, np.sqrt((n + m + 1) / (12 * n * m)), *at
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("balanced", [True, False])
 def test_rates_are_those_of_all_thresholds(balanced):
     rng = np.random.default_rng(1)

@@ -16,6 +16,7 @@ from unlearn.metrics.lira import (
 from unlearn.metrics.ruli import ruli_privacy
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bandwidth", [1.0, 0.3])
 def test_ruli_is_scikit_learns_kernel_density(bandwidth):
     def ratio(x, inside, outside):

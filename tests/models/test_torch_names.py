@@ -148,6 +148,7 @@ def test_against_timm(tmp_path, name):
     np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name, options, side, count",
     [

@@ -152,6 +152,7 @@ def test_without_logits_the_numbers_are_the_same(tmp_path, few_logits, monkeypat
     assert figures[0] == figures[1]
 
 
+@pytest.mark.slow
 def test_a_method_that_diverges_is_seen_without_logits(tmp_path, few_logits):
     changes = {"methods__finetune__learning_rate": 1e30, "seeds": 1}
     found = run(tmp_path / "run", run=("finetune",), **changes)

@@ -24,6 +24,7 @@ def swept(tmp_path_factory):
     return folder, config, class_sweep.run(config, folder).worst
 
 
+@pytest.mark.slow
 def test_each_class_is_a_run_with_the_best_methods(swept):
     folder, _, worst = swept
     rows = csv_files.read_csv(folder / "classes.csv")

@@ -40,6 +40,7 @@ def imported(exported, tmp_path_factory):
     return folder, run(folder, progress, model__weights=file), progress
 
 
+@pytest.mark.slow
 def test_the_original_of_every_seed_is_the_file(imported, finished):
     folder, result, progress = imported
     original = variables_in(finished[0], "original", 0)
@@ -91,6 +92,7 @@ def problem():
     return problem_of(small_config())
 
 
+@pytest.mark.slow
 def test_references_from_files(exported, finished, tmp_path):
     files = ",".join(str(exported / f"retrain_{seed}.safetensors") for seed in (0, 1))
     result = run(tmp_path / "run", reference=files)
@@ -132,6 +134,7 @@ def test_an_imported_model_says_what_images_it_is_given(imported, exported, tmp_
     assert any("by mean 0.25, std 0.5: if" in line for line in progress.lines)
 
 
+@pytest.mark.slow
 def test_no_reference(finished, tmp_path):
     progress = Silent()
     result = run(tmp_path / "run", progress, reference="none")
@@ -175,6 +178,7 @@ def test_an_original_near_chance_is_a_warning(finished, tmp_path):
     assert "near chance: are the order of the classes" in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["safetensors", "npz", "msgpack"])
 def test_export(finished, tmp_path, kind):
     folder = tmp_path / "run"

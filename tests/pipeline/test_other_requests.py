@@ -86,6 +86,7 @@ def tuned(tmp_path_factory):
     return folder, config, csv_files.read_csv(folder / "tuning" / "tuning.csv")
 
 
+@pytest.mark.slow
 def test_what_is_written_down_is_disjoint_from_the_table(tuned):
     folder, config, rows = tuned
     assert {row["forget_sets"] for row in rows} == {"draw_10000 draw_10001"}

@@ -76,6 +76,7 @@ def copy_of_finished(finished, tmp_path):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name, seed", [("original", 0), ("finetune", 1)])
 @pytest.mark.parametrize("suffix", [".npz", ".json"])
 def test_a_deleted_evaluation_is_computed_anew(copy_of_finished, name, seed, suffix):

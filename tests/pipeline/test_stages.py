@@ -36,6 +36,7 @@ def test_retain_examples_cuts_the_retain_set(finished):
     assert np.isin(drawn[0], problem.retain).all()
 
 
+@pytest.mark.slow
 def test_exact_methods_have_rows_with_what_they_cost(tmp_path):
     """Trained on everything, then asked; they and the others are one table."""
     config = dict(run=("sisa",), seeds=1, methods__sisa__epochs=4)
@@ -95,6 +96,7 @@ def test_keys_differ_by_model_and_by_seed():
     assert len(set(keys)) == 8
 
 
+@pytest.mark.slow
 def test_two_names_of_one_method_draw_other_numbers(tmp_path, monkeypatch):
     info = methods.METHODS["finetune"]
     monkeypatch.setitem(methods.METHODS, "twin", info)

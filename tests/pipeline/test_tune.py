@@ -158,6 +158,12 @@ def test_either_objective_can_choose(tmp_path):
     assert tune.choose(rows, "tug_of_war") is rows[0]
     rows.append(row(0.5, 0.96, True, score=0.85))  # the only one to do what it is for
     assert tune.choose(rows, "tug_of_war") is rows[2]
+    failures = [row(0.5, 0.99, True, score=0.0), row(0.5, 0.5, False, score=0.02)]
+    for failure in failures:
+        failure["misses"] = "forgets too little"
+    assert tune.choose(failures, "tug_of_war") is failures[0]
+    failures[1]["tug_of_war"] = 0.2
+    assert tune.choose(failures, "tug_of_war") is failures[1]
     gone = [row(math.nan, math.nan, False, score=math.nan), rows[0]]
     assert tune.choose(gone, "tug_of_war") is rows[0]
     with pytest.raises(InputError, match="unknown tune.objective 'gap'"):

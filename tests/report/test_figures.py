@@ -143,6 +143,7 @@ def test_names_of_methods_do_not_overlap(count):
             assert min(width, height) <= 1
 
 
+@pytest.mark.slow
 # A damaged checkpoint's reader may be collected here: the fault of another test.
 @pytest.mark.filterwarnings("error", "ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("whole", [True, False])

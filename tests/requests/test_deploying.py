@@ -28,6 +28,7 @@ def hashes(folder):
     return line["state"], line["weights"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["sisa", "certified", "finetune"])
 def test_a_deployment_killed_before_any_write_ends_the_same(deployed, tmp_path, method):
     whole, made = deployed(method), config()

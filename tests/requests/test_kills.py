@@ -34,6 +34,7 @@ SOME_SLOW = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", SOME_SLOW)
 def test_a_request_killed_before_any_write_ends_the_same(deployed, tmp_path, method):
     whole = copy(deployed(method), tmp_path / "whole")
@@ -105,6 +106,7 @@ def test_a_purge_killed_before_any_write_ends_the_same(deployed, tmp_path):
         requests.verify(folder, progress=quiet())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["sisa", "finetune"])
 def test_a_request_that_was_dropped_leaves_nothing_to_the_next(
     deployed, tmp_path, method

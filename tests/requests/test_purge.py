@@ -47,6 +47,7 @@ def scan(marks, *folders):
     return {kind for kind, mark in marks if any(mark in one for one in data)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["certified", "sisa", "finetune"])
 def test_no_file_left_has_pixels_logits_or_features(
     pictures, tmp_path, monkeypatch, method

@@ -27,7 +27,7 @@ from unlearn.training import classification, epoch_keys, shuffled_epoch, start
     needs=("retain",),
     paper="arXiv:2304.04934",
     differs="alpha is ours",
-    search={"learning_rate": (0.01, 0.3), "alpha": (1e-5, 1e-2)},
+    search={"learning_rate": (0.01, 0.3), "alpha": (1e-5, 0.1)},
 )
 def l1_sparse(
     key: jax.Array,

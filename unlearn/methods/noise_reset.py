@@ -53,7 +53,7 @@ def gaussian(key: jax.Array, params: dict) -> dict:
     needs=("retain",),
     paper="NeurIPS 2023 challenge, arXiv:2406.09073",
     differs="class weights for each example, not for batches",
-    search={"learning_rate": (3e-4, 0.1), "sigma": (0.01, 1.0)},
+    search={"learning_rate": (3e-4, 0.1), "sigma": (0.01, 3.0)},
 )
 def noise_reset(
     key: jax.Array,

@@ -35,7 +35,7 @@ from unlearn.training import predict_set
     paper="arXiv:2003.02960",
     differs="some examples; linearised at the original, not the initial weights; "
     "no Fisher noise; `scale`",
-    search={"scale": (1.0, 1e4), "weight_decay": (1e-3, 1.0)},
+    search={"scale": (1.0, 1e5), "weight_decay": (1e-3, 100.0)},
 )
 def ntk_scrub(
     key: jax.Array,

@@ -80,7 +80,7 @@ def clipped(
     paper="arXiv:2409.19732",
     differs="forget steps keep the bits of masked weights; no slow update (off in "
     "their code); groups no larger than the forget set",
-    search={"learning_rate": (1e-3, 0.1), "alpha": (10.0, 1e4)},
+    search={"learning_rate": (1e-3, 0.1), "alpha": (10.0, 1e5)},
 )
 def sfron(
     key: jax.Array,

@@ -15,9 +15,10 @@ beyond it are chosen only if every trial is, and then the most accurate one.
 `tug_of_war` pays for lost accuracy itself, and a trial that keeps all and forgets
 nothing is no better than one beyond the limit: of whole classes, the trials that reach
 their purpose (`purpose.shortfall`) come first, and if there is none all are alike. The
-constants that are there stay unless beaten by `MARGIN`. Test data is not used. Every
-trial is a row of `tuning.csv`; a chosen constant near a limit of its range is named, as
-a wider range could be better.
+constants that are there stay unless beaten by `MARGIN`, or where no trial reaches its
+purpose by `FAR`: the best of failures, such as 2 % where 100 is best, is no choice.
+Test data is not used. Every trial is a row of `tuning.csv`; a chosen constant near a
+limit of its range is named, as a wider range could be better.
 """
 
 import functools
@@ -350,6 +351,7 @@ def score(
 
 
 MARGIN = 2e-3  # the noise of some thousands of validation examples
+FAR = 0.05  # of Tug-of-War
 
 
 def choose(rows: list[dict], objective: str = "avg_gap") -> dict:
@@ -357,17 +359,20 @@ def choose(rows: list[dict], objective: str = "avg_gap") -> dict:
 
     By `tug_of_war` those are feasible that reach their purpose, or if there is none,
     every finite trial. The first trial, which is what the experiment has, stays unless
-    it is beaten by more than `MARGIN`.
+    it is beaten by more than `MARGIN`, or by `FAR` if none reaches its purpose.
     """
     finite = [row for row in rows if not math.isnan(row["test_accuracy"])]
+    margin = MARGIN
     if objective == "tug_of_war":
-        feasible = [row for row in finite if not row["misses"]] or finite
+        feasible = [row for row in finite if not row["misses"]]
+        if not feasible:
+            feasible, margin = finite, FAR
     else:
         feasible = [row for row in finite if row["feasible"]]
     if feasible:
         _, best = OBJECTIVES[objective]
         top = best(feasible, key=lambda row: row[objective])
         stays = any(row is rows[0] for row in feasible)
-        stays &= abs(top[objective] - rows[0][objective]) <= MARGIN
+        stays &= abs(top[objective] - rows[0][objective]) <= margin
         return rows[0] if stays else top
     return max(finite or rows, key=lambda row: row["test_accuracy"])
