@@ -72,19 +72,21 @@ def forget_class(
     fraction: float = 1.0,
     seed: int = 0,
     groups: np.ndarray | None = None,
+    word: str = "class",
 ) -> np.ndarray:
     """Returns indices of one or more classes, or of a random part of each of them.
 
     With `groups`, int[N], a part is of whole groups, as far as they are of the class.
+    `word` is what messages call a class, such as `sub-class`.
     """
     labels, classes = np.asarray(labels), list(classes)
     for c in classes:
         if not 0 <= c < num_classes:
             raise InputError(
-                f"there is no class {c}: the classes are 0..{num_classes - 1}"
+                f"there is no {word} {c}: the {word}es are 0..{num_classes - 1}"
             )
         if not np.any(labels == c):
-            raise InputError(f"class {c} has no training example: nothing to forget")
+            raise InputError(f"{word} {c} has no training example: nothing to forget")
     if not 0 < fraction <= 1:
         raise InputError(f"forget fraction must lie in (0, 1]; it is {fraction}")
     rng = np.random.default_rng(seed)

@@ -140,6 +140,22 @@ def by_image(images, labels):
     return {image.tobytes(): y for image, y in zip(images, labels, strict=True)}
 
 
+def check_super_classes(fine, root):
+    """CIFAR-20: the same images, in super-classes; the classes are second labels."""
+    coarse = data.load("cifar20", data_dir=root, cache_dir=root / "cache")
+    np.testing.assert_array_equal(coarse.train_images, fine.train_images)
+    np.testing.assert_array_equal(coarse.train_subclasses, fine.train_labels)
+    np.testing.assert_array_equal(coarse.test_subclasses, fine.test_labels)
+    np.testing.assert_array_equal(coarse.train_labels, fine.train_labels // 5)
+    assert coarse.class_names[19] == "coarse19"
+    assert coarse.subclass_names == fine.class_names
+    assert fine.train_subclasses is None
+    np.testing.assert_allclose(coarse.mean, fine.mean)
+    again = data.load("cifar20", data_dir=root, cache_dir=root / "cache")
+    equal(coarse, again)
+    assert data.location("cifar20", root) == data.location("cifar100", root)
+
+
 @pytest.mark.parametrize("name", OFFICIAL)
 def test_prepares_official_archives_without_tensorflow(name, tmp_path, monkeypatch):
     from tensorflow_datasets.core.download import extractor
@@ -165,6 +181,7 @@ def test_prepares_official_archives_without_tensorflow(name, tmp_path, monkeypat
         assert [keys[image.tobytes()] for image in images] == ids.tolist()
     if name == "cifar100":
         assert loaded.class_names[99] == "fine99"
+        check_super_classes(loaded, tmp_path)
     # Read again: from the cache, and without it from the prepared folder.
     equal(loaded, data.load(name, data_dir=tmp_path, cache_dir=tmp_path / "cache"))
     equal(loaded, data.load(name, data_dir=tmp_path, cache_dir=tmp_path / "other"))

@@ -4,14 +4,16 @@ Plain models forget a random set, smaller than a batch (or a class, if the metho
 classes only); models with batch statistics forget a class.
 """
 
+import functools
 import inspect
 
 import cases
 import jax
 import pytest
 from cases import case
-from conftest import tiny_problem
+from conftest import class_of_tiny_problem, tiny_problem, trained
 
+from unlearn import models
 from unlearn.methods import METHODS
 
 
@@ -39,8 +41,22 @@ def test_settings_name_methods_and_arguments_that_exist():
     assert cases.SMALL.keys() <= arguments
 
 
+NETS = {
+    "resnet": ("wideresnet", dict(depth=10, widen=1)),
+    "transformer": ("vit", dict(patch=2, width=8, depth=1, heads=2, mlp=8)),
+}
+
+
+@functools.cache
+def with_net(kind):
+    name, options = NETS[kind]
+    problem = class_of_tiny_problem(models.create(name, 3, **options))
+    return problem, trained(problem)
+
+
 @pytest.mark.parametrize(
-    "kind", ["plain", pytest.param("norm", marks=pytest.mark.slow)]
+    "kind",
+    ["plain", *(pytest.param(k, marks=pytest.mark.slow) for k in ("norm", *NETS))],
 )
 @pytest.mark.parametrize("name", METHODS)
 def test_pure_deterministic_compiled_once(name, kind, plain, request):
@@ -48,6 +64,8 @@ def test_pure_deterministic_compiled_once(name, kind, plain, request):
     if kind == "norm":
         problem = request.getfixturevalue("norm_class_problem")
         variables = request.getfixturevalue("norm_variables")
+    if kind in NETS:
+        problem, variables = with_net(kind)
     cases.check_pure_deterministic_compiled_once(
         METHODS[name], problem, variables, kind
     )

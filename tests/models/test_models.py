@@ -21,6 +21,10 @@ SMALL = [
     pytest.param("resnet50", {"width": 4}, marks=pytest.mark.slow),
     ("poolnet", {"widths": (4, 8)}),
     ("poolnet", {"widths": (4,), "norm": "group"}),
+    ("resnet9", {"width": 4}),
+    ("wideresnet", {"depth": 10, "widen": 1}),
+    pytest.param("vgg16", {"width": 2}, marks=pytest.mark.slow),
+    pytest.param("vgg16", {"width": 2, "head": "large"}, marks=pytest.mark.slow),
     ("vit", {"width": 8, "depth": 2, "heads": 2, "mlp": 8}),
     ("vit", {"width": 8, "depth": 1, "heads": 1, "mlp": 8, "dtype": "bfloat16"}),
 ]
@@ -48,6 +52,10 @@ def images_of(shape, count=2):
         ("resnet18", {}, CIFAR, 11_173_962),  # as the PyTorch nets for CIFAR
         ("resnet18", {"norm": "group"}, CIFAR, 11_173_962),
         ("resnet50", {}, CIFAR, 23_520_842),
+        ("resnet9", {}, CIFAR, 2_274_880),  # the data-unlearning benchmark's
+        ("wideresnet", {}, CIFAR, 36_479_194),  # the paper: 36.5 million
+        ("wideresnet", {"norm": "group"}, CIFAR, 36_479_194),
+        ("vgg16", {}, CIFAR, 14_728_266),  # as the PyTorch nets for CIFAR
         (
             "poolnet",
             {},
@@ -77,10 +85,57 @@ def test_parameter_count(name, options, shape, count):
     assert documented
 
 
+@pytest.mark.parametrize(
+    "name, options, count",
+    [
+        ("resnet18", {"stem": "large"}, 11_689_512),
+        ("resnet50", {"stem": "large"}, 25_557_032),
+        ("vgg16", {"head": "large"}, 138_365_992),
+        ("vit_ti", {}, 5_717_416),
+        ("vit_s", {}, 22_050_664),
+        ("vit_b", {}, 86_567_656),
+    ],
+)
+def test_parameter_count_for_imagenet(name, options, count):
+    """Those that torchvision and timm state."""
+    model = models.create(name, 1000, **options)
+    images = jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), images)
+    assert models.parameter_count(shapes) == count
+    assert f"{count:,}" in models.NETS[name].__doc__
+
+
+@pytest.mark.parametrize(
+    "name, options",
+    [
+        ("wideresnet", {"depth": 10, "widen": 1, "dropout": 0.5}),
+        ("vit", {"width": 8, "depth": 1, "heads": 1, "mlp": 8, "dropout": 0.5}),
+        pytest.param("vgg16", {"width": 2, "head": "large"}, marks=pytest.mark.slow),
+    ],
+)
+def test_dropout_is_for_training_only(name, options):
+    model = models.create(name, 5, **options)
+    images = images_of((8, 8, 3), 4)
+    variables = model.init(jax.random.key(0), images)
+
+    @jax.jit
+    def logits(key, variables):
+        return (
+            model.apply(variables, images, train=True, key=key)[0],
+            model.apply(variables, images, key=key)[0],
+        )
+
+    (first, plain), (second, same) = (
+        logits(jax.random.key(seed), variables) for seed in (1, 2)
+    )
+    assert not np.allclose(first, second)
+    np.testing.assert_array_equal(plain, same)
+
+
 @pytest.mark.parametrize("name, options", SMALL, ids=str)
 def test_nets_follow_the_protocol(name, options):
     model = models.create(name, 5, **options)
-    images = images_of((8, 8, 3), 4)
+    images = images_of((12, 12, 3) if name == "resnet9" else (8, 8, 3), 4)
     variables = model.init(jax.random.key(0), images)
     assert set(variables) - {"batch_stats"} == {"params"}
     assert all(x.dtype == jnp.float32 for x in jax.tree.leaves(variables))
@@ -91,7 +146,7 @@ def test_nets_follow_the_protocol(name, options):
         return (
             model.apply(variables, images),
             single,
-            model.apply(variables, images, train=True),
+            model.apply(variables, images, train=True, key=jax.random.key(1)),
         )
 
     (logits, same), single, (trained, updated) = run(variables)
@@ -138,7 +193,7 @@ def test_create_is_cached_and_options_count():
 @pytest.mark.parametrize(
     "name, options, message",
     [
-        ("resnet", {}, "choose from mlp, cnn, allcnn, resnet18"),
+        ("resnet", {}, "choose from mlp, cnn, allcnn, poolnet"),
         ("cnn", {"depth": 3}, "no option 'depth': it has widths, dense, pool"),
         ("cnn", {"pool": "first"}, "one of each, last"),
         ("cnn", {"widths": 4}, "positive whole numbers"),
@@ -148,6 +203,8 @@ def test_create_is_cached_and_options_count():
         ("poolnet", {"norm": "none"}, "one of batch, group"),
         ("resnet18", {"stem": "huge"}, "one of small, large"),
         ("vit", {"dtype": "float16"}, "one of float32, bfloat16"),
+        ("vit", {"dropout": 1}, "dropout of model vit must be from 0 to below 1"),
+        ("wideresnet", {"dropout": "0.3"}, "from 0 to below 1; it is '0.3'"),
         ("net.py", {}, "say which function makes it, as PATH.py:function"),
         ("none/net.py:make", {}, "there is no file .*none/net.py"),
     ],
@@ -193,6 +250,18 @@ def test_cnn_learns_in_a_scan():
 def test_vit_refuses(options, shape, message):
     with pytest.raises(InputError, match=message):
         models.create("vit", 3, **options).init(jax.random.key(0), images_of(shape))
+
+
+@pytest.mark.parametrize(
+    "name, options, message",
+    [
+        ("wideresnet", {"depth": 18}, "4 more than a multiple of 6.*it is 18"),
+        ("resnet9", {}, "12 pixels a side; these are \\[8, 8, 3\\]: take cnn"),
+    ],
+)
+def test_a_net_that_does_not_fit_says_what_does(name, options, message):
+    with pytest.raises(InputError, match=message):
+        models.create(name, 3, **options).init(jax.random.key(0), images_of((8, 8, 3)))
 
 
 def test_vit_starts_with_places_that_differ():

@@ -227,6 +227,7 @@ def report_facts(
             "kind": "ids" if forget.kind == "indices" else forget.kind,
             "examples": manifest["forget"]["examples"],
             "classes": [classes[c] for c in class_numbers(forget.classes, classes)],
+            "subclasses": list(map(str, forget.subclasses)),
             "copies": list(run.sets.copies),
             "salted_sha256": salted_hash(run.folder),
             "salt_file": SALT,

@@ -49,6 +49,10 @@ def load(
     `test/1`, ... Ids that differ only in white space around them or in how Unicode
     writes a letter, and ids with control characters, are refused.
 
+    Second labels, such as sub-classes, are what `forget.kind=subclass` goes by; models
+    do not see them. `cifar20` is `cifar100` with its 20 super-classes for labels and
+    the 100 classes for second labels.
+
     Test split. Without one, a fixed fifth of every class of the training split is
     taken, of whole groups if there are groups; ids stay what they were. A held-out
     split is found under any usual name, in small or capital letters: test or testing,
@@ -58,7 +62,8 @@ def load(
     npz. `train_images` or `x_train` (`X`, `data`, ... alone is the training split),
     `train_labels` or `y_train`, the same for a held-out split, and if wanted
     `class_names`, `train_ids`, `test_ids`, `train_groups`. Two arrays that may be the
-    same are refused. Images are [N, H, W, C] with any number of bands, or [N, H, W];
+    same are refused. `train_subclasses` (and `test_subclasses`, `subclass_names`) are
+    second labels. Images are [N, H, W, C] with any number of bands, or [N, H, W];
     [N, C, H, W] is turned if its shape leaves no doubt. Whole numbers in 0..255 are
     taken as they are whatever their type, 0 and 1 alone as black and white, floats in
     [0, 1] are scaled by 255, wider whole numbers by the range of all images that were
@@ -69,14 +74,16 @@ def load(
 
     folder. Class folders lie in PATH or in a folder train or Train or training; images
     may lie in folders below them. Classes are in natural order: 2 comes before 10.
-    `groups.csv` in PATH, with the columns file and group, says which images belong
-    together, and must have a line for every training image. Files are PNG, JPEG, BMP,
-    GIF, WebP, TIFF or PPM. They are turned upright as their EXIF data says;
-    transparency is laid over white, or over black if nothing could be seen on white; of
-    several frames the first is taken. Files with 16 bits, 32 bits or floats a pixel
-    follow the rule for arrays, with floats past [0, 1] scaled by the range; all images
-    must be alike in this. Files that are not used are counted in notes, but for those
-    of operating systems and those whose names start with a dot.
+    If every training image lies in a folder below its class folder, and a class has
+    several, the first of these folders is a second label (`CLASS/NAME` if two classes
+    have one of that name). `groups.csv` in PATH, with the columns file and group, says
+    which images belong together, and must have a line for every training image. Files
+    are PNG, JPEG, BMP, GIF, WebP, TIFF or PPM. They are turned upright as their EXIF
+    data says; transparency is laid over white, or over black if nothing could be seen
+    on white; of several frames the first is taken. Files with 16 bits, 32 bits or
+    floats a pixel follow the rule for arrays, with floats past [0, 1] scaled by the
+    range; all images must be alike in this. Files that are not used are counted in
+    notes, but for those of operating systems and those whose names start with a dot.
 
     Limits. A set may take 8 GiB (the environment variable UNLEARN_DATA_GIB says
     another number), an image 89 million pixels, an image file 1 GiB.

@@ -19,8 +19,10 @@ import numpy as np
 from unlearn import caches
 from unlearn.data.dataset import Dataset
 
-FORMAT = 3  # raise it with every change of how files are decoded
+FORMAT = 4  # raise it with every change of how files are decoded
 FIELDS = Dataset._fields[1:]  # the name is the caller's
+TEXTS = "class_names", "notes", "subclass_names"
+OPTIONAL = "train_groups", "train_subclasses", "test_subclasses"
 LIMIT = 20 * 2**30  # bytes; CIFAR-10 takes 0.2 of them
 HASH = "[0-9a-f]" * 16
 NAMES = f"*-{HASH}*.npz"
@@ -120,10 +122,11 @@ def _read(path: Path, key: str) -> Dataset | None:
             values = {field: file[field] for field in FIELDS}
     except Exception:  # zip, zlib and numpy each have their own for a damaged file
         return None
-    for field in ("class_names", "notes"):
+    for field in TEXTS:
         values[field] = tuple(values[field].tolist())
-    if not len(values["train_groups"]):
-        values["train_groups"] = None
+    for field in OPTIONAL:
+        if not len(values[field]):
+            values[field] = None
     return Dataset("", **values)
 
 
@@ -138,9 +141,11 @@ def _write(path: Path, key: str, dataset: Dataset) -> None:
         )
         with os.fdopen(handle, "wb") as file:
             arrays = {field: getattr(dataset, field) for field in FIELDS}
-            if dataset.train_groups is None:
-                arrays["train_groups"] = np.zeros(0, np.int32)
-            arrays["notes"] = np.array(dataset.notes, np.str_)
+            for field in OPTIONAL:
+                if arrays[field] is None:
+                    arrays[field] = np.zeros(0, np.int32)
+            for field in TEXTS:
+                arrays[field] = np.array(arrays[field], np.str_)
             np.savez(file, key=key, **arrays)
         os.replace(temporary, path)
         temporary = None

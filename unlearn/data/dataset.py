@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from unlearn.data.ids import apart, check_groups, check_ids
-from unlearn.data.labels import read_labels
+from unlearn.data.labels import read_labels, read_subclasses
 from unlearn.errors import InputError
 
 
@@ -38,6 +38,9 @@ class Dataset(NamedTuple):
     test_ids: np.ndarray  # [T], likewise; no id is in both
     train_groups: np.ndarray | None = None  # int32[N]; validation takes whole groups
     notes: tuple[str, ...] = ()  # lines that say what was left out or changed
+    train_subclasses: np.ndarray | None = None  # int32[N], a second label
+    test_subclasses: np.ndarray | None = None  # int32[T], likewise
+    subclass_names: tuple[str, ...] = ()
 
 
 STATISTICS = {
@@ -45,6 +48,7 @@ STATISTICS = {
     "mnist": ((0.1307,), (0.3081,)),
     "fashion_mnist": ((0.2860,), (0.3530,)),
     "cifar10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
+    "cifar20": ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
     "cifar100": ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
     "svhn_cropped": ((0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970)),
 }
@@ -74,6 +78,8 @@ def make_dataset(
     test_ids: ArrayLike | None = None,
     notes: Sequence[str] = (),
     draw: bool = True,
+    subclasses: Sequence[ArrayLike] = (),
+    subclass_names: Sequence[str] | None = None,
 ) -> Dataset:
     """Makes a data set of `(examples, labels)` pairs, and checks it.
 
@@ -90,6 +96,9 @@ def make_dataset(
       test_ids: of `test`; by default `test/` and the row number.
       notes: lines for the user.
       draw: without a `test`, draw one; else it is empty.
+      subclasses: second labels of `train` and of `test`, or of `train` alone, in any
+        form that labels may have; empty: there are none.
+      subclass_names: as `class_names`.
 
     Raises:
       InputError: wrong shapes, types or values.
@@ -107,6 +116,7 @@ def make_dataset(
     ids = np.arange(count) if ids is None else check_ids(name, ids, count, "train")
     if groups is not None:
         groups = check_groups(name, groups, count)
+    second, subclass_names = read_subclasses(name, labels, subclasses, subclass_names)
     if test is None:
         kept, held_out = np.arange(count), np.arange(0)
         if draw:
@@ -121,6 +131,7 @@ def make_dataset(
             "test": examples["train"][held_out],
         }
         labels = {"train": labels["train"][kept], "test": labels["train"][held_out]}
+        second = [part[rows] for part in second for rows in (kept, held_out)]
         ids, test_ids = ids[kept], ids[held_out]
         groups = None if groups is None else check_groups(name, groups[kept], len(kept))
     else:
@@ -137,6 +148,8 @@ def make_dataset(
         test_ids,
         groups,
         tuple(notes),
+        *[*second, None, None][:2],
+        tuple(subclass_names),
     )
 
 

@@ -10,7 +10,14 @@ from unlearn.data.cache import cached
 from unlearn.data.dataset import Dataset, make_dataset
 from unlearn.data.images import FORMATS, Decoded, read, read_bytes
 from unlearn.data.limits import check_bytes
-from unlearn.data.listing import GROUPS, Files, Skipped, find_splits, list_classes
+from unlearn.data.listing import (
+    GROUPS,
+    Files,
+    Skipped,
+    find_splits,
+    list_classes,
+    second_labels,
+)
 from unlearn.data.order import plain, shown
 from unlearn.errors import InputError, counted, typed_line
 from unlearn.text_tables import decode, read_lines
@@ -124,6 +131,7 @@ def _make(name, class_names, splits, groups, notes, image_size, draw) -> Dataset
         test_ids=splits["test"].ids if "test" in splits else None,
         notes=notes,
         draw=draw,
+        subclasses=second_labels(class_names, splits),
     )
 
 

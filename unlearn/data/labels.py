@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from unlearn.data.ids import as_text
 from unlearn.data.order import natural, plain
@@ -142,3 +143,35 @@ def _from_numbers(name, splits, class_names, from_0):
                 f"{name}: {split} labels must be {first} to {last}; found {bad[0]}"
             )
     return {k: (v - first).astype(np.int32) for k, v in splits.items()}, class_names
+
+
+def read_subclasses(
+    name: str,
+    labels: Mapping[str, np.ndarray],
+    subclasses: Sequence[ArrayLike],
+    names: Sequence[str] | None,
+) -> tuple[list[np.ndarray], tuple[str, ...]]:
+    """Makes int32 arrays of second labels, one a split of `labels`, and their names.
+
+    Args:
+      labels: of the classes, by split.
+      subclasses: of the splits, in any form that `read_labels` takes; the test split
+        may be without; empty: none.
+      names: as its `class_names`.
+
+    Raises:
+      InputError: as `read_labels`; they are not as many as the labels.
+    """
+    if not len(subclasses):
+        return [], ()
+    pairs = list(zip(labels, subclasses, strict=False))
+    for split, second in pairs:
+        if np.shape(second)[:1] != labels[split].shape[:1]:
+            raise InputError(
+                f"{name}: {len(labels[split])} {split} labels need as many labels of "
+                f"sub-classes; those have the shape {list(np.shape(second))}"
+            )
+    numbers, names = read_labels(
+        f"{name}: sub-classes", {split: np.asarray(s) for split, s in pairs}, names
+    )
+    return [part.astype(np.int32) for part in numbers.values()], names

@@ -24,6 +24,7 @@ class Files(NamedTuple):
     paths: list[Path]
     ids: list[str]
     labels: list[int]
+    below: list[str]  # the folder of each, in its class folder; "" if it is in none
 
 
 class Skipped:
@@ -154,7 +155,7 @@ def list_classes(
     numbers = {plain(class_name): i for i, class_name in enumerate(class_names)}
     splits = {}
     for split, classes in found.items():
-        files = Files([], [], [])
+        files = Files([], [], [], [])
         for class_name, paths in classes.items():
             if plain(class_name) not in numbers:
                 raise InputError(
@@ -163,11 +164,41 @@ def list_classes(
             files.paths.extend(paths)
             files.ids.extend(path.relative_to(root).as_posix() for path in paths)
             files.labels.extend([numbers[plain(class_name)]] * len(paths))
+            home = (test if split == "test" and test else train) / class_name
+            inner = [path.relative_to(home).parts for path in paths]
+            files.below.extend(parts[0] if parts[1:] else "" for parts in inner)
         splits[split] = files
         for label in sorted(set(range(len(class_names))) - set(files.labels)):
             folder = root / (test or train).name / class_names[label]
             skipped.add(f"classes without images in {split}", folder)
     return class_names, splits
+
+
+def second_labels(class_names: list[str], splits: dict[str, Files]) -> list[list[str]]:
+    """Returns names of sub-classes, a list a split, if folders below classes say them.
+
+    They do if every training image lies in one, and a class has several. A name that
+    two classes have is written `CLASS/NAME`. Of a test split with other folders, such
+    as those of other people, nothing is said.
+    """
+    train = splits["train"]
+    homes: dict[str, set[int]] = {}
+    for label, folder in zip(train.labels, train.below, strict=True):
+        homes.setdefault(folder, set()).add(label)
+    pairs = {(label, folder) for folder, of in homes.items() for label in of}
+    if "" in homes or len(pairs) == len({label for label, _ in pairs}):
+        return []
+
+    def named(files: Files) -> list[str]:
+        return [
+            folder
+            if len(homes.get(folder, ())) == 1
+            else f"{class_names[label]}/{folder}"
+            for label, folder in zip(files.labels, files.below, strict=True)
+        ]
+
+    found = [named(files) for files in splits.values()]
+    return found if all(set(names) <= set(found[0]) for names in found) else found[:1]
 
 
 def _below(root: Path, train: Path, class_names: list[str]) -> str:

@@ -175,29 +175,30 @@ def _stem(name: str) -> str:
 
 
 def class_numbers(
-    classes: Iterable[int | str], class_names: Sequence[str]
+    classes: Iterable[int | str], class_names: Sequence[str], word: str = "class"
 ) -> tuple[int, ...]:
     """Returns the numbers of classes given by name or by number, in their order.
 
     A name is taken to the letter. A number is the class of that number; but where all
     classes have numbers for names, such as 1 to 7, it is the class of that name. Where
-    another class has the number in its name, such as `class_3`, it is refused.
+    another class has the number in its name, such as `class_3`, it is refused. `word`
+    is what messages call a class, such as `sub-class`.
 
     Raises:
       InputError: there is no such class, or it may be one of two.
     """
     names = [str(_composed(name)) for name in class_names]
-    return tuple(_class_number(one, names) for one in classes)
+    return tuple(_class_number(one, names, word) for one in classes)
 
 
-def _class_number(given: int | str, names: list[str]) -> int:
+def _class_number(given: int | str, names: list[str], word: str) -> int:
     if isinstance(given, str):
         given = str(_composed(given))
         if names.count(given) == 1:
             return names.index(given)
         if not WHOLE.fullmatch(given) or len(given) > 18:
-            hint = _class_hint(given, names)
-            raise InputError(f"there is no class {given!r}: {hint}")
+            hint = _class_hint(given, names, word)
+            raise InputError(f"there is no {word} {given!r}: {hint}")
         given = int(given)
     there = [i for i, name in enumerate(names) if _number_in(name) == given]
     if all(map(_is_number, names)):
@@ -205,17 +206,17 @@ def _class_number(given: int | str, names: list[str]) -> int:
             return there[0]
         if there:
             both = " and ".join(repr(names[i]) for i in there)
-            raise InputError(f"class {given} may be {both}: give the name, in quotes")
-        raise InputError(f"there is no class {given}: the classes are {_span(names)}")
+            raise InputError(f"{word} {given} may be {both}: give the name, in quotes")
+        raise InputError(f"there is no {word} {given}: the {word}es are {_span(names)}")
     if not 0 <= given < len(names):
         raise InputError(
-            f"there is no class {given}: the classes are 0..{len(names) - 1}, "
+            f"there is no {word} {given}: the {word}es are 0..{len(names) - 1}, "
             f"{listed(names)}"
         )
     if there and there != [given]:
         other = next(i for i in there if i != given)
         raise InputError(
-            f"class {given} may be the one named {names[other]!r} or the one of "
+            f"{word} {given} may be the one named {names[other]!r} or the one of "
             f"that number, {names[given]!r}: give it by name, in quotes"
         )
     return given
@@ -238,11 +239,11 @@ def _span(names: Sequence[str]) -> str:
     return f"0..{len(names) - 1}" if plain else listed(names)
 
 
-def _class_hint(given: str, names: Sequence[str]) -> str:
+def _class_hint(given: str, names: Sequence[str], word: str) -> str:
     folded = {name.casefold(): name for name in names}
     close = difflib.get_close_matches(given.casefold(), folded, 1)
     hint = f"did you mean {folded[close[0]]!r}? " if close else ""
-    return f"{hint}the classes are {listed(names)}"
+    return f"{hint}the {word}es are {listed(names)}"
 
 
 def class_folder(number: int, class_names: Sequence[str]) -> str:
@@ -250,7 +251,7 @@ def class_folder(number: int, class_names: Sequence[str]) -> str:
     return f"forget_{quote(class_names[number], safe=' ')}"
 
 
-def class_label(number: int, class_names: Sequence[str]) -> str:
+def class_label(number: int, class_names: Sequence[str], word: str = "class") -> str:
     """Writes a class as `class 2 ('cat')`; as `class 2` if that is its name."""
     name = class_names[number]
-    return f"class {number}" if name == str(number) else f"class {number} ({name!r})"
+    return f"{word} {number}" if name == str(number) else f"{word} {number} ({name!r})"

@@ -23,9 +23,14 @@ WORDS = {
     "labels": ("labels", "label", "y", "targets", "target"),
     "ids": ("ids", "id"),
     "groups": ("groups", "group"),
+    "subclasses": ("subclasses", "subclass", "fine_labels", "fine_label", "sublabels"),
 }
 EXAMPLES = ("images", "x", "inputs")
-CLASS_NAMES = ("class_names", "classnames", "label_names", "target_names")
+NAMES = {
+    "labels": ("class_names", "classnames", "label_names", "target_names"),
+    "subclasses": ("subclass_names", "fine_label_names"),
+}
+"""What an array of the names of the classes, or of the sub-classes, may be called."""
 
 
 class Header(NamedTuple):
@@ -66,14 +71,14 @@ def from_npz(name: str, path: str | Path) -> Dataset:
 
 def _load(name, file: zipfile.ZipFile) -> Dataset:
     headers = dict(_headers(name, file))
-    roles, class_names = _roles(name, headers)
+    roles, named = _roles(name, headers)
     test = _test_split(name, roles)
     train_parts = _parts(name, "train", roles["train"], headers)
     parts = {"train": train_parts}
     if test:
         parts["test"] = _parts(name, test, roles[test], headers)
     used = {key for part in parts.values() for key in part.values()}
-    used |= {class_names} if class_names else set()
+    used |= set(named.values())
     found = [headers[key] for key in used]
     # Converting takes a copy at most as large.
     check_bytes(name, sum(h.member.file_size for h in found))
@@ -91,22 +96,27 @@ def _load(name, file: zipfile.ZipFile) -> Dataset:
     else:
         examples, more = arrays.as_images(name, examples)
         notes += more
-    given = None
-    if class_names:
-        given = [str(entry) for entry in as_text(np.ravel(read[class_names])).tolist()]
+    given = {
+        role: [str(entry) for entry in as_text(np.ravel(read[key])).tolist()]
+        for role, key in named.items()
+    }
     labels = {split: part["labels"] for split, part in splits.items()}
     _check_counts(name, examples, labels)
-    labels, given = read_labels(name, labels, given)
+    labels, class_names = read_labels(name, labels, given.get("labels"))
     pairs = [(examples[split], labels[split]) for split in parts]
     train, held_out = splits["train"], splits.get("test", {})
     return make_dataset(
         name,
         *pairs,
-        class_names=given,
+        class_names=class_names,
         groups=train.get("groups"),
         ids=train.get("ids"),
         test_ids=held_out.get("ids"),
         notes=notes,
+        subclasses=[
+            part["subclasses"] for part in (train, held_out) if "subclasses" in part
+        ],
+        subclass_names=given.get("subclasses"),
     )
 
 
@@ -133,13 +143,17 @@ def _role(key: str) -> tuple[str, str] | None:
     return None
 
 
-def _roles(name, headers) -> tuple[dict[str, dict[str, str]], str]:
-    """Returns {split: {role: array}} and the array of class names, "" if none."""
+def _roles(name, headers) -> tuple[dict[str, dict[str, str]], dict[str, str]]:
+    """Returns {split: {role: array}}, and {role: array of names} of label roles."""
     roles: dict[str, dict[str, str]] = {"train": {}}
-    class_names: list[str] = []
+    named: dict[str, str] = {}
     for key in headers:
-        if names.small(key) in CLASS_NAMES:
-            class_names.append(key)
+        of = [role for role, words in NAMES.items() if names.small(key) in words]
+        if of:
+            if other := named.get(of[0]):
+                what = "classes" if of[0] == "labels" else "sub-classes"
+                raise InputError(f"{name}: {other} and {key} name the {what} twice")
+            named[of[0]] = key
             continue
         split, role = _role(key) or ("", "")
         if not role:
@@ -152,9 +166,9 @@ def _roles(name, headers) -> tuple[dict[str, dict[str, str]], str]:
                 "split; remove or rename one"
             )
         part[role] = key
-    if len(class_names) > 1:
-        raise InputError(f"{name}: {' and '.join(class_names)} name the classes twice")
-    return roles, "".join(class_names)
+    if "subclasses" not in roles["train"]:
+        named.pop("subclasses", None)
+    return roles, named
 
 
 def _test_split(name, roles) -> str | None:
@@ -177,7 +191,8 @@ def _parts(name, split, part, headers) -> dict[str, str]:
     if missing:
         found = ", ".join(headers) or "nothing"
         raise InputError(f"{name}: needs {' and '.join(missing)}; found {found}")
-    kept = {"examples", "labels", "ids"} | ({"groups"} if split == "train" else set())
+    kept = {"examples", "labels", "ids", "subclasses"}
+    kept |= {"groups"} if split == "train" else set()
     return {role: key for role, key in part.items() if role in kept}
 
 

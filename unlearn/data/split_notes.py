@@ -21,6 +21,7 @@ def drawn_notes(
     classes: Sequence[int],
     names: Sequence[str],
     groups: np.ndarray | None,
+    word: str = "class",
 ) -> list[str]:
     """Says what was drawn, by class if classes are forgotten, and of which groups.
 
@@ -28,6 +29,7 @@ def drawn_notes(
       rows, train: the forget set and the training set, as indices into `labels`.
       classes: those to forget; none: the draw is random.
       groups: int[N], if the draw goes by them.
+      word: what a class is called, such as `sub-class`.
     """
     torn = 0
     if groups is not None:
@@ -42,13 +44,13 @@ def drawn_notes(
         count = counted(len(own), "example")
         if len(own) < len(of_class):
             count = f"{len(own)} of {counted(len(of_class), 'example')}"
-        parts.append(f"{count} of {class_label(c, names)}")
+        parts.append(f"{count} of {class_label(c, names, word)}")
     if others := int(np.sum(~np.isin(labels[rows], classes))):
-        parts.append(f"{others} of other classes in the same groups")
+        parts.append(f"{others} of other {word}es in the same groups")
     lines = [f"Forgetting {', '.join(parts)}"]
     if torn:
         lines.append(
-            f"Groups with examples of other classes as well, which stay: {torn}"
+            f"Groups with examples of other {word}es as well, which stay: {torn}"
         )
     return lines
 

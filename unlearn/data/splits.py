@@ -54,11 +54,12 @@ class ForgetConfig(NamedTuple):
     their file, file names in their folder, and so on.
     """
 
-    kind: str = "random"  # or class, or ids
+    kind: str = "random"  # or class, subclass or ids
     fraction: float = 0.1  # of the training set (kind random), unless count is given
     count: int = 0
     classes: tuple[int | str, ...] = ()  # kind class: numbers or names
-    class_fraction: float = 1.0  # of each of the classes
+    subclasses: tuple[int | str, ...] = ()  # kind subclass: of the second label
+    class_fraction: float = 1.0  # of each of the classes, or sub-classes
     ids: tuple[int | str, ...] = ()  # kind ids: numbers or text; or a file of them
     indices: tuple[int | str, ...] = ()  # the same, by its older name
     file: str = ""  # see `forget_sets.read_ids`
@@ -69,10 +70,16 @@ class ForgetConfig(NamedTuple):
 
     def check(self) -> None:
         """Raises `InputError` for what can be known before the data is there."""
-        given = {"class": ("classes",), "ids": ("ids", "indices", "file")}
+        given = {
+            "class": ("classes",),
+            "subclass": ("subclasses",),
+            "ids": ("ids", "indices", "file"),
+        }
         own = "ids" if self.by_id else self.kind
         if own not in ("random", *given):
-            raise InputError(f"unknown forget.kind {self.kind!r}: random, class or ids")
+            raise InputError(
+                f"unknown forget.kind {self.kind!r}: random, class, subclass or ids"
+            )
         for kind, names in given.items():
             for name in names:
                 if getattr(self, name) and kind != own:
@@ -84,7 +91,7 @@ class ForgetConfig(NamedTuple):
             raise InputError("give forget.ids or forget.file, not both")
         if self.column and not self.file:
             raise InputError("forget.column is of a file: give forget.file as well")
-        for name in ("classes", "ids", "indices"):
+        for name in ("classes", "subclasses", "ids", "indices"):
             if not all(type(one) in (int, str) for one in getattr(self, name)):
                 raise InputError(
                     f"forget.{name} must be whole numbers or names; they are "
@@ -93,6 +100,11 @@ class ForgetConfig(NamedTuple):
         if self.kind == "class" and not self.classes:
             raise InputError(
                 "forget.kind=class needs classes, such as forget.classes=7,"
+            )
+        if self.kind == "subclass" and not self.subclasses:
+            raise InputError(
+                "forget.kind=subclass needs sub-classes, such as "
+                "forget.subclasses=rocket,"
             )
         if own == "ids" and not any(getattr(self, name) for name in given["ids"]):
             raise InputError(
@@ -122,6 +134,15 @@ class ForgetConfig(NamedTuple):
         ids = self.ids or self.indices
         kind = object if all(type(one) is int for one in ids) else np.str_
         return np.array(ids, kind)
+
+
+class Named(NamedTuple):
+    """What the forget set is drawn by: classes, or sub-classes."""
+
+    word: str
+    labels: np.ndarray  # int[N]
+    names: Sequence[str]
+    wanted: Sequence[int | str]
 
 
 class Split(NamedTuple):
@@ -159,6 +180,8 @@ def split(
     test_ids: ArrayLike = (),
     class_names: Sequence[str] = (),
     same: tuple[np.ndarray, np.ndarray] | None = None,
+    subclasses: np.ndarray | None = None,
+    subclass_names: Sequence[str] = (),
 ) -> Split:
     """Draws the validation and the forget set; a given forget set is never held out.
 
@@ -170,6 +193,9 @@ def split(
       test_ids: [T], those of the test split.
       class_names: default: 0..K-1.
       same: which examples of training and test split are exact copies, see `copies`.
+      subclasses, subclass_names: a second label, int[N], if the data has one. Its
+        classes are forgotten as parts of classes are: the other examples of their
+        groups go along, and the class itself stays.
 
     Raises:
       InputError: an id is unknown or not trained on, or a class is unknown; see
@@ -179,7 +205,15 @@ def split(
     request.check()
     labels, names = np.asarray(labels), class_names or range(num_classes)
     names = tuple(map(str, names))
-    classes = class_numbers(request.classes, names)
+    named = Named("class", labels, names, request.classes)
+    if request.kind == "subclass":
+        if subclasses is None:
+            raise InputError(
+                "forget.kind=subclass needs data with a second label, which this has "
+                "not: `unlearn.data.load` says how one is given"
+            )
+        named = Named("sub-class", subclasses, subclass_names, request.subclasses)
+    classes = class_numbers(named.wanted, named.names, named.word)
     content = None if same is None else same[0]
     given, notes = np.zeros(0, np.int64), []
     if request.by_id:
@@ -191,9 +225,11 @@ def split(
     if data.examples:
         train = subsample(train, given, data.examples, request.seed)
     if not request.by_id:
-        given = draw(labels, train, request, classes, num_classes, groups)
+        given = draw(named, train, request, classes, groups)
         whole = groups if request.groups or request.whole_classes else None
-        notes = drawn_notes(given, train, labels, classes, names, whole)
+        notes = drawn_notes(
+            given, train, named.labels, classes, named.names, whole, named.word
+        )
     check_retained(labels[np.setdiff1d(train, given)], names)
     if data.validation and not len(validation):
         notes.append(f"No validation set: no whole group fits in {data.validation:g}")
@@ -244,16 +280,16 @@ def given_rows(
 
 
 def draw(
-    labels: np.ndarray,
+    named: Named,
     train: np.ndarray,
     request: ForgetConfig,
     classes: Sequence[int],
-    num_classes: int,
     groups: np.ndarray | None,
 ) -> np.ndarray:
-    """Draws the forget set of the kinds `random` and `class` from `train`; sorted.
+    """Draws the forget set of all kinds but `ids` from `train`; sorted.
 
-    Of part of a class, the rest of each group goes along. A whole class is itself only.
+    Of part of a class, and of a sub-class, the rest of each group goes along. A whole
+    class is itself only.
 
     Raises:
       InputError: see `forget_sets`.
@@ -261,7 +297,7 @@ def draw(
     groups = groups[train] if groups is not None and request.groups else None
     if request.kind == "random":
         chosen = forget_sets.forget_random(
-            labels[train],
+            named.labels[train],
             fraction=0.0 if request.count else request.fraction,
             count=request.count,
             seed=request.seed,
@@ -269,12 +305,13 @@ def draw(
         )
         return train[chosen]
     chosen = forget_sets.forget_class(
-        labels[train],
+        named.labels[train],
         classes,
-        num_classes=num_classes,
+        num_classes=len(named.names),
         fraction=request.class_fraction,
         seed=request.seed,
         groups=groups,
+        word=named.word,
     )
     if not request.whole_classes:
         chosen = with_others(chosen, groups)

@@ -33,6 +33,9 @@ NAME = re.compile(
 OWN_NAMES = ("digits", "synthetic", "npz:PATH", "folder:PATH")
 OWN_BUILDERS = {"ham10000": "unlearn.data.ham10000"}
 GROUPS = {"ham10000": "lesion_id"}  # the feature that says what belongs together
+SUPER_CLASSES = {"cifar20": ("cifar100", "coarse_label", "label")}
+"""Sets by another label: that set, the feature that is the label, the second label."""
+
 IDS = ("image_id", "id", "file_name")  # features that may name an example
 CHUNK = 4096  # examples read at once
 PATIENCE = 6  # seconds a download server may take to answer
@@ -55,7 +58,7 @@ def load(
     root = root_folder(data_dir)
     if not NAME.fullmatch(name):
         raise _unknown(name, root)
-    folder = find(name, root) or prepare(name, root)
+    folder = find(name, root) or prepare(stored_as(name), root)
     return cached(
         lambda: read(name, folder, image_size),
         name,
@@ -63,6 +66,7 @@ def load(
         [file for file in folder.iterdir() if file.is_file()],
         image_size,
         cache_dir,
+        details=name if stored_as(name) != name else "",
     )
 
 
@@ -75,6 +79,7 @@ def root_folder(data_dir: str | None) -> Path:
 
 def find(name: str, root: Path) -> Path | None:
     """Finds the prepared folder, of the newest version if the name leaves it open."""
+    name = stored_as(name)
     base, config, version = NAME.fullmatch(name).group("base", "config", "version")
     folder = root / base
     with contextlib.suppress(OSError, ValueError, KeyError):
@@ -92,6 +97,12 @@ def find(name: str, root: Path) -> Path | None:
     return versions[max(versions)] if versions else None
 
 
+def stored_as(name: str) -> str:
+    """Returns the name that tensorflow-datasets knows a set by."""
+    base = NAME.fullmatch(name).group("base")
+    return SUPER_CLASSES[base][0] + name[len(base) :] if base in SUPER_CLASSES else name
+
+
 # Reading
 
 
@@ -107,9 +118,12 @@ def read(name: str, folder: Path, image_size: tuple[int, int] | None) -> Dataset
             "another data_dir to have it prepared as array_record"
         )
     image_key, label_key = _keys(name, tfds, builder.info)
-    class_names = builder.info.features[label_key].names
+    base = NAME.fullmatch(name).group("base")
+    _, label_key, second_key = SUPER_CLASSES.get(base, (None, label_key, None))
+    features = builder.info.features
+    class_names = features[label_key].names
     group_key = GROUPS.get(builder.name)
-    others = [key for key in (*IDS, group_key) if key in builder.info.features]
+    others = [key for key in (*IDS, group_key, second_key) if key in features]
     splits, columns = [], []
     for split in _splits(name, builder.info):
         with _damage_as_input_error(name, folder):
@@ -127,6 +141,8 @@ def read(name: str, folder: Path, image_size: tuple[int, int] | None) -> Dataset
         groups=columns[0].get(group_key),
         ids=ids[0] if ids else None,
         test_ids=ids[1] if len(ids) > 1 else None,
+        subclasses=[found[second_key] for found in columns] if second_key else (),
+        subclass_names=features[second_key].names if second_key else None,
     )
 
 
@@ -262,7 +278,8 @@ def _import():
 
 def _unknown(name, root):
     """Makes the error for a name that is no data set; imports nothing for it."""
-    names = {name.partition(":")[0] for name in OWN_NAMES} | set(OWN_BUILDERS)
+    names = {name.partition(":")[0] for name in OWN_NAMES}
+    names |= {*OWN_BUILDERS, *SUPER_CLASSES}
     spec = importlib.util.find_spec("tensorflow_datasets")
     if spec is not None and spec.origin is not None:
         package = Path(spec.origin).parent

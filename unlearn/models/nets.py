@@ -16,29 +16,45 @@ from unlearn.models.mlp import MLP
 from unlearn.models.own_file import find_file, is_path, load_model
 from unlearn.models.poolnet import PoolNet
 from unlearn.models.resnet import ResNet18, ResNet50
-from unlearn.models.vit import ViT
+from unlearn.models.resnet9 import ResNet9
+from unlearn.models.vgg import VGG16
+from unlearn.models.vit import ViT, ViTBase, ViTSmall, ViTTiny
+from unlearn.models.wideresnet import WideResNet
 from unlearn.problem import Model, Variables
 
 NETS = {
     "mlp": MLP,
     "cnn": CNN,
     "allcnn": AllCNN,
+    "poolnet": PoolNet,
+    "resnet9": ResNet9,
     "resnet18": ResNet18,
     "resnet50": ResNet50,
-    "poolnet": PoolNet,
+    "wideresnet": WideResNet,
+    "vgg16": VGG16,
     "vit": ViT,
+    "vit_ti": ViTTiny,
+    "vit_s": ViTSmall,
+    "vit_b": ViTBase,
 }
-DTYPES = "float32", "bfloat16"
+NORMS = "batch", "group"
+STEMS = "small", "large"
 CHOICES = {
     ("cnn", "pool"): ("each", "last"),
-    ("allcnn", "norm"): ("batch", "group", "none"),
-    ("poolnet", "norm"): ("batch", "group"),
-    ("vit", "dtype"): DTYPES,
+    ("allcnn", "norm"): (*NORMS, "none"),
+    ("poolnet", "norm"): NORMS,
+    ("resnet9", "norm"): NORMS,
+    ("resnet18", "norm"): NORMS,
+    ("resnet18", "stem"): STEMS,
+    ("resnet50", "norm"): NORMS,
+    ("resnet50", "stem"): STEMS,
+    ("wideresnet", "norm"): NORMS,
+    ("vgg16", "norm"): (*NORMS, "none"),
+    ("vgg16", "head"): STEMS,
 }
-for resnet in ("resnet18", "resnet50"):
-    CHOICES[resnet, "norm"] = ("batch", "group")
-    CHOICES[resnet, "dtype"] = DTYPES
-    CHOICES[resnet, "stem"] = ("small", "large")
+for name, net in NETS.items():
+    if "dtype" in net.__dataclass_fields__:
+        CHOICES[name, "dtype"] = "float32", "bfloat16"
 
 
 def create(name: str, num_classes: int, **options: Any) -> Model:
@@ -72,7 +88,13 @@ def create(name: str, num_classes: int, **options: Any) -> Model:
                 f"{option} of model {name} must be one of {', '.join(choices)}; "
                 f"it is {value!r}"
             )
-        if choices is None and not _is_size(value, several=option == "widths"):
+        if option == "dropout":
+            if not (isinstance(value, int | float) and 0 <= value < 1):
+                raise InputError(
+                    f"dropout of model {name} must be from 0 to below 1; it is "
+                    f"{value!r}"
+                )
+        elif choices is None and not _is_size(value, several=option == "widths"):
             what = "positive whole numbers" if option == "widths" else "a positive int"
             raise InputError(
                 f"{option} of model {name} must be {what}; it is {value!r}"

@@ -14,8 +14,10 @@ class ViT(nn.Module):
     `patch` is the side of a patch in pixels, `mlp` the hidden width of a block's
     two dense layers. With `patch=16, width=768, depth=12, heads=12, mlp=3072` it is
     torchvision's `vit_b_16`: 224×224×3 and 1,000 classes have 86,567,656 parameters.
-    32×32×3, 10 classes as it is: 809,354. There is no dropout. `dtype="bfloat16"`
-    computes in bfloat16; parameters and logits stay float32.
+    32×32×3, 10 classes as it is: 809,354. `dropout` is the share of features dropped
+    when training, after each dense layer and of the tokens (the paper: 0.1 from
+    scratch). `dtype="bfloat16"` computes in bfloat16; parameters and logits stay
+    float32.
     """
 
     num_classes: int
@@ -25,9 +27,10 @@ class ViT(nn.Module):
     heads: int = 4
     mlp: int = 512
     dtype: str = "float32"
+    dropout: float = 0.0
 
     @nn.compact
-    def __call__(self, images: jax.Array) -> jax.Array:
+    def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
         self._check(images.shape)
         dtype, sides = jnp.dtype(self.dtype), (self.patch, self.patch)
         patches = Conv(
@@ -41,8 +44,12 @@ class ViT(nn.Module):
         shape = (1, *tokens.shape[1:])
         position = self.param("position_embedding", normal, shape, jnp.float32)
         tokens = tokens + position.astype(dtype)
+        tokens = nn.Dropout(self.dropout)(tokens, deterministic=not train)
         for number in range(self.depth):
-            tokens = Block(self.heads, self.mlp, dtype, name=f"block_{number}")(tokens)
+            block = Block(
+                self.heads, self.mlp, dtype, self.dropout, name=f"block_{number}"
+            )
+            tokens = block(tokens, train)
         tokens = _norm("norm", dtype)(tokens)
         return nn.Dense(self.num_classes, name="head")(tokens[:, 0].astype(jnp.float32))
 
@@ -59,16 +66,51 @@ class ViT(nn.Module):
             )
 
 
+class ViTTiny(ViT):
+    """ViT-Ti/16 (Touvron et al., 2021): 224×224×3, 1,000 classes: 5,717,416."""
+
+    patch: int = 16
+    width: int = 192
+    depth: int = 12
+    heads: int = 3
+    mlp: int = 768
+
+
+class ViTSmall(ViT):
+    """ViT-S/16 (Touvron et al., 2021): 224×224×3, 1,000 classes: 22,050,664."""
+
+    patch: int = 16
+    width: int = 384
+    depth: int = 12
+    heads: int = 6
+    mlp: int = 1536
+
+
+class ViTBase(ViT):
+    """ViT-B/16, torchvision's `vit_b_16`: 224×224×3, 1,000 classes: 86,567,656."""
+
+    patch: int = 16
+    width: int = 768
+    depth: int = 12
+    heads: int = 12
+    mlp: int = 3072
+
+
 class Block(nn.Module):
     """Self-attention and two dense layers, each after a norm and beside a shortcut."""
 
     heads: int
     mlp: int
     dtype: jnp.dtype
+    dropout: float = 0.0
 
     @nn.compact
-    def __call__(self, tokens: jax.Array) -> jax.Array:
+    def __call__(self, tokens: jax.Array, train: bool = False) -> jax.Array:
         width, dtype = tokens.shape[-1], self.dtype
+
+        def drop(hidden):
+            return nn.Dropout(self.dropout)(hidden, deterministic=not train)
+
         hidden = _norm("norm_1", dtype)(tokens)
         query, key, value = (
             nn.Dense(width, dtype=dtype, name=name)(hidden).reshape(
@@ -78,11 +120,11 @@ class Block(nn.Module):
         )
         attended = nn.dot_product_attention(query, key, value, dtype=dtype)
         attended = attended.reshape(tokens.shape)
-        tokens = tokens + nn.Dense(width, dtype=dtype, name="out")(attended)
+        tokens = tokens + drop(nn.Dense(width, dtype=dtype, name="out")(attended))
         hidden = _norm("norm_2", dtype)(tokens)
         hidden = nn.Dense(self.mlp, dtype=dtype, name="dense_1")(hidden)
-        hidden = nn.gelu(hidden, approximate=False)
-        return tokens + nn.Dense(width, dtype=dtype, name="dense_2")(hidden)
+        hidden = drop(nn.gelu(hidden, approximate=False))
+        return tokens + drop(nn.Dense(width, dtype=dtype, name="dense_2")(hidden))
 
 
 def _norm(name: str, dtype) -> nn.LayerNorm:

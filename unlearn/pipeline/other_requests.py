@@ -42,8 +42,8 @@ def check_apart(config: "ConfigDict") -> None:
             f"tune.first_seed must be at least {config.seeds}, as the tables use the "
             f"seeds before it; it is {first}"
         )
-    if config.tune.classes and config.forget.kind != "class":
-        raise InputError("tune.classes is for forget.kind=class")
+    if config.tune.classes and config.forget.kind not in ("class", "subclass"):
+        raise InputError("tune.classes is for forget.kind=class and subclass")
     if config.forget.seed >= APART:
         raise InputError(
             f"forget.seed must be below {APART}, where the draws of tuning begin; it "
@@ -60,6 +60,8 @@ def other_requests(config: "ConfigDict", source: Source) -> list[OtherRequest]:
     check_apart(config)
     if ForgetConfig(**config.forget).whole_classes:
         return _of_classes(config, source.dataset.class_names)
+    if config.forget.kind == "subclass":
+        return _of_subclasses(config, source.dataset.subclass_names)
     others = [_apart(config, number) for number in range(config.tune.draws)]
     if ForgetConfig(**config.forget).by_id:
         _draw_among_the_others(others, config, source)
@@ -112,6 +114,25 @@ def _of_classes(config, class_names) -> list[OtherRequest]:
             number if class_names[number] == str(number) else class_names[number],
         )
         requests.append(OtherRequest(class_folder(number, class_names), other))
+    return requests
+
+
+def _of_subclasses(config, names) -> list[OtherRequest]:
+    """Other sub-classes than the one of the table: `tune.classes`, or the first."""
+    used = class_numbers(config.forget.subclasses, names, "sub-class")
+    given = class_numbers(config.tune.classes, names, "sub-class")
+    if taken := [names[number] for number in given if number in used]:
+        raise InputError(
+            f"tune.classes has {', '.join(taken)}, which the tables forget: choose "
+            "other sub-classes"
+        )
+    others = [number for number in range(len(names)) if number not in used]
+    requests = []
+    for number in given or others[: config.tune.draws]:
+        other = _apart(config, 0)
+        own = number if names[number] == str(number) else names[number]
+        other.forget.subclasses = (own,)
+        requests.append(OtherRequest(class_folder(number, names), other))
     return requests
 
 

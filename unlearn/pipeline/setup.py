@@ -110,6 +110,8 @@ def split_of(source: Source, config: "ConfigDict") -> Split:
         test_ids=dataset.test_ids,
         class_names=dataset.class_names,
         same=source.copies,
+        subclasses=dataset.train_subclasses,
+        subclass_names=dataset.subclass_names,
     )
 
 
