@@ -23,7 +23,9 @@ def equal(first, second):
     for one, other in zip(first[1:5], second[1:5], strict=True):
         assert one.dtype == other.dtype
         np.testing.assert_array_equal(one, other)
-    np.testing.assert_array_equal(first.train_groups, second.train_groups)
+    assert first.subclass_names == second.subclass_names
+    for field in ("train_groups", "train_subclasses", "test_subclasses"):
+        np.testing.assert_array_equal(getattr(first, field), getattr(second, field))
 
 
 def random_images(count, shape=(4, 5, 3), seed=0):

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from unlearn.data import embedded, folders, npz, synthetic, tfds
+from unlearn.data import embedded, folders, medmnist, npz, synthetic, tables, tfds
 from unlearn.data.augment import augmentation
 from unlearn.data.dataset import Dataset, fingerprint, standardised_by
 from unlearn.data.identical import content_hashes, copies
@@ -37,6 +37,8 @@ def load(
       `synthetic` or `synthetic:28x28x1,classes=10,train=1000,test=200,seed=0`;
       `npz:PATH`, a file of arrays, see below;
       `folder:PATH`, with a folder of images for each class, see below;
+      `table:PATH`, images and CSV files that say what they are, see below;
+      `medmnist:dermamnist` and its like, of the package `medmnist`;
       an image classification name of tensorflow-datasets, such as `mnist`, `cifar10`
       or `emnist/letters`, prepared on first use;
       `ham10000`, prepared likewise from a download by hand: see `ham10000.py`.
@@ -85,6 +87,14 @@ def load(
     range; all images must be alike in this. Files that are not used are counted in
     notes, but for those of operating systems and those whose names start with a dot.
 
+    Tiny-ImageNet's archive, unpacked, is such a folder: `val/` is its test split.
+
+    table. PATH is a folder with a CSV file for each split, named by it, or the files
+    are given: `table:TRAIN.csv` or `table:TRAIN.csv,TEST.csv`. Columns are the image's
+    file (`image_path`, `file`, ...), beside the table or in a folder such as
+    `train_images`; its `label` (`class`, `age_class`); and if wanted a `group`
+    (`family_id`, `patient_id`, ...) and a `subclass`. MUFAC comes like this.
+
     Limits. A set may take 8 GiB (the environment variable UNLEARN_DATA_GIB says
     another number), an image 89 million pixels, an image file 1 GiB.
 
@@ -115,12 +125,12 @@ def _load(name, data_dir, cache_dir, image_size, known) -> Dataset:
     kind, _, rest = name.partition(":")
     if image_size is not None:
         image_size = _size(image_size)
-        if kind in ("digits", "synthetic", "npz"):
+        if kind in ("digits", "synthetic", "npz", "medmnist"):
             raise InputError(
-                f"image_size is for folder:PATH and tensorflow-datasets; {name} has "
-                "the size it has"
+                f"image_size is for files of images and tensorflow-datasets; {name} "
+                "has the size it has"
             )
-    if kind in ("folder", "npz") and not rest.strip():
+    if kind in ("folder", "npz", "table") and not rest.strip():
         raise InputError(f"{name} names no {kind}: give {kind}:PATH")
     if name == "digits":
         return embedded.digits()
@@ -130,6 +140,10 @@ def _load(name, data_dir, cache_dir, image_size, known) -> Dataset:
         return npz.from_npz(name, rest)
     if kind == "folder":
         return folders.from_folder(name, rest, image_size, cache_dir, known)
+    if kind == "table":
+        return tables.from_table(name, rest, image_size, cache_dir)
+    if kind == "medmnist":
+        return medmnist.load(name, rest)
     return tfds.load(name, data_dir, image_size, cache_dir)
 
 
@@ -142,7 +156,10 @@ def location(name: str, data_dir: str | None = None) -> Path | None:
     kind, _, rest = name.partition(":")
     if kind in ("npz", "folder"):
         return Path(rest).expanduser()
-    if kind in ("digits", "synthetic"):
+    if kind == "table":
+        table = Path(rest.partition(",")[0].strip()).expanduser()
+        return table if table.is_dir() else table.parent
+    if kind in ("digits", "synthetic", "medmnist"):
         return None
     return (
         tfds.find(name, tfds.root_folder(data_dir))

@@ -1,11 +1,12 @@
 """A user's own images, in a folder for each class."""
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from unlearn.data import arrays
+from unlearn.data import arrays, tiny_imagenet
 from unlearn.data.cache import cached
 from unlearn.data.dataset import Dataset, make_dataset
 from unlearn.data.images import FORMATS, Decoded, read, read_bytes
@@ -42,14 +43,17 @@ def from_folder(
     if not os.path.isdir(path):
         raise InputError(f"{name}: there is no such folder")
     try:
-        skipped = Skipped(path)
-        train, test = find_splits(name, path, skipped)
-        class_names, splits = list_classes(name, path, train, test, skipped)
+        if tiny_imagenet.is_layout(path):
+            class_names, splits, notes = tiny_imagenet.list_files(path)
+        else:
+            skipped = Skipped(path)
+            train, test = find_splits(name, path, skipped)
+            class_names, splits = list_classes(name, path, train, test, skipped)
+            notes = skipped.lines()
         groups = None if known else _read_groups(name, path, splits)
-        notes = skipped.lines()
 
         def make():
-            return _make(
+            return decode_files(
                 name, class_names, splits, groups, notes, image_size, not known
             )
 
@@ -102,7 +106,24 @@ def _read_groups(name, root: Path, splits: dict[str, Files]) -> list[str] | None
 # Decoding
 
 
-def _make(name, class_names, splits, groups, notes, image_size, draw) -> Dataset:
+def decode_files(
+    name: str,
+    class_names: Sequence[str],
+    splits: Mapping[str, Files],
+    groups: Sequence[str] | None,
+    notes: Sequence[str],
+    image_size: tuple[int, int] | None,
+    draw: bool,
+) -> Dataset:
+    """Makes a data set of files, `train` and if there is one `test`.
+
+    Args:
+      groups: of the training images.
+      draw: without a test split, draw one; else it is empty.
+
+    Raises:
+      InputError: a file cannot be read; images of different sizes or depths.
+    """
     decoded = {
         split: _decode(name, files, image_size) for split, files in splits.items()
     }
@@ -117,7 +138,7 @@ def _make(name, class_names, splits, groups, notes, image_size, draw) -> Dataset
         stacked[split] = np.empty((len(images), height, width, channels), kind)
         for row, image in enumerate(images):
             stacked[split][row] = image.pixels
-    notes = notes + _remarks(every)
+    notes = [*notes, *_remarks(every)]
     if kind != np.uint8:
         stacked, more = arrays.to_bytes(name, stacked, stretch=True)
         notes += more

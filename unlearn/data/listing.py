@@ -1,7 +1,7 @@
 """What is in a user's folder of images: splits, classes, files, and what is left."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -174,7 +174,9 @@ def list_classes(
     return class_names, splits
 
 
-def second_labels(class_names: list[str], splits: dict[str, Files]) -> list[list[str]]:
+def second_labels(
+    class_names: Sequence[str], splits: Mapping[str, Files]
+) -> list[list[str]]:
     """Returns names of sub-classes, a list a split, if folders below classes say them.
 
     They do if every training image lies in one, and a class has several. A name that

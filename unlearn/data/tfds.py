@@ -30,7 +30,7 @@ from unlearn.errors import InputError, typed_line
 NAME = re.compile(
     r"(?P<base>\w+)(/(?P<config>[\w.+-]+))?(:(?P<version>\d+\.\d+\.\d+))?"
 )
-OWN_NAMES = ("digits", "synthetic", "npz:PATH", "folder:PATH")
+OWN_NAMES = ("digits", "synthetic", "npz:PATH", "folder:PATH", "table:PATH")
 OWN_BUILDERS = {"ham10000": "unlearn.data.ham10000"}
 GROUPS = {"ham10000": "lesion_id"}  # the feature that says what belongs together
 SUPER_CLASSES = {"cifar20": ("cifar100", "coarse_label", "label")}

@@ -1,0 +1,64 @@
+"""The layout of Tiny-ImageNet's archive."""
+
+import numpy as np
+import pytest
+from data_cases import equal, random_images, rejects
+from PIL import Image
+
+from unlearn import data
+
+CLASSES = "n01443537", "n02012849", "n03126707"  # a goldfish, and two cranes
+
+
+@pytest.fixture
+def archive(tmp_path):
+    root = tmp_path / "tiny-imagenet-200"
+
+    def save(place, seed):
+        path = root / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(random_images(1, (8, 8, 3), seed)[0]).save(path)
+
+    for label, number in enumerate(CLASSES):
+        for i in range(4):
+            save(f"train/{number}/images/{number}_{i}.JPEG", 10 * label + i)
+        (root / f"train/{number}/{number}_boxes.txt").write_text("0 1 2 3\n")
+    lines = []
+    for i in range(6):
+        save(f"val/images/val_{i}.JPEG", 100 + i)
+        lines.append(f"val_{i}.JPEG\t{CLASSES[(i + 1) % 3]}\t0\t32\t44\t62")
+        save(f"test/images/test_{i}.JPEG", 200 + i)
+    (root / "val/val_annotations.txt").write_text("\n".join(lines) + "\n")
+    words = ("goldfish, Carassius auratus", "crane", "crane")
+    pairs = zip(CLASSES, words, strict=True)
+    (root / "words.txt").write_text("".join(f"{n}\t{w}\n" for n, w in pairs))
+    return root
+
+
+def load(root, tmp_path):
+    return data.load(f"folder:{root}", cache_dir=tmp_path / "cache")
+
+
+def test_archive(archive, tmp_path):
+    loaded = load(archive, tmp_path)
+    assert loaded.class_names == ("goldfish", "n02012849", "n03126707")
+    assert loaded.train_labels.tolist() == np.repeat(range(3), 4).tolist()
+    assert loaded.train_ids[5] == "train/n02012849/images/n02012849_1.JPEG"
+    assert loaded.test_labels.tolist() == [1, 2, 0, 1, 2, 0]
+    assert loaded.test_ids[3] == "val/images/val_3.JPEG"
+    with Image.open(archive / loaded.test_ids[3]) as image:
+        np.testing.assert_array_equal(loaded.test_images[3], np.asarray(image))
+    assert any("not used: test/" in note for note in loaded.notes)
+    equal(loaded, load(archive, tmp_path))
+
+
+def test_without_words_the_numbers_are_the_names(archive, tmp_path):
+    (archive / "words.txt").unlink()
+    assert load(archive, tmp_path).class_names == CLASSES
+
+
+@pytest.mark.parametrize("line", ["val_9.JPEG\tn01443537", "val_0.JPEG\tn0", "val_0"])
+def test_a_wrong_line_is_named(archive, tmp_path, line):
+    with open(archive / "val/val_annotations.txt", "a") as file:
+        file.write(line)
+    rejects(lambda: load(archive, tmp_path), "val_annotations.txt: line 7 must name")

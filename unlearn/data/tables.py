@@ -1,0 +1,205 @@
+"""Images in folders, and tables that say what each of them is: `table:PATH`.
+
+MUFAC (Choi & Na, 2023, arXiv:2311.02240) comes like this: a CSV file a split, with the
+columns `image_path`, `age_class` and `family_id`, beside `train_images/`, ...
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from unlearn.data import names
+from unlearn.data.cache import cached
+from unlearn.data.dataset import Dataset
+from unlearn.data.folders import decode_files
+from unlearn.data.images import SUFFIXES, read_bytes
+from unlearn.data.listing import Files
+from unlearn.data.order import natural, plain, shown
+from unlearn.errors import InputError, counted, typed_line
+from unlearn.text_tables import decode, read_lines
+
+COLUMNS = {
+    "file": ("image_path", "image", "file", "file_name", "filename", "path"),
+    "label": ("label", "class", "age_class", "target"),
+    "group": ("group", "family_id", "patient_id", "person_id", "lesion_id"),
+    "subclass": ("subclass", "fine_label"),
+}
+"""What a column may be called, by what it says; the first two are needed."""
+
+
+class Row(NamedTuple):
+    """What a line says of an image; "" where there is no such column."""
+
+    line: int
+    file: str
+    label: str
+    group: str = ""
+    subclass: str = ""
+
+
+def from_table(
+    name: str,
+    given: str,
+    image_size: tuple[int, int] | None = None,
+    cache_dir: str | None = None,
+) -> Dataset:
+    """Loads `FOLDER`, with a table a split in it, or `TRAIN.csv` or both tables.
+
+    `given` is a folder, a table, or two tables with a comma between them.
+
+    Raises:
+      InputError: tables are missing, or in doubt; a table has not the columns, or names
+        an image that is not there or in two splits; see `folders`.
+    """
+    try:
+        tables = _tables(name, given)
+        root = tables["train"].parent
+        rows = {split: _rows(table) for split, table in tables.items()}
+        classes = sorted({row.label for row in rows["train"]}, key=natural)
+        splits = {
+            split: _files(tables[split], root, split_rows, classes)
+            for split, split_rows in rows.items()
+        }
+        _check_apart(name, splits)
+        groups = [row.group for row in rows["train"]]
+        groups = groups if all(groups) else None
+        notes = _notes(tables, rows)
+
+        def make():
+            return decode_files(name, classes, splits, groups, notes, image_size, True)
+
+        files = [file for split in splits.values() for file in split.paths]
+        told = [split[1:] for split in splits.values()]
+        details = repr((classes, told, groups, notes))
+        return cached(make, name, root, files, image_size, cache_dir, details)
+    except OSError as error:
+        raise InputError(f"{name}: cannot read {typed_line(error)}") from error
+
+
+def _tables(name: str, given: str) -> dict[str, Path]:
+    """Finds the table of each split."""
+    paths = [Path(os.path.expanduser(part.strip())) for part in given.split(",")]
+    if missing := [path for path in paths if not path.exists()]:
+        raise InputError(f"{name}: there is no {missing[0]}")
+    if not paths[0].is_dir():
+        if len(paths) > 2 or any(path.is_dir() for path in paths):
+            raise InputError(f"{name}: give a folder, TRAIN.csv, or TRAIN.csv,TEST.csv")
+        return dict(zip(("train", "test"), paths, strict=False))
+    found = {path.stem: path for path in sorted(paths[0].glob("*.csv"))}
+    if not found:
+        raise InputError(f"{name}: no table (.csv) in this folder")
+    words = {stem: set(names.small(stem).split("_")) for stem in found}
+    trains = [stem for stem in found if words[stem] & set(names.TRAIN)]
+    if len(found) == 1:
+        trains = list(found)
+    advice = f"give them by name, as table:{paths[0]}/TRAIN.csv,{paths[0]}/TEST.csv"
+    if len(trains) != 1:
+        raise InputError(
+            f"{name}: it is in doubt which of {', '.join(found)} is the table of the "
+            f"training split: {advice}"
+        )
+    ranked = {
+        stem: rank
+        for stem in found
+        if stem != trains[0]
+        and (rank := min(_ranks(words[stem]), default=None)) is not None
+    }
+    best = [stem for stem, rank in ranked.items() if rank == min(ranked.values())]
+    if len(best) > 1:
+        raise InputError(
+            f"{name}: {' and '.join(best)} may both be the table of the test split: "
+            f"{advice}"
+        )
+    stems = dict(zip(("train", "test"), [trains[0], *best], strict=False))
+    return {split: found[stem] for split, stem in stems.items()}
+
+
+def _ranks(words: set[str]) -> Iterator[int]:
+    return (rank for word in words if (rank := names.rank(word)) is not None)
+
+
+def _rows(table: Path) -> list[Row]:
+    """Reads a table: a line an image."""
+    lines = read_lines(table, decode(table, read_bytes(table)))
+    header = [names.small(cell) for cell in lines[0].cells] if lines else []
+    columns: dict[str, int] = {}
+    for role, wanted in COLUMNS.items():
+        there = [i for i, column in enumerate(header) if column in wanted]
+        if len(there) > 1:
+            both = " and ".join(header[i] for i in there)
+            raise InputError(f"{table}: {both} may both be the {role}; rename one")
+        if there:
+            columns[role] = there[0]
+    for role in ("file", "label"):
+        if role not in columns:
+            raise InputError(
+                f"{table}: no column of the {role} ({', '.join(COLUMNS[role])}); it "
+                f"has {', '.join(header) or 'no line'}"
+            )
+    rows = []
+    for line in lines[1:]:
+        if len(line.cells) != len(header):
+            raise InputError(
+                f"{table}: line {line.number} has {counted(len(line.cells), 'cell')}, "
+                f"the first has {len(header)}"
+            )
+        cells = {role: line.cells[i].strip() for role, i in columns.items()}
+        if empty := [role for role, cell in cells.items() if not cell]:
+            raise InputError(f"{table}: line {line.number} has no {empty[0]}")
+        rows.append(Row(line.number, **cells))
+    if not rows:
+        raise InputError(f"{table}: no image in it")
+    return rows
+
+
+def _files(table: Path, root: Path, rows: list[Row], classes: list[str]) -> Files:
+    """Finds the images of a table, beside it or in a folder of images there."""
+    places = [table.parent]
+    words = names.small(table.stem).split("_")
+    for folder in sorted(table.parent.iterdir()):
+        own = set(names.small(folder.name).split("_"))
+        others = own - names.FILLERS
+        if folder.is_dir() and own & names.FILLERS and others <= set(words):
+            places.append(folder)
+    numbers = {label: number for number, label in enumerate(classes)}
+    files, seen = Files([], [], [], []), {}
+    for row in rows:
+        where = f"{table}: line {row.line}"
+        found = [place / row.file for place in places if (place / row.file).is_file()]
+        if not found or found[0].suffix.lower() not in SUFFIXES:
+            looked = ", ".join(f"{place.name}/" for place in places)
+            raise InputError(
+                f"{where} names {shown(row.file)}, which is no image in {looked}"
+            )
+        if row.label not in numbers:
+            raise InputError(f"{where}: class {row.label!r} is in no line of training")
+        id = os.path.relpath(found[-1], root).replace(os.sep, "/")
+        if (other := seen.setdefault(plain(id), row.line)) != row.line:
+            raise InputError(f"{where} names {shown(row.file)}, as line {other} does")
+        files.paths.append(found[-1])
+        files.ids.append(id)
+        files.labels.append(numbers[row.label])
+        files.below.append(row.subclass)
+    return files
+
+
+def _check_apart(name: str, splits: Mapping[str, Files]) -> None:
+    both = set(splits["train"].ids) & set(
+        splits["test"].ids if "test" in splits else ()
+    )
+    if both:
+        raise InputError(f"{name}: {shown(min(both))} is in both splits")
+
+
+def _notes(tables: Mapping[str, Path], rows: Mapping[str, list[Row]]) -> list[str]:
+    told = [
+        f"{table.name} ({split}, {len(rows[split])})" for split, table in tables.items()
+    ]
+    others = sorted(
+        path.name
+        for path in tables["train"].parent.glob("*.csv")
+        if path not in tables.values()
+    )
+    notes = [f"tables: {', '.join(told)}"]
+    return notes + ([f"not used: {', '.join(others)}"] if others else [])
