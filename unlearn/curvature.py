@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.sparse.linalg import cg
 
-from unlearn import chunks
+from unlearn import chunks, spread
 from unlearn.jacobians import gram, logits_of, output_parts, pull_back
 from unlearn.problem import Problem, Variables
 from unlearn.training import Objective, cross_entropy, in_order, predict_set
@@ -72,12 +72,13 @@ def importance(
 
     Returns: a tree like `variables["params"]`.
     """
-    model = problem.model
+    model, mesh = problem.model, problem.mesh
     rows = in_order(indices, group)
     steps = len(rows.indices)
+    alone = problem.replace(mesh=None)  # whole groups are spread, not their examples
 
     def loss_fn(params, row):
-        batch = problem.batch(*row)
+        batch = alone.batch(*row)
         logits, _ = model.apply({**variables, "params": params}, batch.inputs)
         losses = batch.weights * loss(logits, batch.labels)
         return jnp.sum(losses) / jnp.sum(batch.weights)
@@ -89,11 +90,14 @@ def importance(
     # the pass over the total), many at once on an accelerator.
     first = jax.tree.map(lambda x: x[0], rows)
     at_once = _examples_at_once(lambda params: loss_fn(params, first), variables)
+    if mesh is not None:
+        at_once = min(steps, max(at_once, mesh.size))
     unroll = 4 if at_once == 1 else 1
 
     def add(total, rows):
         if at_once == 1:
             return jax.tree.map(jnp.add, total, measured(rows)), None
+        rows = spread.over_devices(rows, mesh)
         many = jax.vmap(measured)(rows)
         return jax.tree.map(lambda t, m: t + m.sum(0), total, many), None
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import jax
 
-from unlearn import caches, compile_cache
+from unlearn import caches, compile_cache, spread
 from unlearn.errors import InputError
 
 PACKAGES = (
@@ -184,17 +184,37 @@ def compiled(fn: Callable, *args: Any) -> tuple[Callable, float]:
         lives as long as its program is kept.
       args: trees of arrays; only their shapes and dtypes count.
 
+    If one of them lies on every device of a mesh (`spread`), all are put there, and so
+    are the results.
+
     Returns:
       `(executable, seconds)`: the seconds spent compiling, 0 if done before.
     """
     started = time.perf_counter()
     leaves, structure = jax.tree.flatten(args)
-    signature = fn, structure, tuple(jax.typeof(leaf) for leaf in leaves)
+    mesh = spread.mesh_of(args)
+    signature = fn, structure, tuple(jax.typeof(leaf) for leaf in leaves), mesh
     if signature in _executables:
         _executables.move_to_end(signature)
         return _executables[signature], 0.0
-    executable = jax.jit(fn).lower(*args).compile()
+    if mesh is None:
+        executable = jax.jit(fn).lower(*args).compile()
+    else:
+        executable = _on_mesh(fn, mesh, args)
     _executables[signature] = executable
     if len(_executables) > EXECUTABLES:
         _executables.popitem(last=False)
     return executable, time.perf_counter() - started
+
+
+def _on_mesh(fn: Callable, mesh: jax.sharding.Mesh, args: tuple) -> Callable:
+    """Compiles `fn` for arguments and results that every device of a mesh has."""
+    everywhere = spread.on_each(mesh)
+    program = jax.jit(fn, in_shardings=everywhere, out_shardings=everywhere)
+    executable = program.lower(*args).compile()
+
+    def call(*args):
+        return executable(*spread.replicate(args, mesh))
+
+    call.as_text = executable.as_text  # ty: ignore[unresolved-attribute]
+    return call

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
-from unlearn import devices
+from unlearn import devices, spread
 
 MODES = ("vmap", "map")
 CHUNK = 16  # models a device, one after another, between two results
@@ -64,8 +64,11 @@ def map_models(
       `(results, Mapped)`; the results are numpy arrays with the leading axis.
 
     Raises:
-      ValueError: no models, leading axes that differ, or an unknown `mode`.
+      ValueError: no models, leading axes that differ, an unknown `mode`, or a problem
+        whose batches are spread over devices.
     """
+    if spread.mesh_of((models, shared)) is not None:
+        raise ValueError("models are mapped over devices: give `on_devices(p, None)`")
     sizes = {len(leaf) for leaf in jax.tree.leaves(models)}
     if len(sizes) != 1 or 0 in sizes:
         raise ValueError(f"one leading axis of models is needed; these are {sizes}")

@@ -16,8 +16,10 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from numpy.typing import ArrayLike
 
+from unlearn import spread
 from unlearn.errors import InputError
 from unlearn.forget_sets import check_forget_indices
 from unlearn.inputs import (
@@ -43,6 +45,7 @@ __all__ = [
     "count",
     "joined",
     "make_problem",
+    "on_devices",
     "rows",
     "sample_retain",
     "withhold",
@@ -116,6 +119,7 @@ class Examples(Protocol):
         "augment",
         "total_forget",
         "total_retain",
+        "mesh",
     ],
 )
 @dataclasses.dataclass(frozen=True)
@@ -127,6 +131,7 @@ class Problem:
     that are to be forgotten as a whole; it is empty in random forgetting. Where a
     method is given only a sample of a set (`sample_retain`), `total_forget` or
     `total_retain` is the size of the real one; `None` says that the set is whole.
+    Batches are spread over the devices of `mesh`, if there is one: see `on_devices`.
     """
 
     examples: Any  # a tree of arrays [N, ...], such as uint8[N, H, W, C]
@@ -142,6 +147,7 @@ class Problem:
     validation: "Problem | None" = None
     total_forget: int | None = None
     total_retain: int | None = None
+    mesh: Mesh | None = None
 
     def replace(self, **changes: Any) -> "Problem":
         """Returns a copy with other fields.
@@ -177,7 +183,8 @@ class Problem:
         key: jax.Array | None = None,
     ) -> Batch:
         """Returns the examples at `indices`; augmented if a key is given."""
-        inputs = self.inputs(indices)
+        indices, weights = spread.over_devices((indices, weights), self.mesh)
+        inputs = spread.over_devices(self.inputs(indices), self.mesh)
         if key is not None and self.augment is not None:
             inputs = self.augment(key, inputs)
         if weights is None:
@@ -269,6 +276,23 @@ def make_problem(
             augment=None,
         )
     )
+
+
+def on_devices(problem: Problem, mesh: Mesh | None) -> Problem:
+    """Returns the problem with its arrays on every device, and its batches spread.
+
+    Args:
+      mesh: see `spread.make_mesh`; None: on one device, whole.
+    """
+    if mesh == problem.mesh:
+        return problem
+    held_out = problem.validation
+    if held_out is not None:
+        held_out = held_out.replace(mesh=mesh)
+    problem = problem.replace(validation=held_out, mesh=mesh)
+    if mesh is None:
+        return jax.tree.map(jnp.asarray, jax.tree.map(np.asarray, problem))
+    return spread.replicate(problem, mesh)
 
 
 def forget_indices(forget: ArrayLike, size: int) -> np.ndarray:

@@ -12,7 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh
 
+from unlearn import spread
 from unlearn.optimizers import schedule, sgd
 from unlearn.problem import Examples, Model, Problem, Variables, count, rows
 
@@ -304,11 +306,12 @@ def predict(
     examples: Any,
     preprocess: Callable[[Any], Any],
     batch_size: int = 500,
+    mesh: Mesh | None = None,
 ) -> jax.Array:
     """Returns logits float32[N, K] in evaluation mode.
 
     `examples` is a tree of arrays [N, ...] and `preprocess` makes inputs of its rows,
-    as in a `Problem`.
+    as in a `Problem`; `mesh` is one's as well.
     """
     size = count(examples)
     steps, batch_size = batch_shape(size, batch_size)
@@ -318,6 +321,7 @@ def predict(
         return jnp.pad(x, fill).reshape(steps, batch_size, *x.shape[1:])
 
     def one(chunk):
+        chunk = spread.over_devices(chunk, mesh)
         return model.apply(variables, preprocess(chunk))[0]
 
     logits = jax.lax.map(one, jax.tree.map(chunked, examples))
@@ -328,5 +332,7 @@ def predict_set(
     problem: Problem, variables: Variables, indices: jax.Array, batch_size: int = 500
 ) -> jax.Array:
     """Returns logits float32[len(indices), K] of examples of the problem."""
-    chosen = rows(problem.examples, indices)
-    return predict(problem.model, variables, chosen, problem.preprocess, batch_size)
+    chosen, mesh = rows(problem.examples, indices), problem.mesh
+    return predict(
+        problem.model, variables, chosen, problem.preprocess, batch_size, mesh
+    )

@@ -110,7 +110,7 @@ def harder_sets(run: Run, shadow: Study, stress: Study | None) -> dict[str, tupl
     https://arxiv.org/abs/2410.23232) is not among them: with 128 models two halves of
     the models agreed on 11 of 60 targets, where chance gives 16.
     """
-    config, problem = run.config.audit, run.problem
+    config, problem = run.config.audit, run.alone
     states, _ = shadow.roles()
     before = measured(shadow, "original").margins[:, shadow.sets["targets"]]
     order = np.argsort(np.nan_to_num(memorization(before, states)), kind="stable")

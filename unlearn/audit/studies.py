@@ -92,7 +92,7 @@ def shadow_study(run: Run) -> Study:
     Raises:
       InputError: fewer than 6 examples are not requested.
     """
-    config, problem = run.config.audit, run.problem
+    config, problem = run.config.audit, run.alone
     draw = np.random.default_rng(config.seed)
     asked = draw.permutation(np.asarray(problem.forget))[: config.targets]
     others = draw.permutation(np.asarray(problem.retain))
@@ -129,7 +129,7 @@ def stress_study(run: Run) -> Study:
     Raises:
       InputError: fewer than 9 examples are not requested.
     """
-    config, problem = run.config.audit, run.problem
+    config, problem = run.config.audit, run.alone
     draw = np.random.default_rng([config.seed, 1])
     others = draw.permutation(np.asarray(problem.retain))
     if len(others) < 9:
@@ -224,7 +224,7 @@ def fixed_study(
       source: a study of as many models or more, trained on the same labels, whose first
         originals are used.
     """
-    problem, count = run.problem, run.config.audit.examples
+    problem, count = run.alone, run.config.audit.examples
     if labels is not None:
         problem = problem.replace(labels=jnp.asarray(labels, jnp.int32))
     forget = np.asarray(forget, np.int32)

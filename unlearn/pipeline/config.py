@@ -32,6 +32,9 @@ def default_config() -> "ConfigDict":
     - `export`: `safetensors`, `npz` or `msgpack`: every unlearned model is written to
       `export/<model>/<seed>.<format>` of the run folder as well.
     - `attack_examples`: largest sample of the support vector attack; 0: no limit.
+    - `batch_devices`: how many devices a batch of a training is spread over; 0: all of
+      an accelerator's, one of a CPU's. Programs of many models, as in an audit, take
+      all devices in any case, a part of the models each.
     - `tune`, `class_sweep`: see `tune.TuneConfig` and `class_sweep.SweepConfig`.
     """
     from ml_collections import ConfigDict
@@ -49,6 +52,7 @@ def default_config() -> "ConfigDict":
             "reference": "retrain",
             "export": "",
             "attack_examples": 0,
+            "batch_devices": 0,
             "tune": TuneConfig()._asdict(),
             "class_sweep": SweepConfig()._asdict(),
         }

@@ -6,9 +6,10 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 from numpy.typing import ArrayLike
 
-from unlearn import devices, metrics, training
+from unlearn import devices, metrics, spread, training
 from unlearn.errors import InputError
 from unlearn.metrics import Outputs
 from unlearn.pipeline import checks
@@ -22,19 +23,20 @@ def predict_examples(
     problem: Problem, variables: Variables, examples: Any
 ) -> np.ndarray:
     """Returns the logits float32[N, K] of a tree of arrays [N, ...]."""
-    args = variables, examples
-    execute, _ = devices.compiled(predictor(problem.model, problem.preprocess), *args)
+    args = variables, spread.replicate(examples, problem.mesh)
+    fn = predictor(problem.model, problem.preprocess, problem.mesh)
+    execute, _ = devices.compiled(fn, *args)
     return np.asarray(execute(*args))
 
 
 @functools.lru_cache(maxsize=64)
 def predictor(
-    model: Model, preprocess: Callable[[Any], Any]
+    model: Model, preprocess: Callable[[Any], Any], mesh: Mesh | None
 ) -> Callable[..., jax.Array]:
     """Returns `training.predict` of a model, always the same function."""
 
     def predict(variables, examples):
-        return training.predict(model, variables, examples, preprocess)
+        return training.predict(model, variables, examples, preprocess, mesh=mesh)
 
     return predict
 

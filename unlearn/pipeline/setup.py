@@ -1,6 +1,7 @@
 """A run's folder, data and problem: claimed, checked and written down."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 from collections.abc import Callable, Sequence
@@ -11,12 +12,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
-from unlearn import data, devices, methods, models, provenance, store
+from unlearn import data, devices, methods, models, provenance, spread, store
 from unlearn import problem as problems
 from unlearn.data.split_notes import copy_lines
 from unlearn.data.splits import DataConfig, ForgetConfig, Sets, Split, copies, split
-from unlearn.errors import InputError
+from unlearn.errors import InputError, counted
 from unlearn.pipeline import imported
 from unlearn.pipeline.checks import check, check_images, check_sizes, parts_of
 from unlearn.problem import Model, Problem, Variables
@@ -47,6 +49,14 @@ class Run:
     progress: Progress
     lock: store.Lock  # held until the run is dropped
     cache: dict = dataclasses.field(default_factory=dict)
+
+    @property
+    def alone(self) -> Problem:
+        """The problem on one device: for programs of many models, a device each."""
+        if self.problem.mesh is None:
+            return self.problem
+        make = functools.partial(problems.on_devices, self.problem, None)
+        return self.remember("alone", None, make)
 
     def checkpoints(self, model: str, seed: int) -> Path:
         return self.folder / "checkpoints" / model / str(seed)
@@ -144,6 +154,7 @@ def prepare(
     net = config.model.name
     model = models.create(net, classes, **config.model.get(net, {}))
     problem = make_problem(dataset, parts, model, config)
+    problem = problems.on_devices(problem, mesh_of(config))
     check_sizes(problem, config, names, dataset.test_labels)
     imported.check_weights(config, template(problem))
     lock = store.claim(folder, saved)
@@ -177,6 +188,23 @@ def prepare(
         progress=progress,
         lock=lock,
     )
+
+
+def mesh_of(config: "ConfigDict") -> Mesh | None:
+    """Returns the devices that batches are spread over; None: one alone.
+
+    Raises:
+      InputError: `batch_devices` are more than there are.
+    """
+    there, wanted = len(jax.devices()), config.batch_devices
+    if not wanted:
+        wanted = 1 if jax.default_backend() == "cpu" else there
+    if not 0 < wanted <= there:
+        raise InputError(
+            f"batch_devices is {wanted}, and {counted(there, 'device')} are there: set "
+            f"it to 1..{there}, or to 0"
+        )
+    return spread.make_mesh(wanted) if wanted > 1 else None
 
 
 def saved_config(config: "ConfigDict", names: Sequence[str]) -> dict:
