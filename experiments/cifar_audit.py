@@ -34,7 +34,7 @@ def get_config(preset: str):
     if preset == "full":
         config.data.examples = 25_000
         config.model.name = "resnet18"
-        config.model.resnet18.dtype = "bfloat16"
+        config.model.dtype = "bfloat16"
         config.train.epochs = 30
         config.train.batch_size = 256
         config.audit.update(models=256, targets=1200, chunk=16)

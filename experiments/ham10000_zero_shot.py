@@ -49,7 +49,7 @@ def get_config(preset: str):
     config.methods.sisa.update(vote="probability", balance=BALANCE)
     if preset == "full":
         config.model.name = "resnet18"
-        config.model.resnet18.dtype = "bfloat16"
+        config.model.dtype = "bfloat16"
         config.train.update(epochs=60, batch_size=64, learning_rate=0.05)
         config.methods.finetune.update(epochs=15, batch_size=64)
         config.methods.sisa.update(epochs=60, batch_size=64, learning_rate=0.02)

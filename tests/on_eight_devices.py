@@ -13,8 +13,8 @@ import numpy as np
 from unlearn import devices, make_problem, models, spread, training
 from unlearn.problem import on_devices
 
-# Name, options and rate. By batch statistics of a few images rounding grows in training,
-# the faster the higher the rate.
+# Name, options and rate. Where batches have statistics, rounding grows in training, the
+# faster the higher the rate: 1e-4 after 50 steps at 1e-3.
 NETS = {
     "cnn": ("cnn", dict(widths=(4, 8), dense=8), 0.02),
     "resnet": ("wideresnet", dict(depth=10, widen=1), 1e-4),

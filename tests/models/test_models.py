@@ -12,6 +12,7 @@ from unlearn.errors import InputError
 MNIST, CIFAR = (28, 28, 1), (32, 32, 3)
 SMALL = [
     ("mlp", {"widths": (8,)}),
+    ("mlp", {"widths": (8,), "dtype": "bfloat16"}),
     ("cnn", {"widths": (4, 4), "dense": 8}),
     ("allcnn", {"width": 4}),
     ("allcnn", {"width": 4, "norm": "none"}),
@@ -130,6 +131,33 @@ def test_dropout_is_for_training_only(name, options):
     )
     assert not np.allclose(first, second)
     np.testing.assert_array_equal(plain, same)
+
+
+@pytest.mark.parametrize("name", models.NETS)
+def test_every_net_computes_in_bfloat16(name):
+    """Layers but the head do; parameters, statistics and logits are float32."""
+    plain, half = (
+        models.create(name, 3, dtype=dtype) for dtype in ("float32", "bfloat16")
+    )
+    side = 224 if name.startswith("vit_") else 32
+    images = jax.ShapeDtypeStruct((2, side, side, 3), jnp.float32)
+    variables = jax.eval_shape(half.init, jax.random.key(0), images)
+    assert variables == jax.eval_shape(plain.init, jax.random.key(0), images)
+    assert {x.dtype for x in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
+
+    def seen(model):
+        found, logits, _ = jax.eval_shape(
+            lambda v, x: model.activations(v, x, train=True, key=jax.random.key(1)),
+            variables,
+            images,
+        )
+        assert logits.dtype == jnp.float32
+        weighted = [p for p in found if p and "norm" not in "".join(p).lower()]
+        return [found[path].dtype.name for path in weighted]
+
+    assert seen(half).count("float32") == 2  # the images, and what the head is given
+    assert seen(half).count("bfloat16") == len(seen(plain)) - 2
+    assert set(seen(plain)) == {"float32"}
 
 
 @pytest.mark.parametrize("name, options", SMALL, ids=str)

@@ -52,9 +52,8 @@ CHOICES = {
     ("vgg16", "norm"): (*NORMS, "none"),
     ("vgg16", "head"): STEMS,
 }
-for name, net in NETS.items():
-    if "dtype" in net.__dataclass_fields__:
-        CHOICES[name, "dtype"] = "float32", "bfloat16"
+DTYPES = "float32", "bfloat16"
+CHOICES |= {(name, "dtype"): DTYPES for name in NETS}
 
 
 def create(name: str, num_classes: int, **options: Any) -> Model:
@@ -115,12 +114,12 @@ def check_name(name: str) -> None:
 
 
 def options() -> dict[str, dict]:
-    """Lists the options of every net, with their defaults."""
+    """Lists the options of every net but `dtype`, which all have, with defaults."""
     return {
         name: {
             field.name: field.default
             for field in net.__dataclass_fields__.values()
-            if field.name not in _NOT_OPTIONS
+            if field.name not in (*_NOT_OPTIONS, "dtype")
         }
         for name, net in NETS.items()
     }

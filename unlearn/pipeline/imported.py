@@ -113,13 +113,31 @@ def sources(config: "ConfigDict") -> dict[str, str]:
     return found
 
 
+def net_options(config: "ConfigDict") -> dict:
+    """Returns what `models.create` is given of the section `model`.
+
+    Raises:
+      InputError: a `dtype` for a net from a file, which has its own.
+    """
+    name, dtype = config.model.name, config.model.dtype
+    if not models.is_path(name):
+        return {**config.model.get(name, {}), "dtype": dtype}
+    if dtype != "float32":
+        raise InputError(
+            f"model.dtype is for the nets that have names; {name} is a function of "
+            "yours: choose the type there"
+        )
+    return {}
+
+
 def model_section(config: "ConfigDict") -> dict:
     """Returns what the section `model` says of the net: what originals depend on.
 
     With the SHA-256 of the files that it names.
     """
     section = config.model.to_dict()
-    kept = {key: section[key] for key in ("name", config.model.name) if key in section}
+    own = "name", "dtype", config.model.name
+    kept = {key: section[key] for key in own if key in section}
     if not (config.model.weights or models.is_path(config.model.name)):
         return kept
     hashes = sources(config)

@@ -151,8 +151,7 @@ def prepare(
     dataset, classes = source.dataset, len(source.dataset.class_names)
     parts = split_of(source, config)
     check_images(dataset.train_images, config)
-    net = config.model.name
-    model = models.create(net, classes, **config.model.get(net, {}))
+    model = models.create(config.model.name, classes, **imported.net_options(config))
     problem = make_problem(dataset, parts, model, config)
     problem = problems.on_devices(problem, mesh_of(config))
     check_sizes(problem, config, names, dataset.test_labels)

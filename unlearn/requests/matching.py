@@ -138,8 +138,10 @@ def make_model(settings: dict) -> Model:
             f"{name.rpartition(':')[0]} is not as it was when the model was deployed: "
             "restore it"
         )
-    options = section.get(section["name"], {})
-    return models.create(section["name"], len(settings["class_names"]), **options)
+    options = section.get(name, {})
+    if not models.is_path(name):
+        options = options | {"dtype": section.get("dtype", "float32")}
+    return models.create(name, len(settings["class_names"]), **options)
 
 
 def load(
