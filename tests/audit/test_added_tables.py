@@ -10,6 +10,7 @@ from trees import distance
 
 from unlearn import pipeline
 from unlearn.audit import added_tables, model_tables, probes
+from unlearn.errors import InputError
 from unlearn.metrics import idi, residual
 
 NAMES = ("gradient_ascent",)
@@ -40,6 +41,8 @@ def test_relearning_on_retained_data(run):
     asked = probes.relearn(run, "retrain", 0, **constants)  # on the forget set: another
     assert asked.loss[0] == reference.loss[0] and len(asked.loss) == 5
     assert asked.loss[-1] < reference.loss[-1]
+    with pytest.raises(InputError, match="delete it"):  # kept with another rate
+        probes.relearn(run, "retrain", 0, **constants | {"learning_rate": 0.5})
 
 
 def test_residual_knowledge(run):

@@ -81,7 +81,7 @@ def relearn_on_retain(
 
 def _kept_curves(run, name, seed, on, needs, constants) -> relearning.Curves:
     path = run.folder / "relearning" / on / name / f"{seed}.npz"
-    of = identity(run, f"relearning on {on}", name, seed)
+    of = identity(run, f"relearning on {on}", name, seed) | constants
     if not store.is_kept(path):
         seen = pipeline.withheld(run, needs)
         variables = variables_of(run, name, seed)
