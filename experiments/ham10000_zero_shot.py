@@ -18,7 +18,8 @@ zero-shot methods see no data and forget whole classes only, hence a class: `vas
 images that look like no other. There are 58 nevi to a dermatofibroma: in training an
 example weighs the size of its class to the power of -0.7, between each example (0) and
 each class (1) counting the same (0.5, 0.7 and 0.75 were tried). No lesion is on two
-sides of the test or validation split. The table is `ham.md`; that of the pipeline is `summary.md`.
+sides of the test or validation split. The table is `ham.md`; that of the pipeline is
+`summary.md`.
 """
 
 import numpy as np
