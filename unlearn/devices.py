@@ -216,5 +216,5 @@ def _on_mesh(fn: Callable, mesh: jax.sharding.Mesh, args: tuple) -> Callable:
     def call(*args):
         return executable(*spread.replicate(args, mesh))
 
-    call.as_text = executable.as_text  # ty: ignore[unresolved-attribute]
+    call.as_text = executable.as_text  # ty: ignore[missing-attribute]
     return call
