@@ -144,6 +144,7 @@ def unconcluded(methods):
             "kind": "random",
             "examples": 129,
             "classes": [],
+            "subclasses": [],
             "copies": ["5 forgotten examples have an exact copy in the test set"],
             "salted_sha256": "1a" * 32,
             "salt_file": "salt.json",

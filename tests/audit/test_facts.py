@@ -22,6 +22,11 @@ def test_the_conclusion_is_about_the_request():
     said = make_facts(4)["conclusion"]
     assert said.startswith("finetune forgets the 129 requested examples. With it ")
     assert said.endswith("scrub is undecided; salun and ssd fail.")
+    page = make_facts(4)
+    for one in page["models"]:  # of those that fail nothing more need be said
+        one["stress"] = {"verdict": "outside"}
+    said = facts.conclude(page)
+    assert "tolerances. Planted examples are still known after finetune. scr" in said
     said = make_facts(32)["conclusion"]
     assert said.startswith("3 of 32 methods forget the 129 requested examples: duck, ")
     assert said.endswith("bad_teacher are undecided; 26 methods fail.")

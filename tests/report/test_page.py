@@ -230,6 +230,13 @@ def test_a_run_that_cannot_decide_says_why():
     assert "Can this audit tell? Models of known outcome" in shown(make_facts())
 
 
+def test_sub_classes_are_named():
+    facts = make_facts()
+    facts["request"] |= {"kind": "subclass", "subclasses": ["rocket"]}
+    text = shown(facts)
+    assert "of the sub-classes below" in text and "rocket" in text
+
+
 def test_a_class_request_has_no_planted_examples():
     text = shown(one_class(make_facts()))
     assert "whether its class was unlearned" in text

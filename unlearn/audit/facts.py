@@ -132,6 +132,9 @@ def _of_methods(models, request) -> str:
             f". With {'it' if len(done) == 1 else 'them'} the attacks do no better "
             "than guessing and accuracy is that of retraining, within the tolerances"
         )
+        known = [one["name"] for one in methods if _knows_planted(one)]
+        if known := [name for name in known if name in done]:
+            first += f". Planted examples are still known after {named(known)}"
     else:
         which = methods[0]["name"] if count == 1 else f"None of {count} methods"
         no = " not" if count == 1 else ""
@@ -150,6 +153,11 @@ def _of_methods(models, request) -> str:
         if few
     ]
     return f"{'. '.join(filter(None, (first, '; '.join(rest))))}."
+
+
+def _knows_planted(model: Mapping) -> bool:
+    """Says whether the stress test finds that planted examples are remembered."""
+    return (model.get("stress") or {}).get("verdict") == "outside"
 
 
 def named(names: Sequence[str], most: int = 6) -> str:

@@ -43,9 +43,10 @@ class Interval(TypedDict):
 
 class Request(TypedDict):  # to be forgotten
     reason: str  # in the words of the person who requests it
-    kind: Literal["random", "class", "ids"]
+    kind: Literal["random", "class", "subclass", "ids"]
     examples: int  # how many are to be forgotten
     classes: list[str]  # their classes where these were named, otherwise empty
+    subclasses: list[str]  # their second labels, likewise
     copies: NotRequired[list[str]]  # lines on exact copies of them in other sets
     salted_sha256: str  # of their indices, see `audit.facts.salted_hash`
     salt_file: str  # in the folder of the run
