@@ -27,12 +27,12 @@ def make_mesh(count: int = 0) -> Mesh:
     return Mesh(np.array(devices), (AXIS,), axis_types=auto)
 
 
-def over_devices(tree: T, mesh: Mesh | None, axis: int = 0) -> T:
-    """Spreads an axis of each array over the devices, in a compiled function."""
+def over_devices(tree: T, mesh: Mesh | None) -> T:
+    """Spreads the first axis of arrays over the devices, in a compiled function."""
     if mesh is None:
         return tree
-    spec = PartitionSpec(*(None,) * axis, AXIS)
-    return jax.lax.with_sharding_constraint(tree, NamedSharding(mesh, spec))
+    spread = NamedSharding(mesh, PartitionSpec(AXIS))
+    return jax.lax.with_sharding_constraint(tree, spread)
 
 
 def on_each(mesh: Mesh) -> NamedSharding:

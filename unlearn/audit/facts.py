@@ -132,8 +132,8 @@ def _of_methods(models, request) -> str:
             f". With {'it' if len(done) == 1 else 'them'} the attacks do no better "
             "than guessing and accuracy is that of retraining, within the tolerances"
         )
-        known = [one["name"] for one in methods if _knows_planted(one)]
-        if known := [name for name in known if name in done]:
+        within = [one for one in methods if one["verdict"] == "within"]
+        if known := [one["name"] for one in within if _knows_planted(one)]:
             first += f". Planted examples are still known after {named(known)}"
     else:
         which = methods[0]["name"] if count == 1 else f"None of {count} methods"
