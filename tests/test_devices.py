@@ -4,7 +4,10 @@ import gc
 import os
 import subprocess
 import sys
+import threading
+import time
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import jax
@@ -34,6 +37,38 @@ def test_compiled_once_for_each_shape_and_dtype():
         np.testing.assert_array_equal(
             executable(other), double(jax.tree.leaves(other)[0])
         )
+
+
+def test_of_threads_that_ask_for_a_program_one_compiles_it():
+    traced, started = [], threading.Barrier(4)
+
+    def slow(x):
+        traced.append(threading.get_ident())
+        time.sleep(0.2)
+        return x + 1
+
+    def ask(_):
+        started.wait()
+        return devices.compiled(slow, jax.ShapeDtypeStruct((3,), jnp.float32))
+
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(ask, range(4)))
+    assert len(traced) == 1 and len({id(executable) for executable, _ in found}) == 1
+    assert all(seconds > 0.1 for _, seconds in found)  # they waited
+    np.testing.assert_array_equal(found[0][0](jnp.ones(3)), 2 * np.ones(3))
+
+
+def test_what_does_not_compile_is_tried_again():
+    tries = []
+
+    def broken(x):
+        tries.append(x)
+        raise ValueError("no")
+
+    for _ in range(2):
+        with pytest.raises(ValueError, match="no"):
+            devices.compiled(broken, jnp.ones(3))
+    assert len(tries) == 2
 
 
 def test_programs_used_longest_ago_are_dropped(monkeypatch):

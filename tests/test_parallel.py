@@ -1,5 +1,6 @@
 """Many models in one program: the same numbers as one after another, in any mode."""
 
+import itertools
 import subprocess
 import sys
 from pathlib import Path
@@ -129,6 +130,46 @@ def test_the_second_call_compiles_nothing(problem, monkeypatch):
     monkeypatch.setattr(devices, "compiled", compiled)
     _, how = parallel.map_models(logits_of, many(), problem, mode="map")
     assert how.compile_seconds == 0.0 and len(found) == 1
+
+
+@pytest.mark.parametrize("mode", parallel.MODES)
+def test_prepared_it_compiles_nothing_and_of_models_only_shapes_count(problem, mode):
+    def fn(model, problem):
+        return logits_of(model, problem)[0]
+
+    models = many()
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), models)
+    parallel.prepare(fn, shapes, problem, mode=mode)
+    logits, how = parallel.map_models(fn, models, problem, mode=mode)
+    assert how.compile_seconds == 0.0 and logits.shape == (5, 40, 3)
+
+
+def test_other_numbers_of_models_need_no_other_program_and_none_is_run_twice(problem):
+    run = []
+
+    def fn(model, problem):
+        jax.debug.callback(lambda rate: run.append(float(rate)), model[2])
+        return logits_of(model, problem)[0]
+
+    for count, compiles in ((7, True), (5, False), (8, False)):
+        models = many(count)
+        _, how = parallel.map_models(fn, models, problem, mode="map")
+        jax.effects_barrier()
+        assert (how.compile_seconds > 0) == compiles
+        np.testing.assert_allclose(sorted(run), models[2], rtol=1e-6)
+        run.clear()
+
+
+@pytest.mark.parametrize("devices", [1, 2, 8])
+def test_models_are_dealt_out_once_each_and_evenly(devices):
+    for each, count in itertools.product((1, 4, 16), range(1, 16 * 8 + 1)):
+        if count > each * devices:
+            continue
+        numbers, turns, wanted = parallel._deal(100, count, each, devices)
+        assert turns.sum() == count and turns.max() == -(-count // devices) <= each
+        np.testing.assert_array_equal(numbers[wanted], 100 + np.arange(count))
+        done = np.arange(each) < turns[:, None]
+        np.testing.assert_array_equal(np.flatnonzero(done), wanted)
 
 
 def test_on_the_cpu_one_after_another():

@@ -6,8 +6,10 @@ import importlib.util
 import mmap
 import os
 import platform
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -173,7 +175,8 @@ def _version(package: str) -> str | None:
 EXECUTABLES = 256
 """Compiled programs that are kept in memory; those used last."""
 
-_executables: collections.OrderedDict[Any, Callable] = collections.OrderedDict()
+_executables: collections.OrderedDict[Any, Future] = collections.OrderedDict()
+_lock = threading.Lock()
 
 
 def compiled(fn: Callable, *args: Any) -> tuple[Callable, float]:
@@ -182,28 +185,39 @@ def compiled(fn: Callable, *args: Any) -> tuple[Callable, float]:
     Args:
       fn: a pure function; the same object again, to be found. What it closes over
         lives as long as its program is kept.
-      args: trees of arrays; only their shapes and dtypes count.
+      args: trees of arrays or of `jax.ShapeDtypeStruct`s; only shapes and dtypes count.
 
     If one of them lies on every device of a mesh (`spread`), all are put there, and so
-    are the results.
+    are the results. Threads may ask for the same program: one of them compiles it.
 
     Returns:
-      `(executable, seconds)`: the seconds spent compiling, 0 if done before.
+      `(executable, seconds)`: the seconds spent compiling, or waiting for another
+      thread that does; 0 if done before.
     """
     started = time.perf_counter()
     leaves, structure = jax.tree.flatten(args)
     mesh = spread.mesh_of(args)
     signature = fn, structure, tuple(jax.typeof(leaf) for leaf in leaves), mesh
-    if signature in _executables:
+    with _lock:
+        known = _executables.get(signature)
+        program = known or _executables.setdefault(signature, Future())
         _executables.move_to_end(signature)
-        return _executables[signature], 0.0
-    if mesh is None:
-        executable = jax.jit(fn).lower(*args).compile()
-    else:
-        executable = _on_mesh(fn, mesh, args)
-    _executables[signature] = executable
-    if len(_executables) > EXECUTABLES:
-        _executables.popitem(last=False)
+        if len(_executables) > EXECUTABLES:
+            _executables.popitem(last=False)
+    if known:
+        waits = not known.done()
+        return known.result(), time.perf_counter() - started if waits else 0.0
+    try:
+        if mesh is None:
+            executable = jax.jit(fn).lower(*args).compile()
+        else:
+            executable = _on_mesh(fn, mesh, args)
+    except BaseException as error:
+        with _lock:
+            _executables.pop(signature, None)
+        program.set_exception(error)
+        raise
+    program.set_result(executable)
     return executable, time.perf_counter() - started
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
@@ -41,15 +42,16 @@ def map_models(
 ) -> tuple:
     """Runs `fn(model, *shared)` for each of the models.
 
-    The models are sharded over all devices of the process; the last chunk is filled up
-    with copies, which are dropped.
+    The models are dealt out to all devices of the process. Where one follows another, a
+    program is for a power of two of them a device and does as many as there are: other
+    numbers of models need no other program.
 
     Args:
       fn: a pure function of one model's arguments and what all models share; it returns
         a tree of arrays. Pass the same function again and nothing is compiled anew.
       models: a tree of arrays with a leading axis of models (keys, variables, indices),
-        or of objects that have a length and take indices int[chunk], such as arrays on
-        disk.
+        or of objects that have a shape and a dtype and take indices int[chunk], such as
+        arrays on disk.
       shared: trees that every model sees, such as a `Problem`.
       mode: "vmap" or "map"; default: `choose_mode`.
       chunk: models a call of the program; default: 16 a device one after another, all
@@ -67,47 +69,103 @@ def map_models(
       ValueError: no models, leading axes that differ, an unknown `mode`, or a problem
         whose batches are spread over devices.
     """
-    if spread.mesh_of((models, shared)) is not None:
-        raise ValueError("models are mapped over devices: give `on_devices(p, None)`")
-    sizes = {len(leaf) for leaf in jax.tree.leaves(models)}
-    if len(sizes) != 1 or 0 in sizes:
-        raise ValueError(f"one leading axis of models is needed; these are {sizes}")
-    (size,), local = sizes, jax.local_devices()
-    mode = mode or choose_mode()
-    if mode not in MODES:
-        raise ValueError(f"unknown mode {mode!r}: choose from {', '.join(MODES)}")
-    program, spent, compiling = _program(fn, mode, len(local)), 0.0, 0.0
-    most = -(-size // len(local))
-    usual = CHUNK if mode == "map" else most
-    each = min(most, -(-chunk // len(local)) if chunk else usual)
+    size, mode = _check(models, shared, mode), mode or choose_mode()
+    local = jax.local_devices()
+    spent = compiling = 0.0
+    each = _most_at_once(size, mode, chunk, len(local))
     if mode == "vmap":
-        while each > 1:
-            rows = _rows(models, 0, each * len(local))
-            executable, seconds = devices.compiled(program, rows, shared)
-            compiling += seconds
-            if _fits(executable, local[0]):
-                break
-            each = -(-each // 2)
+        each, compiling = _fitting(fn, models, shared, each)
     chunk, results = each * len(local), []
     for first in range(0, size, chunk):
         count = min(chunk, size - first)
 
         def compute(first=first, count=count):
             nonlocal spent, compiling
-            rows = _rows(models, first, chunk)
-            executable, seconds = devices.compiled(program, rows, shared)
+            executable, seconds = _compiled(fn, models, shared, mode, each)
             compiling += seconds
+            numbers, turns, wanted = _deal(first, count, each, len(local))
+            rows = jax.tree.map(lambda leaf: leaf[numbers], models)
             started = time.perf_counter()
-            out = jax.tree.map(np.asarray, executable(rows, shared))
+            out = jax.tree.map(np.asarray, executable(rows, turns, shared))
             took = time.perf_counter() - started
             spent += took
-            return jax.tree.map(lambda x: x[:count], out), took
+            return jax.tree.map(lambda x: x[wanted], out), took
 
         results.append(keep(first, count, compute) if keep else compute()[0])
         if progress:
             progress(first + count)
     results = jax.tree.map(lambda *parts: np.concatenate(parts), *results)
     return results, Mapped(mode, len(local), chunk, compiling, spent)
+
+
+def prepare(
+    fn: Callable,
+    models: Any,
+    *shared: Any,
+    mode: str | None = None,
+    chunk: int | None = None,
+) -> None:
+    """Compiles what `map_models` runs of the same arguments.
+
+    In a thread of its own it costs no time while other models keep the devices busy.
+
+    Args:
+      models: as there; of these only shapes and dtypes count, so that variables that
+        are still being trained may be `jax.ShapeDtypeStruct`s.
+
+    Raises:
+      ValueError: as `map_models`.
+    """
+    size, mode = _check(models, shared, mode), mode or choose_mode()
+    each = _most_at_once(size, mode, chunk, len(jax.local_devices()))
+    if mode == "vmap":
+        each, _ = _fitting(fn, models, shared, each)
+    _compiled(fn, models, shared, mode, each)
+
+
+def _check(models, shared, mode) -> int:
+    """Returns the number of models."""
+    if spread.mesh_of((models, shared)) is not None:
+        raise ValueError("models are mapped over devices: give `on_devices(p, None)`")
+    sizes = {leaf.shape[0] for leaf in jax.tree.leaves(models)}
+    if len(sizes) != 1 or 0 in sizes:
+        raise ValueError(f"one leading axis of models is needed; these are {sizes}")
+    if mode not in (*MODES, None):
+        raise ValueError(f"unknown mode {mode!r}: choose from {', '.join(MODES)}")
+    return sizes.pop()
+
+
+def _most_at_once(size: int, mode: str, chunk: int | None, count: int) -> int:
+    """Returns how many models a device gets with a call of the program, at most."""
+    most = -(-size // count)
+    usual = CHUNK if mode == "map" else most
+    if mode == "map":
+        most = 1 << (most - 1).bit_length()
+    return min(most, -(-chunk // count) if chunk else usual)
+
+
+def _fitting(fn, models, shared, each) -> tuple[int, float]:
+    """Returns how many vectorised models fit a device, and the seconds of compiling."""
+    local, seconds = jax.local_devices(), 0.0
+    while each > 1:
+        executable, took = _compiled(fn, models, shared, "vmap", each)
+        seconds += took
+        if _fits(executable, local[0]):
+            break
+        each = -(-each // 2)
+    return each, seconds
+
+
+def _compiled(fn, models, shared, mode, each) -> tuple[Callable, float]:
+    """Compiles for `each` models a device; returns the program and the seconds."""
+    count = len(jax.local_devices())
+
+    def chunk_of(leaf):
+        return jax.ShapeDtypeStruct((each * count, *leaf.shape[1:]), leaf.dtype)
+
+    turns = jax.ShapeDtypeStruct((count,), np.int32)
+    rows = jax.tree.map(chunk_of, models)
+    return devices.compiled(_program(fn, mode, count), rows, turns, shared)
 
 
 def choose_mode(weights: int = 0) -> str:
@@ -127,30 +185,55 @@ def _program(fn, mode, count):
     mesh = Mesh(np.array(jax.local_devices()[:count]), ("models",))
     models, everywhere = PartitionSpec("models"), PartitionSpec()
 
-    def on_a_device(rows, shared):
+    def on_a_device(rows, turns, shared):
         def one(row):
             return fn(row, *shared)
 
-        return jax.vmap(one)(rows) if mode == "vmap" else jax.lax.map(one, rows)
+        return jax.vmap(one)(rows) if mode == "vmap" else _in_turn(one, rows, turns[0])
 
     return jax.jit(
         jax.shard_map(
             on_a_device,
             mesh=mesh,
-            in_specs=(models, everywhere),
+            in_specs=(models, models, everywhere),
             out_specs=models,
             check_vma=False,
         )
     )
 
 
-def _rows(models, first, chunk):
-    """The models of a chunk; past the end, the last one again."""
+def _in_turn(one: Callable, rows: Any, turns: jax.Array) -> Any:
+    """Computes `one` of the first `turns` rows; what is of the others is zero."""
+    one = jax.jit(one, inline=True)  # traced once, for the shapes and for the loop
+    first, size = jax.tree.map(lambda x: x[0], rows), len(jax.tree.leaves(rows)[0])
+    nothing = jax.tree.map(
+        lambda x: jnp.zeros((size, *x.shape), x.dtype), jax.eval_shape(one, first)
+    )
 
-    def rows(leaf):
-        return leaf[np.minimum(np.arange(first, first + chunk), len(leaf) - 1)]
+    def turn(number, done):
+        row = jax.tree.map(
+            lambda x: jax.lax.dynamic_index_in_dim(x, number, keepdims=False), rows
+        )
+        return jax.tree.map(lambda d, x: d.at[number].set(x), done, one(row))
 
-    return jax.tree.map(rows, models)
+    return jax.lax.fori_loop(0, turns, turn, nothing)
+
+
+def _deal(first: int, count: int, each: int, count_devices: int) -> tuple:
+    """Deals models out: the device with most of them has as few as can be.
+
+    Returns: the number of the model at each place int[devices * each] (places left over
+    repeat one), how many a device does int32[devices], and the places of the models in
+    order int[count].
+    """
+    turns = -(-count // count_devices)
+    device, place = np.divmod(np.arange(count_devices * each), each)
+    numbers = first + np.minimum(
+        device * turns + np.minimum(place, turns - 1), count - 1
+    )
+    own = np.clip(count - np.arange(count_devices) * turns, 0, turns).astype(np.int32)
+    device, place = np.divmod(np.arange(count), turns)
+    return numbers, own, device * each + place
 
 
 def _fits(executable, device) -> bool:

@@ -9,7 +9,8 @@ the study.
 import functools
 import time
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +29,8 @@ from unlearn.shadows import measure
 
 REFERENCES = ("original", "retrain", "oracle")
 """Trained from scratch; `oracle` is a second retrained model, for the floors."""
+DERIVED = "constant_margin", "collapsed"
+"""Made of the original's answers."""
 
 
 class Measured(NamedTuple):
@@ -50,19 +53,40 @@ def measured(study: Study, name: str) -> Measured:
         )
     if name in training_time.METHODS:
         return _fitted(study, name)
-    borrowed = name == "original" and study.source is not None
-    if name in REFERENCES and not borrowed:
+    name = _made_as(study, name)
+    if name in REFERENCES:
         return _trained(study, name)[0]
-    return _answered(study, "no_op" if borrowed else name)[0]
+    return _map(study, name, *_answering(study, name, trained_variables))[0]
+
+
+def prepare(study: Study, name: str) -> None:
+    """Compiles what makes the models of a reference, a control or a method."""
+    name = _made_as(study, name)
+    if name in DERIVED or name in training_time.METHODS or _is_made(study, name):
+        return
+    if name in REFERENCES:
+        fn, models = _training(study, name)
+    else:
+        fn, models = _answering(study, name, _shapes)
+    parallel.prepare(fn, models, *_shared(study), **_options(study))
+
+
+def _made_as(study: Study, name: str) -> str:
+    """Returns `no_op` for originals that are another study's."""
+    return "no_op" if name == "original" and study.source is not None else name
 
 
 def _trained(study: Study, name: str):
     """Trains models from scratch: on all they may see, or on the retain set."""
+    return _map(study, name, *_training(study, name))
+
+
+def _training(study: Study, name: str):
+    """Returns what trains a model from scratch, and its arguments for all models."""
     sets = [study.retain] if name != "original" else [study.forget, study.retain]
     indices = np.concatenate(sets, axis=1)
     recipe = training.Recipe(**study.run.config.train)
-    models = _keys(study, name), indices
-    return _map(study, name, _trainer(recipe), models)
+    return _trainer(recipe), (_keys(study, name), indices)
 
 
 @functools.lru_cache(maxsize=16)
@@ -75,12 +99,12 @@ def _trainer(recipe: training.Recipe):
     return train
 
 
-def _answered(study: Study, name: str):
-    """Applies a method or a control to the originals."""
-    variables = trained_variables(study.source or study, "original", study.models)
-    models = _keys(study, name), variables, study.forget, study.retain
+def _answering(study: Study, name: str, variables_of: Callable):
+    """Returns what applies a method or a control to a model, and its arguments."""
+    originals = variables_of(study.source or study, "original", study.models)
+    models = _keys(study, name), originals, study.forget, study.retain
     if name == "head_distill":
-        models = *models, trained_variables(study, "retrain", study.models)
+        models = *models, variables_of(study, "retrain", study.models)
     constants = tuple(dict(study.run.config.methods.get(name, {})).items())
     info = methods.METHODS.get(name)
     fn = _answerer(
@@ -90,7 +114,7 @@ def _answered(study: Study, name: str):
         constants,
         study.requests,
     )
-    return _map(study, name, fn, models)
+    return fn, models
 
 
 @functools.lru_cache(maxsize=64)
@@ -190,11 +214,9 @@ class LazyLeaf:
     memory.
     """
 
-    def __init__(self, files: dict[Path, range], name: str, models: int):
-        self.files, self.name, self.models = files, name, models
-
-    def __len__(self) -> int:
-        return self.models
+    def __init__(self, files: dict[Path, range], name: str, like: jax.ShapeDtypeStruct):
+        self.files, self.name = files, name
+        self.shape, self.dtype = like.shape, like.dtype
 
     def __getitem__(self, numbers: np.ndarray) -> np.ndarray:
         found = {}
@@ -208,9 +230,21 @@ class LazyLeaf:
 def trained_variables(study: Study, name: str, models: int) -> Variables:
     """Returns variables of the first models trained from scratch: `LazyLeaf`s."""
     _, files = _trained(study, name)
-    paths = flatten_dict({"variables": template(study.problem)}, sep="/")
-    leaves = {path: LazyLeaf(files, path, models) for path in paths}
+    shapes = {"variables": _shapes(study, name, models)}
+    leaves = {
+        path: LazyLeaf(files, path, like)
+        for path, like in flatten_dict(shapes, sep="/").items()
+    }
     return unflatten_dict(leaves, sep="/")["variables"]
+
+
+def _shapes(study: Study, name: str, models: int) -> Variables:
+    """Returns what `trained_variables` has the shapes of."""
+    del name
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct((models, *leaf.shape), leaf.dtype),
+        template(study.problem),
+    )
 
 
 def _map(study: Study, name: str, fn, models) -> tuple[Measured, dict[Path, range]]:
@@ -232,20 +266,8 @@ def _map(study: Study, name: str, fn, models) -> tuple[Measured, dict[Path, rang
         text = f"{study.name} study  {name}  model {done}/{study.models}"
         progress.tick(text, share=done / study.models)
 
-    weights = sum(
-        np.prod(leaf.shape, dtype=int)
-        for leaf in jax.tree.leaves(template(study.problem))
-    )
     results, how = parallel.map_models(
-        fn,
-        models,
-        study.problem,
-        study.examples,
-        study.labels,
-        mode=parallel.choose_mode(weights),
-        chunk=study.run.config.audit.chunk,
-        keep=keep,
-        progress=say,
+        fn, models, *_shared(study), **_options(study), keep=keep, progress=say
     )
     if how.seconds:
         progress.say(
@@ -257,15 +279,37 @@ def _map(study: Study, name: str, fn, models) -> tuple[Measured, dict[Path, rang
     return Measured(**results, seconds=float(seconds)), files
 
 
+def _shared(study: Study) -> tuple:
+    return study.problem, study.examples, study.labels
+
+
+def _options(study: Study) -> dict:
+    leaves = jax.tree.leaves(template(study.problem))
+    weights = sum(np.prod(leaf.shape, dtype=int) for leaf in leaves)
+    return dict(mode=parallel.choose_mode(weights), chunk=study.run.config.audit.chunk)
+
+
+def _is_made(study: Study, name: str) -> bool:
+    """Says whether all models were made and measured before."""
+    kept = (study.folder / name).glob("*.npz")
+    return sum(int(path.stem.split("_")[1]) for path in kept) >= study.models
+
+
 MODE_LABELS = {"map": "one after another", "vmap": "vectorised"}
 
 
 def measure_all(study: Study, names: Iterable[str]) -> dict[str, Measured]:
-    """Makes and measures references, controls and methods."""
-    found, progress = {}, study.run.progress
-    for name in names:
-        with progress.stage(f"{study.name} {name}"):
-            found[name] = measured(study, name)
+    """Makes and measures references, controls and methods.
+
+    While the models of one run, the program of the next is compiled.
+    """
+    names, found, progress = tuple(names), {}, study.run.progress
+    with ThreadPoolExecutor(1) as ahead:
+        for number, name in enumerate(names):
+            for following in names[number + 1 : number + 2]:
+                ahead.submit(prepare, study, following)  # an error comes up in its turn
+            with progress.stage(f"{study.name} {name}"):
+                found[name] = measured(study, name)
     return found
 
 
@@ -276,6 +320,6 @@ def plan(
     stages = []
     for name in names:
         passes = epochs if name in REFERENCES else 0.2 * epochs
-        free = name in ("constant_margin", "collapsed")
-        stages.append((f"{study_name} {name}", 0.0 if free else models * passes))
+        work = 0.0 if name in DERIVED else models * passes
+        stages.append((f"{study_name} {name}", work))
     return stages
