@@ -40,5 +40,5 @@ def get_config(preset: str):
     # Ten requests of a hundredth of the 1,294 examples are as many as well: sets of the
     # same size differ only in which examples, and share their programs.
     config.forget.count = config.audit.harder.count = 130
-    set_constants(config, {name: METHODS[name] for name in config.run})
+    set_constants(config, METHODS)
     return config

@@ -43,8 +43,8 @@ def map_models(
     """Runs `fn(model, *shared)` for each of the models.
 
     The models are dealt out to all devices of the process. Where one follows another, a
-    program is for a power of two of them a device and does as many as there are: other
-    numbers of models need no other program.
+    program is for a chunk (or a power of two of models a device) and does as many as
+    there are: other numbers of models need no other program.
 
     Args:
       fn: a pure function of one model's arguments and what all models share; it returns
@@ -137,11 +137,12 @@ def _check(models, shared, mode) -> int:
 
 def _most_at_once(size: int, mode: str, chunk: int | None, count: int) -> int:
     """Returns how many models a device gets with a call of the program, at most."""
-    most = -(-size // count)
-    usual = CHUNK if mode == "map" else most
-    if mode == "map":
-        most = 1 << (most - 1).bit_length()
-    return min(most, -(-chunk // count) if chunk else usual)
+    needed = -(-size // count)
+    if mode == "vmap":
+        return min(needed, -(-chunk // count)) if chunk else needed
+    if chunk:
+        return -(-chunk // count)
+    return min(1 << (needed - 1).bit_length(), CHUNK)
 
 
 def _fitting(fn, models, shared, each) -> tuple[int, float]:
