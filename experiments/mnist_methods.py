@@ -12,10 +12,8 @@ The 7 forgotten, two seeds, Tug-of-War (two retrained models: 99.9), seconds on 
     delete              99.8     9.5 s
     boundary_shrink     99.8     4.5 s
 
-Five of them alone, over all digits, 12 min:
-
-    python launch.py --experiment=mnist_methods --workdir=runs/five \
-        --methods=newton_head,random_labels,salun,boundary_shrink,delete
+Each digit that no constant was tuned on by the eight best: six of them keep within .3
+points of retraining's test accuracy and leave .1 % at most.
 
 All 40 rows, each digit, and how the constants were chosen: `README.md` beside this
 file.
