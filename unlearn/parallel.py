@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from unlearn import devices, spread
 
@@ -42,8 +42,8 @@ def map_models(
 ) -> tuple:
     """Runs `fn(model, *shared)` for each of the models.
 
-    The models are dealt out to all devices of the process. Where one follows another, a
-    program is for a chunk (or a power of two of models a device) and does as many as
+    The models are dealt out to all devices of all processes. Where one follows another,
+    a program is for a chunk (or a power of two of models a device) and does as many as
     there are: other numbers of models need no other program.
 
     Args:
@@ -70,12 +70,13 @@ def map_models(
         whose batches are spread over devices.
     """
     size, mode = _check(models, shared, mode), mode or choose_mode()
-    local = jax.local_devices()
+    count_devices = len(jax.devices())
     spent = compiling = 0.0
-    each = _most_at_once(size, mode, chunk, len(local))
+    each = _most_at_once(size, mode, chunk, count_devices)
     if mode == "vmap":
         each, compiling = _fitting(fn, models, shared, each)
-    chunk, results = each * len(local), []
+    everywhere = _everywhere(shared)
+    chunk, results = each * count_devices, []
     for first in range(0, size, chunk):
         count = min(chunk, size - first)
 
@@ -83,10 +84,10 @@ def map_models(
             nonlocal spent, compiling
             executable, seconds = _compiled(fn, models, shared, mode, each)
             compiling += seconds
-            numbers, turns, wanted = _deal(first, count, each, len(local))
+            numbers, turns, wanted = _deal(first, count, each, count_devices)
             rows = jax.tree.map(lambda leaf: leaf[numbers], models)
             started = time.perf_counter()
-            out = jax.tree.map(np.asarray, executable(rows, turns, shared))
+            out = spread.gather(executable(*_placed(rows, turns, everywhere)))
             took = time.perf_counter() - started
             spent += took
             return jax.tree.map(lambda x: x[wanted], out), took
@@ -95,7 +96,7 @@ def map_models(
         if progress:
             progress(first + count)
     results = jax.tree.map(lambda *parts: np.concatenate(parts), *results)
-    return results, Mapped(mode, len(local), chunk, compiling, spent)
+    return results, Mapped(mode, count_devices, chunk, compiling, spent)
 
 
 def prepare(
@@ -117,7 +118,7 @@ def prepare(
       ValueError: as `map_models`.
     """
     size, mode = _check(models, shared, mode), mode or choose_mode()
-    each = _most_at_once(size, mode, chunk, len(jax.local_devices()))
+    each = _most_at_once(size, mode, chunk, len(jax.devices()))
     if mode == "vmap":
         each, _ = _fitting(fn, models, shared, each)
     _compiled(fn, models, shared, mode, each)
@@ -147,11 +148,11 @@ def _most_at_once(size: int, mode: str, chunk: int | None, count: int) -> int:
 
 def _fitting(fn, models, shared, each) -> tuple[int, float]:
     """Returns how many vectorised models fit a device, and the seconds of compiling."""
-    local, seconds = jax.local_devices(), 0.0
+    seconds, device = 0.0, jax.local_devices()[0]
     while each > 1:
         executable, took = _compiled(fn, models, shared, "vmap", each)
         seconds += took
-        if _fits(executable, local[0]):
+        if _fits(executable, device):
             break
         each = -(-each // 2)
     return each, seconds
@@ -159,14 +160,39 @@ def _fitting(fn, models, shared, each) -> tuple[int, float]:
 
 def _compiled(fn, models, shared, mode, each) -> tuple[Callable, float]:
     """Compiles for `each` models a device; returns the program and the seconds."""
-    count = len(jax.local_devices())
+    mesh = _mesh()
 
     def chunk_of(leaf):
-        return jax.ShapeDtypeStruct((each * count, *leaf.shape[1:]), leaf.dtype)
+        return jax.ShapeDtypeStruct((each * mesh.size, *leaf.shape[1:]), leaf.dtype)
 
-    turns = jax.ShapeDtypeStruct((count,), np.int32)
-    rows = jax.tree.map(chunk_of, models)
-    return devices.compiled(_program(fn, mode, count), rows, turns, shared)
+    turns = jax.ShapeDtypeStruct((mesh.size,), np.int32)
+    rows, shared = jax.tree.map(chunk_of, models), jax.tree.map(_shape, shared)
+    return devices.compiled(_program(fn, mode, mesh), rows, turns, shared)
+
+
+def _shape(leaf: Any) -> jax.ShapeDtypeStruct:
+    leaf = jax.typeof(leaf)
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, weak_type=leaf.weak_type)
+
+
+def _mesh() -> Mesh:
+    """Returns all devices of all processes."""
+    return Mesh(np.array(jax.devices()), ("models",))
+
+
+def _everywhere(shared: Any) -> Any:
+    """Puts what all models share on the devices of all processes, if there are many."""
+    if jax.process_count() == 1:
+        return shared
+    return spread.put(shared, NamedSharding(_mesh(), PartitionSpec()))
+
+
+def _placed(rows: Any, turns: np.ndarray, shared: Any) -> tuple:
+    """Deals rows out to the devices of all processes, if there are many."""
+    if jax.process_count() > 1:
+        models = NamedSharding(_mesh(), PartitionSpec("models"))
+        rows, turns = spread.put((rows, turns), models)
+    return rows, turns, shared
 
 
 def choose_mode(weights: int = 0) -> str:
@@ -182,8 +208,7 @@ def choose_mode(weights: int = 0) -> str:
 
 
 @functools.lru_cache(maxsize=devices.EXECUTABLES)
-def _program(fn, mode, count):
-    mesh = Mesh(np.array(jax.local_devices()[:count]), ("models",))
+def _program(fn, mode, mesh):
     models, everywhere = PartitionSpec("models"), PartitionSpec()
 
     def on_a_device(rows, turns, shared):
@@ -192,15 +217,17 @@ def _program(fn, mode, count):
 
         return jax.vmap(one)(rows) if mode == "vmap" else _in_turn(one, rows, turns[0])
 
-    return jax.jit(
-        jax.shard_map(
-            on_a_device,
-            mesh=mesh,
-            in_specs=(models, models, everywhere),
-            out_specs=models,
-            check_vma=False,
-        )
+    program = jax.shard_map(
+        on_a_device,
+        mesh=mesh,
+        in_specs=(models, models, everywhere),
+        out_specs=models,
+        check_vma=False,
     )
+    if jax.process_count() == 1:
+        return jax.jit(program)
+    own, all_of_it = NamedSharding(mesh, models), NamedSharding(mesh, everywhere)
+    return jax.jit(program, in_shardings=(own, own, all_of_it))
 
 
 def _in_turn(one: Callable, rows: Any, turns: jax.Array) -> Any:

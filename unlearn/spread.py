@@ -42,7 +42,40 @@ def on_each(mesh: Mesh) -> NamedSharding:
 
 def replicate(tree: T, mesh: Mesh | None) -> T:
     """Puts a tree of arrays on every device; what lies there already stays."""
-    return tree if mesh is None else jax.device_put(tree, on_each(mesh))
+    if mesh is None:
+        return tree
+    there = on_each(mesh)
+    if jax.process_count() == 1:
+        return jax.device_put(tree, there)
+
+    def one(leaf):
+        return leaf if getattr(leaf, "sharding", None) == there else put(leaf, there)
+
+    return jax.tree.map(one, tree)
+
+
+def put(tree: T, sharding: NamedSharding) -> T:
+    """Places a tree of arrays, which every process has whole, on devices of all."""
+
+    def one(leaf):
+        if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            data = one(jax.random.key_data(leaf))
+            return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
+        whole = np.asarray(leaf)  # device_put would ask all whether theirs is the same
+        return jax.make_array_from_callback(
+            whole.shape, sharding, whole.__getitem__, dtype=whole.dtype
+        )
+
+    return jax.tree.map(one, tree)
+
+
+def gather(tree: Any) -> Any:
+    """Returns NumPy arrays of a tree of arrays that are spread over all processes."""
+    if jax.process_count() == 1:
+        return jax.tree.map(np.asarray, tree)
+    from jax.experimental.multihost_utils import process_allgather
+
+    return process_allgather(tree, tiled=True)
 
 
 def mesh_of(tree: Any) -> Mesh | None:

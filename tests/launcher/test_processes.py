@@ -1,6 +1,5 @@
 """The command in processes of its own."""
 
-import csv
 import json
 import os
 import random
@@ -12,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from commands import SETTINGS, SMALL, command, launch, write
+from commands import SETTINGS, SMALL, command, launch, outcome, write
 
 
 @pytest.mark.slow
@@ -132,16 +131,6 @@ def test_interrupt_ends_compiled_code_at_once(environment, tmp_path):
     _, errors = process.communicate(timeout=60)  # the loop itself never ends
     assert process.returncode == 130
     assert errors == ("launch.py: stopped; the same command continues where it was\n")
-
-
-def outcome(folder):
-    """What must not depend on how often a run was stopped."""
-    with open(folder / "results.csv") as file:
-        rows = list(csv.DictReader(file))
-    for row in rows:
-        del row["seconds"], row["compile_seconds"]
-    sums = sorted(folder.rglob("checksum.json"))
-    return rows, {str(p.relative_to(folder)): p.read_text() for p in sums}
 
 
 @pytest.mark.slow

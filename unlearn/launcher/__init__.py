@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from unlearn.errors import InputError
-from unlearn.launcher import commands, experiments, flags, listing
+from unlearn.launcher import commands, experiments, flags, listing, processes
 from unlearn.launcher.errors import explain
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ class Launch:
         self.program = program
         self.config: ConfigDict | None = None
         self.folder: Path | None = None
+        self.several = False  # is this one of several processes?
 
     def main(self, words: Sequence[str]) -> int:
         """Does what the command line asks for; returns the exit code."""
@@ -82,6 +83,10 @@ class Launch:
             message = explain(error, self.config, self.folder)
         if message:
             print(f"{self.program}: {message}", file=sys.stderr)
+        if self.several:  # the others are not waited for: they end as well
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(1)
         return 1
 
     def work(self, words: list[str]) -> None:
@@ -110,7 +115,10 @@ class Launch:
             print("\n".join(listing.method_lines()))
             return
         name = experiments.name_of(values.experiment)
+        self.several = processes.join(values, self.program)
         preset, why = start(values.preset)
+        if self.several:
+            processes.quiet_others()
         mark = "# " if values.print_config else ""
         print(f"{mark}{name}, preset {preset} ({why})", flush=True)
         module = experiments.load(values.experiment)
@@ -129,7 +137,12 @@ class Launch:
                 f"{self.folder}: this path is not UTF-8 (or the locale is not): use "
                 "another folder"
             )
-        run(module, config, self.folder, values.tune, values.data_dir)
+        if not self.several:
+            run(module, config, self.folder, values.tune, values.data_dir)
+            return
+        with processes.own_folder(self.folder) as folder:
+            run(module, config, folder, values.tune, values.data_dir)
+        processes.end()
 
     def run_command(self, words: list[str]) -> None:
         """Runs a command of a deployment, see `commands`."""

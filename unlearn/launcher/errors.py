@@ -49,6 +49,11 @@ def explain(
         )
         return f"{place}: {error.strerror}"
     text = first_line(str(error) or repr(error))
+    if re.search(r"gloo|CoordinationService|coordination service", text, re.I):
+        return (
+            "another process of this run has ended (it says why): the same command on "
+            "all of them continues"
+        )
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text:
         known = dict(flat(config)) if config is not None else {}
         names = [name for name in ("train.batch_size", "audit.chunk") if name in known]

@@ -32,6 +32,10 @@ audit, report. The same command continues a run that was stopped.
     Results go to FOLDER/EXPERIMENT; default: runs.
 --data_dir=FOLDER
     Prepared data; default: TFDS_DATA_DIR or ~/tensorflow_datasets.
+--distributed --coordinator=HOST:PORT --processes=N --process=I
+    One run by N processes, on one or many hosts: give each its number I, from 0, and
+    the same address of process 0. On TPU pods and under srun they find each other
+    (--nodistributed: not).
 
 Requests to erase, one after another, to a model in use ({command} deploy --help):
 {commands}

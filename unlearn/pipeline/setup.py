@@ -197,7 +197,8 @@ def mesh_of(config: "ConfigDict") -> Mesh | None:
     """
     there, wanted = len(jax.devices()), config.batch_devices
     if not wanted:
-        wanted = 1 if jax.default_backend() == "cpu" else there
+        alone = jax.default_backend() == "cpu" and jax.process_count() == 1
+        wanted = 1 if alone else there
     if not 0 < wanted <= there:
         raise InputError(
             f"batch_devices is {wanted}, and {counted(there, 'device')} are there: set "

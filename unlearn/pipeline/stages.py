@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from unlearn import devices, methods, metrics, store, training, training_time
+from unlearn import devices, methods, metrics, spread, store, training, training_time
 from unlearn import problem as problems
 from unlearn.errors import InputError
 from unlearn.pipeline import imported
@@ -46,20 +46,23 @@ def key_of(seed: int, name: str) -> jax.Array:
 
 
 def make_model(run: Run, name: str, seed: int) -> tuple[Variables, dict]:
-    """Returns `(variables, info)`, from the checkpoint if there is one."""
+    """Returns `(variables, info)`, from the checkpoint if there is one.
+
+    The variables lie where the problem does.
+    """
     final = run.checkpoints(name, seed) / "final"
     if final.exists():
         delete_siblings(final)
         variables, info = store.load_checkpoint(final, template(run.problem))
         check_identity(run, final, info, name, seed)
-        return variables, info
+        return spread.replicate(variables, run.problem.mesh), info
     make = train if name in ("original", "retrain") else apply_method
     if imported.file_of(run.config, name, seed):
         make = import_model
     variables, info = make(run, name, seed)
     store.save_checkpoint(final, variables, info | {"of": run.identity(name, seed)})
     delete_siblings(final)
-    return variables, info
+    return spread.replicate(variables, run.problem.mesh), info
 
 
 def check_identity(run: Run, path: Path, info: dict, name: str, seed: int) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from unlearn.errors import InputError, first_line, typed_line
 from unlearn.store import files
@@ -25,8 +26,8 @@ FILES = "files.json"
 def tree_hash(tree: Any) -> str:
     """Returns the SHA-256 of the names, dtypes, shapes and bytes of all leaves."""
     digest = hashlib.sha256()
-    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-        digest.update(jax.tree_util.keystr(path).encode())
+    for place, leaf in _leaves(tree):
+        digest.update(jax.tree_util.keystr(place).encode())
         digest.update(array_hash(leaf).encode())
     return digest.hexdigest()
 
@@ -49,12 +50,10 @@ def save_checkpoint(path: Path, tree: Any, info: dict) -> None:
     if path.exists():
         refuse_another(path, tree)
         return
-    from orbax.checkpoint import v1 as ocp
-
     partial = partial_path(path)
     try:
         partial.mkdir(parents=True)
-        ocp.save(str(partial / "state"), tree)
+        _save(partial, tree)
         files.write_json(partial / "checksum.json", {"sha256": tree_hash(tree)})
         files.write_json(partial / "info.json", info)
         files.write_json(partial / FILES, _file_hashes(partial))
@@ -143,8 +142,6 @@ def load_checkpoint(path: Path, like: Any) -> tuple[Any, dict]:
     Raises:
       InputError: it is damaged, incomplete, or that of another model.
     """
-    from orbax.checkpoint import v1 as ocp
-
     path = Path(path).absolute()
     verify_checkpoint(path)
     remedy = f"delete that folder, {ANEW}"
@@ -152,7 +149,7 @@ def load_checkpoint(path: Path, like: Any) -> tuple[Any, dict]:
     try:
         checksum = json.loads((path / "checksum.json").read_bytes())["sha256"]
         info = json.loads((path / "info.json").read_bytes())
-        tree = ocp.load(str(path / "state"), like)
+        tree = _load(path, like)
     except Exception as error:  # orbax raises bare Exception, KeyError and others
         raise InputError(
             f"checkpoint {path} is of another model, or cannot be read "
@@ -200,8 +197,69 @@ def copy_checkpoint(source: Path, target: Path) -> None:
 
 def _abstract(leaf):
     sharding = getattr(leaf, "sharding", None)
-    sharding = sharding or jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    if sharding is None or jax.process_count() > 1:
+        sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+
+# Several processes have folders of their own, and every array whole. Orbax takes them
+# for writers of one folder, and has NumPy's arrays written by the first alone: so the
+# others, whose copies are gone with them, write something simpler.
+COPY = "state.npz"
+
+
+def _save(folder: Path, tree: Any) -> None:
+    """Writes the arrays of a tree to a folder."""
+    if jax.process_count() == 1:
+        from orbax.checkpoint import v1 as ocp
+
+        ocp.save(str(folder / "state"), tree)
+        return
+    tree = jax.tree.map(np.asarray, tree)
+    if jax.process_index() > 0:
+        files.save_arrays(folder / COPY, dict(map(_named, _leaves(tree))))
+        return
+    import orbax.checkpoint as ocp
+
+    alone = ocp.options.MultiprocessingOptions(**_alone())
+    handler = ocp.PyTreeCheckpointHandler(
+        use_ocdbt=True, use_zarr3=True, multiprocessing_options=alone
+    )
+    with ocp.Checkpointer(handler, multiprocessing_options=alone) as checkpointer:
+        checkpointer.save(folder / "state", tree)
+
+
+def _load(folder: Path, like: Any) -> Any:
+    """Reads what `_save` wrote."""
+    from orbax.checkpoint import v1 as ocp
+
+    if (folder / COPY).exists():
+        arrays = files.load_arrays(folder / COPY)
+        leaves = [arrays[jax.tree_util.keystr(place)] for place, _ in _leaves(like)]
+        return jax.tree.unflatten(jax.tree.structure(like), leaves)
+    context = ocp.Context()
+    if jax.process_count() > 1:
+        for name, value in _alone().items():
+            setattr(context.multiprocessing_options, name, value)
+    with context:
+        return ocp.load(str(folder / "state"), like)
+
+
+def _leaves(tree):
+    return jax.tree_util.tree_leaves_with_path(tree)
+
+
+def _named(leaf):
+    return jax.tree_util.keystr(leaf[0]), leaf[1]
+
+
+def _alone() -> dict:
+    number = jax.process_index()
+    return {
+        "primary_host": number,
+        "active_processes": {number},
+        "barrier_sync_key_prefix": f"process_{number}",
+    }
 
 
 def epoch_checkpoints(folder: Path) -> list[tuple[int, Path]]:
