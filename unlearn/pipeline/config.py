@@ -35,8 +35,8 @@ def default_config() -> "ConfigDict":
       `export/<model>/<seed>.<format>` of the run folder as well.
     - `attack_examples`: largest sample of the support vector attack; 0: no limit.
     - `batch_devices`: how many devices a batch of a training is spread over; 0: all of
-      an accelerator's or of several processes', one of a CPU's. Programs of many models, as in an audit, take
-      all devices in any case, a part of the models each.
+      an accelerator's or of several processes', one of a CPU's. Programs of many
+      models, as in an audit, take all devices in any case, a part of the models each.
     - `tune`, `class_sweep`: see `tune.TuneConfig` and `class_sweep.SweepConfig`.
     """
     from ml_collections import ConfigDict
