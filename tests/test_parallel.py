@@ -119,6 +119,23 @@ def test_a_stopped_run_goes_on_with_the_next_chunk(problem):
     np.testing.assert_array_equal(resumed, whole)
 
 
+def test_chunks_that_another_process_is_at_come_last(problem):
+    asked, free = [], {0: 2, 2: 0, 4: 1}  # how often each is found taken
+
+    def keep(first, count, compute):
+        asked.append(first)
+        free[first] -= 1
+        return compute()[0] if free[first] < 0 else None
+
+    options = dict(mode="map", chunk=2)
+    (late, _), _ = parallel.map_models(
+        logits_of, many(), problem, keep=keep, progress=asked.append, **options
+    )
+    assert asked == [0, 2, 2, 4, 0, 4, 4, 0, 5]  # chunks, and how many models are done
+    (whole, _), _ = parallel.map_models(logits_of, many(), problem, **options)
+    np.testing.assert_array_equal(late, whole)
+
+
 def test_the_second_call_compiles_nothing(problem, monkeypatch):
     parallel.map_models(logits_of, many(), problem, mode="map")
     found, look_up = [], devices.compiled

@@ -4,6 +4,7 @@
 hyper-parameters.
 """
 
+import collections
 import functools
 import time
 from collections.abc import Callable
@@ -59,7 +60,8 @@ def map_models(
         program fits the devices' memory.
       keep: `keep(first, count, compute) -> results`, called for each chunk in order:
         gives back what an earlier process computed, or stores what `compute()` gives,
-        `(results, seconds)` without compilation.
+        `(results, seconds)` without compilation. If it gives None, since another
+        process is at that chunk, it is called again after the others.
       progress: called with the number of models done after each chunk.
 
     Returns:
@@ -76,8 +78,10 @@ def map_models(
     if mode == "vmap":
         each, compiling = _fitting(fn, models, shared, each)
     everywhere = _everywhere(shared)
-    chunk, results = each * count_devices, []
-    for first in range(0, size, chunk):
+    chunk, results = each * count_devices, {}
+    waiting = collections.deque(range(0, size, chunk))
+    while waiting:
+        first = waiting.popleft()
         count = min(chunk, size - first)
 
         def compute(first=first, count=count):
@@ -92,10 +96,15 @@ def map_models(
             spent += took
             return jax.tree.map(lambda x: x[wanted], out), took
 
-        results.append(keep(first, count, compute) if keep else compute()[0])
+        found = keep(first, count, compute) if keep else compute()[0]
+        if found is None:
+            waiting.append(first)
+            continue
+        results[first] = found
         if progress:
-            progress(first + count)
-    results = jax.tree.map(lambda *parts: np.concatenate(parts), *results)
+            progress(min(size, chunk * len(results)))
+    in_order = [results[first] for first in sorted(results)]
+    results = jax.tree.map(lambda *parts: np.concatenate(parts), *in_order)
     return results, Mapped(mode, count_devices, chunk, compiling, spent)
 
 

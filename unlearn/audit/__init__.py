@@ -14,6 +14,6 @@ the run are to be deleted. For attacks on a problem of one's own, without a run:
 """
 
 from unlearn.audit.config import SMOKE, AuditConfig, default_audit
-from unlearn.audit.run import Audit, run
+from unlearn.audit.run import Audit, join, run
 
-__all__ = ["SMOKE", "Audit", "AuditConfig", "default_audit", "run"]
+__all__ = ["SMOKE", "Audit", "AuditConfig", "default_audit", "join", "run"]

@@ -110,6 +110,40 @@ def run(
     return Audit(facts, result, tuple(diverged))
 
 
+def join(
+    config: "ConfigDict", folder: Path | str, *, data_dir: str | None = None
+) -> None:
+    """Makes models of the studies of a run, with any number of other processes.
+
+    Each makes the chunks that no other is at, and takes over those of processes that
+    were killed. When it ends all are made, and `run` has only to judge them.
+
+    Raises:
+      InputError: bad input, in one line.
+    """
+    names = methods_of(config)
+    check(config, names)
+    pipeline.require_trained(config, "an audit")
+    run = pipeline.prepare(config, folder, names, data_dir=data_dir, join=True)
+    studied, _ = study_all(run, names)
+    one_program = [name for name in names if name not in training_time.METHODS]
+    hard_studies(run, studied, one_program)
+    run.progress.say("All models are made: the same command without --join judges them")
+    store.leave(run.lock)
+
+
+def hard_studies(run: pipeline.Run, studied: Studied, names: Sequence[str]) -> list:
+    """Makes the tables of harder forget sets and sequential requests, if wanted."""
+    if not run.config.audit.harder.models or not studied.shadow:
+        return []
+    stress = studied.stress and studied.stress.study
+    shadow, request = studied.shadow.study, studied.request.study
+    return [
+        hard_tables.harder(run, shadow, stress, request, names),
+        hard_tables.sequential(run, request, names),
+    ]
+
+
 def study_all(run: pipeline.Run, names: Sequence[str]) -> tuple[Studied, list[str]]:
     """Makes and measures the models of all studies, and names what diverged.
 
@@ -214,13 +248,7 @@ def tables_of(
         model_tables.outputs(run, names, rows),
         model_tables.layers(run, one_program, **run.config.audit.layers),
     ]
-    if run.config.audit.harder.models and studied.shadow:
-        stressed = studied.stress and studied.stress.study
-        shadow = studied.shadow.study
-        found.append(
-            hard_tables.harder(run, shadow, stressed, request.study, one_program)
-        )
-        found.append(hard_tables.sequential(run, request.study, one_program))
+    found += hard_studies(run, studied, one_program)
     return found + added_tables.added(run, one_program, **studied._asdict())
 
 

@@ -1,15 +1,18 @@
 """The models of a study, made by `parallel.map_models` and measured.
 
 What is measured of each model is kept in the run folder a chunk at a time; the same
-command goes on with the next chunk. Methods that train a model of their own run on the
+command goes on with the next chunk. Several processes may be at it: each chunk is made
+by the one that claims it. Methods that train a model of their own run on the
 host, one model after another: of these there are `audit.trained_models`, the first of
 the study.
 """
 
+import collections
+import contextlib
 import functools
 import time
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,6 +32,7 @@ from unlearn.shadows import measure
 
 REFERENCES = ("original", "retrain", "oracle")
 """Trained from scratch; `oracle` is a second retrained model, for the floors."""
+PATIENCE = 0.2  # seconds until others' chunks are looked at again
 DERIVED = "constant_margin", "collapsed"
 """Made of the original's answers."""
 
@@ -170,21 +174,28 @@ def _fitted(study: Study, name: str) -> Measured:
             "seconds": time.perf_counter() - started,
         }
 
-    parts, chunk = [], config.audit.chunk
-    for first in range(0, models, chunk):
+    chunk = config.audit.chunk
+    waiting, parts = collections.deque(range(0, models, chunk)), {}
+    while waiting:
+        first = waiting.popleft()
         numbers = range(first, min(first + chunk, models))
         path, of = _kept_at(study, name, first, len(numbers))
-        if not store.is_kept(path):
-            made = []
-            for number in numbers:
-                text = f"{study.name} study  {name}  model {number + 1}/{models}"
-                study.run.progress.tick(text, share=number / models)
-                made.append(one(number))
-            rows = {key: np.stack([m[key] for m in made]) for key in made[0]}
-            store.save_kept(path, rows, of)
-        parts.append(store.load_kept(path, of))
+        with _claimed(path) as ours:
+            if ours:
+                made = []
+                for number in numbers:
+                    text = f"{study.name} study  {name}  model {number + 1}/{models}"
+                    study.run.progress.tick(text, share=number / models)
+                    made.append(one(number))
+                rows = {key: np.stack([m[key] for m in made]) for key in made[0]}
+                store.save_kept(path, rows, of)
+        if store.is_kept(path):
+            parts[first] = store.load_kept(path, of)
+        else:
+            waiting.append(first)
     margins, predictions, seconds = (
-        np.concatenate([part[key] for part in parts]) for key in Measured._fields
+        np.concatenate([parts[first][key] for first in sorted(parts)])
+        for key in Measured._fields
     )
     return Measured(margins, predictions, float(seconds.sum()))
 
@@ -194,6 +205,21 @@ def _kept_at(study: Study, name: str, first: int, count: int) -> tuple[Path, dic
     of = {"study": study.name, "model": name, "first": first, "count": count}
     of["run"] = study.run.fingerprint
     return study.folder / name / f"{first:05d}_{count}.npz", of
+
+
+@contextlib.contextmanager
+def _claimed(path: Path) -> Generator[bool]:
+    """Claims a chunk of models, if it is not kept; of several processes one gets it.
+
+    What a process that was killed had claimed is free again.
+    """
+    place = path.with_name(f".{path.stem}")
+    held = None if store.is_kept(path) else store.try_lock(place, PATIENCE)
+    try:
+        yield held is not None and not store.is_kept(path)
+    finally:
+        if held:
+            store.leave(held)
 
 
 def _keys(study: Study, name: str):
@@ -254,12 +280,15 @@ def _map(study: Study, name: str, fn, models) -> tuple[Measured, dict[Path, rang
     def keep(first, count, compute):
         path, of = _kept_at(study, name, first, count)
         files[path] = range(first, first + count)
+        with _claimed(path) as ours:
+            if ours:
+                results, took = compute()
+                if name == "oracle":
+                    del results["variables"]  # only measured
+                results["seconds"] = np.full(count, took / count)
+                store.save_kept(path, flatten_dict(results, sep="/"), of)
         if not store.is_kept(path):
-            results, took = compute()
-            if name == "oracle":
-                del results["variables"]  # only measured
-            results["seconds"] = np.full(count, took / count)
-            store.save_kept(path, flatten_dict(results, sep="/"), of)
+            return None
         return store.load_kept(path, of, Measured._fields.__contains__)
 
     def say(done):

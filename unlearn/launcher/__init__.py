@@ -23,6 +23,7 @@ from unlearn.launcher import commands, experiments, flags, listing, processes
 from unlearn.launcher.errors import explain
 
 if TYPE_CHECKING:
+    from absl.flags import FlagValues
     from ml_collections import ConfigDict
 
 
@@ -138,10 +139,10 @@ class Launch:
                 "another folder"
             )
         if not self.several:
-            run(module, config, self.folder, values.tune, values.data_dir)
+            run(module, config, self.folder, work_of(values), values.data_dir)
             return
         with processes.own_folder(self.folder) as folder:
-            run(module, config, folder, values.tune, values.data_dir)
+            run(module, config, folder, work_of(values), values.data_dir)
         processes.end()
 
     def run_command(self, words: list[str]) -> None:
@@ -175,14 +176,21 @@ def start(preset: str | None, *, deterministic: bool = False) -> tuple[str, str]
     return "cpu" if backend == "cpu" else "full", why
 
 
+def work_of(values: "FlagValues") -> str:
+    """Returns what is done instead of the experiment: `tune`, `join` or nothing."""
+    if values.tune and values.join:
+        raise InputError("--tune chooses constants and --join makes models: give one")
+    return "tune" if values.tune else "join" if values.join else ""
+
+
 def run(
     module: ModuleType,
     config: "ConfigDict",
     folder: Path,
-    tune: bool,
+    instead: str,
     data_dir: str | None,
 ) -> None:
-    """Runs or continues the experiment in `folder`, or tunes its methods.
+    """Runs or continues the experiment in `folder`, or does something `instead`.
 
     Raises:
       InputError: bad input; or methods diverged, and all else is reported.
@@ -193,10 +201,14 @@ def run(
 
     logging.set_verbosity(logging.FATAL)  # what fails is said in one line
     work = getattr(module, "run", pipeline.run)
-    if tune:
+    if instead == "tune":
         if "tune" not in config:
             raise InputError(f"{folder.name} has no methods to tune")
         work = importlib.import_module("unlearn.pipeline.tune").run
+    if instead == "join":
+        if "audit" not in config:
+            raise InputError(f"{folder.name} has no studies of many models to join")
+        work = importlib.import_module("unlearn.audit").join
     try:
         inspect.signature(work).bind(config, folder, data_dir=data_dir)
     except TypeError as error:

@@ -34,7 +34,7 @@ def define() -> "FlagValues":
     flags.DEFINE_string("coordinator", None, "", flag_values=values)
     flags.DEFINE_integer("processes", None, "", flag_values=values)
     flags.DEFINE_integer("process", None, "", flag_values=values)
-    for name in ("tune", "list_experiments", "list_methods", "print_config"):
+    for name in ("tune", "join", "list_experiments", "list_methods", "print_config"):
         flags.DEFINE_bool(name, False, "", flag_values=values)
     flags.FLAGS.mark_as_parsed()  # libraries look at theirs
     return values

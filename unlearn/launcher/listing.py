@@ -28,6 +28,9 @@ audit, report. The same command continues a run that was stopped.
     Number of training seeds.
 --tune
     Choose the methods' constants on the validation split instead.
+--join
+    Only make models of the audit's studies, with any number of other processes that
+    have the same command and folder; then the command without it ends the audit.
 --workdir=FOLDER
     Results go to FOLDER/EXPERIMENT; default: runs.
 --data_dir=FOLDER

@@ -133,12 +133,14 @@ def prepare(
     data_dir: str | None = None,
     progress: Progress | None = None,
     source: Source | None = None,
+    join: bool = False,
 ) -> Run:
     """Loads the data, claims the folder and returns the run; nothing is trained yet.
 
     Args:
       names: the methods that will be run.
       source: the data if it is loaded already, see `load`.
+      join: others may be at work in the folder, see `store.join`.
 
     Raises:
       InputError: bad input; a folder of another run, or one that another process
@@ -146,7 +148,8 @@ def prepare(
     """
     check(config, names)
     folder, saved = Path(folder), saved_config(config, names)
-    store.check_claim(folder, saved)
+    if not join:
+        store.check_claim(folder, saved)
     source = source or load(config, data_dir)
     dataset, classes = source.dataset, len(source.dataset.class_names)
     parts = split_of(source, config)
@@ -156,11 +159,11 @@ def prepare(
     problem = problems.on_devices(problem, mesh_of(config))
     check_sizes(problem, config, names, dataset.test_labels)
     imported.check_weights(config, template(problem))
-    lock = store.claim(folder, saved)
+    lock = store.join(folder, saved) if join else store.claim(folder, saved)
     progress = progress or Progress()
     for line in (*dataset.notes, *parts.notes, *imported.input_notes(config, dataset)):
         progress.say(printable(line))
-    manifest = write_manifest(folder, source, parts, problem, progress)
+    manifest = write_manifest(folder, source, parts, problem, progress, join)
     sets = Sets(
         train_labels=np.asarray(problem.labels),
         test_labels=dataset.test_labels,
@@ -267,11 +270,17 @@ SAME = "revision", "versions", "backend", "device", "devices", "xla_flags"
 
 
 def write_manifest(
-    folder: Path, source: Source, parts: Split, problem: Problem, progress: Progress
+    folder: Path,
+    source: Source,
+    parts: Split,
+    problem: Problem,
+    progress: Progress,
+    join: bool,
 ) -> dict:
     """Writes hashes of the data, the sets, and an entry for this start of the run.
 
-    Says so in a line where versions or devices are not those of the first start.
+    Who joins others adds no entry, unless it is the first. Says in a line where
+    versions or devices are not those of the first start.
 
     Raises:
       InputError: the run was made from other data or of another forget set.
@@ -325,7 +334,8 @@ def write_manifest(
                 f"so its results may not be those of now ({'; '.join(changed[:3])})"
             )
     manifest = record | {"starts": [*saved["starts"], start]}
-    store.write_json(path, manifest)
+    if not (join and path.exists()):
+        store.write_json(path, manifest)
     return manifest
 
 

@@ -40,10 +40,12 @@ from unlearn.store.folder import (
     check_claim,
     claim,
     differences,
+    join,
+    leave,
     lock,
     refuse_if_locked,
 )
-from unlearn.store.locks import Lock
+from unlearn.store.locks import Lock, try_lock
 from unlearn.store.log import Log
 from unlearn.store.tensors import load_tensors, save_tensors, tensors_hash
 
@@ -63,6 +65,8 @@ __all__ = [
     "epoch_checkpoints",
     "file_hash",
     "is_kept",
+    "join",
+    "leave",
     "load_arrays",
     "load_checkpoint",
     "load_kept",
@@ -78,6 +82,7 @@ __all__ = [
     "save_tensors",
     "tensors_hash",
     "tree_hash",
+    "try_lock",
     "verify_checkpoint",
     "write_bytes",
     "write_json",

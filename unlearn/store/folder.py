@@ -1,13 +1,17 @@
 """Whose a run folder is, and with which config."""
 
+import contextlib
 import json
+import os
+import shutil
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from unlearn.errors import InputError
 from unlearn.store import files
-from unlearn.store.locks import Lock, acquire, refuse
+from unlearn.store.locks import Lock, acquire, refuse, try_lock
 
 WRITTEN = (
     "checkpoints",
@@ -26,6 +30,10 @@ WRITTEN = (
 """What only a run writes beside its config.json; patterns of names."""
 
 
+WORKERS = ".workers"
+"""A folder of locks of those who have joined a run."""
+
+
 def lock(folder: Path) -> Lock:
     """Makes a folder and locks it for this process; see `Lock`.
 
@@ -41,7 +49,7 @@ def lock(folder: Path) -> Lock:
         held, is_new = acquire(folder)
     except OSError as error:
         raise files.cannot_write(folder, error) from error
-    if is_new:
+    if is_new and not _others_at_work(folder):
         files.clean(folder)
     return held
 
@@ -67,6 +75,10 @@ def check_claim(folder: Path, config: dict) -> None:
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is not a folder: {remedy}")
     refuse_if_locked(folder)
+    _check_config(folder, config, remedy)
+
+
+def _check_config(folder: Path, config: dict, remedy: str) -> None:
     path = folder / "config.json"
     if not path.exists():
         found = sorted(path.name for name in WRITTEN for path in folder.glob(name))
@@ -102,6 +114,54 @@ def claim(folder: Path, config: dict) -> Lock:
     if not (folder / "config.json").exists():
         files.write_json(folder / "config.json", config)
     return held
+
+
+def join(folder: Path, config: dict) -> Lock:
+    """Joins those at work in the folder of a run, or begins; see `check_claim`.
+
+    Nothing else in it is locked: who joins writes only what it has locked itself. The
+    caller keeps what is returned for as long as it writes.
+
+    Raises:
+      InputError: the folder holds a run with another config, or cannot be written.
+    """
+    folder = Path(folder)
+    remedy = "use another folder, or delete it to start over"
+    try:
+        place = folder / WORKERS / f"{socket.gethostname()}-{os.getpid()}"
+        held, is_new = acquire(files.made(place))
+    except OSError as error:
+        raise files.cannot_write(folder, error) from error
+    try:
+        if not (folder / "config.json").exists():
+            _check_config(folder, config, remedy)
+            files.write_json(folder / "config.json", config)
+        _check_config(folder, config, remedy)
+    except InputError:
+        if is_new:
+            leave(held)
+        raise
+    return held
+
+
+def leave(held: Lock) -> None:
+    """Ends what `join` began."""
+    held.release()
+    shutil.rmtree(held.folder, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        held.folder.parent.rmdir()
+
+
+def _others_at_work(folder: Path) -> bool:
+    """Says whether some have joined; forgets those that were killed."""
+    found = False
+    for place in folder.glob(f"{WORKERS}/*"):
+        held = try_lock(place)
+        if held is None:
+            found = True
+        else:
+            leave(held)
+    return found
 
 
 def differences(old: Any, new: Any, prefix: str = "") -> Iterator[tuple]:

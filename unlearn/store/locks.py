@@ -80,6 +80,25 @@ def refuse(folder: Path) -> None:
             _try(folder, 0).release()
 
 
+def try_lock(folder: Path, seconds: float = 0.0) -> Lock | None:
+    """Makes a folder and locks it; None if another process or thread holds it.
+
+    Raises:
+      OSError: the lock file cannot be written.
+    """
+    folder = Path(folder).resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    with _ACQUIRING:
+        if _own(folder) is not None:
+            return None
+        try:
+            held = _try(folder, seconds)
+        except (InputError, FileNotFoundError):  # it held it, and has deleted it
+            return None
+        lock = _LOCKS[folder] = Lock(folder, held)
+        return lock
+
+
 def _own(folder: Path) -> Lock | None:
     lock = _LOCKS.get(folder)
     return lock if lock is not None and lock.pid == os.getpid() else None
