@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -62,6 +63,21 @@ def test_every_device_has_its_part_of_a_batch(mesh):
     program = jax.jit(inputs).lower(problem).compile()
     (sharding,) = jax.tree.leaves(program.output_shardings)
     assert sharding.shard_shape((10, 4, 4, 1)) == (5, 4, 4, 1)
+
+
+def test_parts_of_a_batch_are_spread_each(mesh):
+    alone = tiny_problem(CNN)
+    recipe = training.Recipe(epochs=2, batch_size=16, learning_rate=0.1, parts=2)
+
+    def train(key, problem):
+        return training.train(key, problem, problem.retain, recipe)
+
+    key, both = jax.random.key(0), on_devices(alone, mesh)
+    one, two = (devices.compiled(train, key, p)[0](key, p) for p in (alone, both))
+    assert_close(jax.device_get(two), jax.device_get(one), 1e-4, 1e-5)
+    text = devices.compiled(train, key, both)[0].as_text()
+    shapes = set(re.findall(r"= f32\[(\d+),[\d,]*\]\S* convolution\(", text))
+    assert "4" in shapes and not shapes & {"8", "16"}
 
 
 def test_arrays_are_on_every_device_and_back(mesh):

@@ -136,6 +136,67 @@ def test_every_step_of_an_epoch_has_a_key_of_its_own(problem, variables):
     np.testing.assert_array_equal(numbers(shorter, of_model), drawn[0][:2])
 
 
+@pytest.mark.parametrize("parts", [2, 3, 8, 11])
+def test_a_batch_in_parts_takes_the_same_steps(problem, parts):
+    """Also where parts do not divide the batch, or are more than its examples."""
+    recipe = Recipe(epochs=4, batch_size=8, learning_rate=0.1, balance=1.0)
+    key, indices = jax.random.key(0), jnp.arange(37)
+    whole, losses = training.train(key, problem, indices, recipe)
+    cut = recipe._replace(parts=parts)
+    found, found_losses = training.train(key, problem, indices, cut)
+    assert_close(found, whole)
+    np.testing.assert_allclose(found_losses, losses, rtol=1e-4)
+
+
+def test_every_example_is_in_one_part(problem):
+    batch = problem.batch(jnp.arange(10), jnp.linspace(0.1, 1.0, 10))
+    split = training.in_parts(batch, 4)
+    assert split.inputs.shape == (4, 3, *batch.inputs.shape[1:])
+    counted = np.asarray(split.weights) > 0
+    assert counted.sum() == 10 and abs(split.weights.sum() - 12 * 0.55) < 1e-5
+    found = np.asarray(split.inputs)[counted]
+    both = [sorted(map(bytes, np.asarray(x))) for x in (found, batch.inputs)]
+    assert both[0] == both[1]
+
+
+def test_parts_have_statistics_of_their_own_one_after_another(norm_problem):
+    """A batch that is two times the same half: as the half alone, moved twice."""
+    problem, optimizer = norm_problem, optimizers.sgd(0.1)
+    objective = training.classification(problem.model)
+    variables = problem.model.init(jax.random.key(1), problem.inputs(jnp.arange(2)))
+    state, key = training.start(variables, optimizer), jax.random.key(0)
+    half = problem.batch(jnp.arange(6), jnp.ones(6))
+    twice = problem.batch(jnp.repeat(jnp.arange(6), 2), jnp.ones(12))
+    once, loss = training.descend(objective, optimizer, state, half, key)
+    found, both = training.descend(objective, optimizer, state, twice, key, parts=2)
+    assert_close(found.variables["params"], once.variables["params"])
+    np.testing.assert_allclose(both, loss, rtol=1e-5)
+    again = {**variables, **{k: v for k, v in once.variables.items() if k != "params"}}
+    _, moved = objective(again, half, key)
+    assert_close(found.variables["batch_stats"], moved["batch_stats"])
+
+
+@pytest.mark.slow
+def test_parts_need_the_memory_of_one():
+    from unlearn.models import create
+
+    problem = tiny_problem(create("cnn", 3, widths=(32, 32), dense=8), size=512)
+    objective, optimizer = training.classification(problem.model), optimizers.sgd(0.1)
+    variables = problem.model.init(jax.random.key(0), problem.inputs(jnp.arange(2)))
+    state = training.start(variables, optimizer)
+
+    def bytes_of(parts):
+        def step(state, indices, key):
+            batch = problem.batch(indices, jnp.ones(len(indices)))
+            more = dict(parts=parts)
+            return training.descend(objective, optimizer, state, batch, key, **more)
+
+        program = jax.jit(step).lower(state, jnp.arange(512), jax.random.key(0))
+        return program.compile().memory_analysis().temp_size_in_bytes
+
+    assert bytes_of(8) < 0.3 * bytes_of(1)
+
+
 def fitted(problem, variables, trainable):
     return training.fit(
         jax.random.key(0),

@@ -16,7 +16,7 @@ from jax.sharding import Mesh
 
 from unlearn import spread
 from unlearn.optimizers import schedule, sgd
-from unlearn.problem import Examples, Model, Problem, Variables, count, rows
+from unlearn.problem import Batch, Examples, Model, Problem, Variables, count, rows
 
 Objective = Callable[[Variables, Any, jax.Array], tuple[jax.Array, Variables]]
 
@@ -129,26 +129,65 @@ def descend(
     batch: Any,
     key: jax.Array,
     trainable: dict | None = None,
+    parts: int = 1,
 ) -> tuple[State, jax.Array]:
     """Takes one gradient step.
 
+    With `parts` the gradient of the batch is the mean of those of so many parts of it,
+    one after another in the memory of one: the same but for rounding, and for batch
+    statistics, which are a part's. For objectives that are means over examples.
     `trainable` is a tree of booleans like the parameters (scalars or full masks); where
     it is false, weights keep their bits whatever momentum and weight decay say. A leaf
     that is a Python or NumPy false as a whole costs no backward pass.
     """
     params = state.variables["params"]
 
-    def loss_fn(params):
+    def loss_fn(params, variables, batch, key):
         if trainable is not None:
             params = jax.tree.map(_detach, trainable, params)
-        return objective({**state.variables, "params": params}, batch, key)
+        return objective({**variables, "params": params}, batch, key)
 
-    (loss, variables), gradient = jax.value_and_grad(loss_fn, has_aux=True)(params)
+    gradient_of = jax.value_and_grad(loss_fn, has_aux=True)
+    if parts == 1:
+        (loss, variables), gradient = gradient_of(params, state.variables, batch, key)
+    else:
+
+        def add(carry, part):
+            variables, *total = carry
+            (loss, variables), gradient = gradient_of(params, variables, *part)
+            share = jax.tree.map(lambda x: x / parts, [loss, gradient])
+            return (variables, *jax.tree.map(jnp.add, total, share)), None
+
+        nothing = jnp.zeros(()), jax.tree.map(jnp.zeros_like, params)
+        each = in_parts(batch, parts), jax.random.split(key, parts)
+        carry, _ = jax.lax.scan(add, (state.variables, *nothing), each)
+        variables, loss, gradient = carry
     updates, opt_state = optimizer.update(gradient, state.opt_state, params)
     moved = optax.apply_updates(params, updates)
     if trainable is not None:
         moved = jax.tree.map(jnp.where, trainable, moved, params)
     return State({**variables, "params": moved}, opt_state), loss
+
+
+def in_parts(batch: Batch, parts: int) -> Batch:
+    """Splits a batch into parts of equal size, [parts, B / parts, ...].
+
+    What is missing to that is examples again, of weight 0, and the other weights rise
+    as if the parts were smaller. Of examples that follow each other, as on a device,
+    every part gets some.
+    """
+    size = len(batch.labels)
+    each = -(-size // parts)
+    if each * parts > size:
+        wanted = jnp.arange(each * parts, dtype=jnp.int32)
+        batch = jax.tree.map(lambda x: x[wanted % size], batch)
+        share = jnp.where(wanted < size, each * parts / size, 0)
+        batch = batch._replace(weights=batch.weights * share)
+
+    def cut(leaf):
+        return leaf.reshape(each, parts, *leaf.shape[1:]).swapaxes(0, 1)
+
+    return jax.tree.map(cut, batch)
 
 
 def _detach(trainable, weights):
@@ -167,6 +206,7 @@ def epoch(
     optimizer: optax.GradientTransformation,
     *,
     trainable: dict | None = None,
+    parts: int = 1,
 ) -> tuple[State, jax.Array]:
     """Steps over the leading axis of `rows`; returns the state and float32[S] losses.
 
@@ -184,7 +224,8 @@ def epoch(
             batch = tuple(
                 problem.batch(*r, key=k) for r, k in zip(rows, keys, strict=True)
             )
-        return descend(objective, optimizer, state, batch, key_model, trainable)
+        more = trainable, parts
+        return descend(objective, optimizer, state, batch, key_model, *more)
 
     steps = len(jax.tree.leaves(rows)[0])
     return jax.lax.scan(step, state, (jnp.arange(steps, dtype=jnp.int32), rows))
@@ -201,16 +242,19 @@ def shuffled_epoch(
     batch_size: int,
     trainable: dict | None = None,
     balance: float | jax.Array = 0.0,
+    parts: int = 1,
 ) -> tuple[State, jax.Array]:
-    """Passes once over `indices` in a fresh order; `balance`: a power of `balanced`."""
+    """Passes once over `indices` in a fresh order.
+
+    `balance`: a power of `balanced`; `parts`: see `descend`.
+    """
     key_order, key_steps = jax.random.split(key)
     rows = shuffle(key_order, indices, batch_size)
     if isinstance(balance, jax.Array) or balance:
         assert isinstance(problem, Problem)
         rows = balanced(rows, problem, indices, balance)
-    return epoch(
-        key_steps, state, problem, rows, objective, optimizer, trainable=trainable
-    )
+    args = key_steps, state, problem, rows, objective, optimizer
+    return epoch(*args, trainable=trainable, parts=parts)
 
 
 def start(variables: Variables, optimizer: optax.GradientTransformation) -> State:
@@ -237,13 +281,18 @@ def fit(
     batch_size: int,
     trainable: dict | None = None,
     balance: float | jax.Array = 0.0,
+    parts: int = 1,
 ) -> tuple[Variables, jax.Array]:
     """Minimises `objective` over `epochs` shuffled passes; float32[E, S] losses."""
 
     def one(state, key):
         args = key, state, problem, indices, objective, optimizer
         return shuffled_epoch(
-            *args, batch_size=batch_size, trainable=trainable, balance=balance
+            *args,
+            batch_size=batch_size,
+            trainable=trainable,
+            balance=balance,
+            parts=parts,
         )
 
     state = start(variables, optimizer)
@@ -265,6 +314,7 @@ class Recipe(NamedTuple):
     warmup_epochs: int = 1
     schedule: str = "cosine"
     balance: float = 0.0  # a power of `balanced`: with 1 each class counts the same
+    parts: int = 1  # of a batch, one after another: for memory, see `descend`
 
     def optimizer(self, examples: int) -> optax.GradientTransformation:
         """Makes the optimizer for a training set of that many examples."""
@@ -294,6 +344,7 @@ def train(
         epochs=recipe.epochs,
         batch_size=recipe.batch_size,
         balance=recipe.balance,
+        parts=recipe.parts,
     )
 
 

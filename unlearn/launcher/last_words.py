@@ -14,6 +14,7 @@ LOG = re.compile(r"[IWEF]\d{4} \d\d:\d\d:\d\d|\[Gloo\]|:UNKNOWN:|Additional GRPC
 
 
 def main(program: str) -> None:
+    """Passes lines of standard input on to stderr, until it is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     ending = logged = False
     for line in sys.stdin.buffer:

@@ -200,6 +200,7 @@ def train_functions(
             optimizer,
             batch_size=recipe.batch_size,
             balance=recipe.balance,
+            parts=recipe.parts,
         )
         return state, losses.sum() * recipe.batch_size / examples
 
