@@ -4,7 +4,6 @@ import itertools
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import tiny_problem, trained
 
-from unlearn import devices, methods, parallel
+from unlearn import devices, memory, methods, parallel
 from unlearn.training import cross_entropy
 
 
@@ -203,29 +202,18 @@ def test_bad_arguments(problem):
 def test_the_chunk_is_halved_until_it_fits(problem, monkeypatch):
     asked = []
 
-    def fits(executable, device):
+    def fits(executable, share):
         asked.append(executable)
         return len(asked) == 3
 
-    monkeypatch.setattr(parallel, "_fits", fits)
+    monkeypatch.setattr(memory, "fits", fits)
     (logits, _), how = parallel.map_models(logits_of, many(10), problem, mode="vmap")
     assert how.chunk == 4 and len(logits) == 10
     assert tiny_problem().num_classes == logits.shape[-1]
 
 
-@pytest.mark.parametrize(("limit", "fits"), [(1100, True), (1000, False), (None, True)])
-def test_what_fits_is_counted(limit, fits):
-    """With the arguments: models and what they share lie in the memory as well."""
-    used = SimpleNamespace(
-        temp_size_in_bytes=300, output_size_in_bytes=200, argument_size_in_bytes=400
-    )
-    executable = SimpleNamespace(memory_analysis=lambda: used)
-    device = SimpleNamespace(memory_stats=lambda: limit and {"bytes_limit": limit})
-    assert parallel._fits(executable, device) == fits
-
-
 def test_a_chunk_that_is_given_is_an_upper_bound(problem, monkeypatch):
-    monkeypatch.setattr(parallel, "_fits", lambda executable, device: False)
+    monkeypatch.setattr(memory, "fits", lambda executable, share: False)
     models, fitting = many(10), parallel.map_models
     assert fitting(logits_of, models, problem, mode="vmap", chunk=8)[1].chunk < 8
     assert fitting(logits_of, models, problem, mode="map", chunk=8)[1].chunk == 8

@@ -231,4 +231,5 @@ def _on_mesh(fn: Callable, mesh: jax.sharding.Mesh, args: tuple) -> Callable:
         return executable(*spread.replicate(args, mesh))
 
     call.as_text = executable.as_text  # ty: ignore[missing-attribute]
+    call.memory_analysis = executable.memory_analysis  # ty: ignore[missing-attribute]
     return call

@@ -15,11 +15,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from unlearn import devices, spread
+from unlearn import devices, memory, spread
 
 MODES = ("vmap", "map")
 CHUNK = 16  # models a device, one after another, between two results
 VMAP_WEIGHTS = 5_000_000
+SPARE = 0.9  # of a device's memory, for vectorised models: other programs take some
 
 
 class Mapped(NamedTuple):
@@ -157,11 +158,11 @@ def _most_at_once(size: int, mode: str, chunk: int | None, count: int) -> int:
 
 def _fitting(fn, models, shared, each) -> tuple[int, float]:
     """Returns how many vectorised models fit a device, and the seconds of compiling."""
-    seconds, device = 0.0, jax.local_devices()[0]
+    seconds = 0.0
     while each > 1:
         executable, took = _compiled(fn, models, shared, "vmap", each)
         seconds += took
-        if _fits(executable, device):
+        if memory.fits(executable, SPARE):
             break
         each = -(-each // 2)
     return each, seconds
@@ -271,12 +272,3 @@ def _deal(first: int, count: int, each: int, count_devices: int) -> tuple:
     own = np.clip(count - np.arange(count_devices) * turns, 0, turns).astype(np.int32)
     device, place = np.divmod(np.arange(count), turns)
     return numbers, own, device * each + place
-
-
-def _fits(executable, device) -> bool:
-    limit = (device.memory_stats() or {}).get("bytes_limit")
-    used = executable.memory_analysis()
-    if not limit or used is None:
-        return True
-    sizes = used.argument_size_in_bytes, used.output_size_in_bytes
-    return used.temp_size_in_bytes + sum(sizes) < 0.9 * limit

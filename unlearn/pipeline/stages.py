@@ -18,7 +18,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from unlearn import devices, methods, metrics, spread, store, training, training_time
+from unlearn import (
+    devices,
+    memory,
+    methods,
+    metrics,
+    spread,
+    store,
+    training,
+    training_time,
+)
 from unlearn import problem as problems
 from unlearn.errors import InputError
 from unlearn.pipeline import imported
@@ -127,6 +136,9 @@ def train(run: Run, name: str, seed: int) -> tuple[Variables, dict]:
     advance, compile_advance = devices.compiled(
         advance, keys[0], state, problem, indices
     )
+    note = memory.check(advance, f"an epoch of {name}")
+    if note and compile_advance:
+        run.progress.say(note)
     folder, seconds, done = run.checkpoints(name, seed), 0.0, 0
     saved = store.epoch_checkpoints(folder)
     if saved:
@@ -273,6 +285,7 @@ def apply_method(run: Run, name: str, seed: int) -> tuple[Variables, dict]:
         fn = method_function(methods.METHODS[part].fn, constants)
         with mistakes_of(methods.METHODS[part]):
             execute, compile_seconds = devices.compiled(fn, key, variables, problem)
+        memory.check(execute, part)
         run.progress.tick(f"{seed_label(run, seed)}  {name}")
         started = time.perf_counter()
         variables, info = jax.block_until_ready(execute(key, variables, problem))

@@ -1,0 +1,63 @@
+"""What a program takes of a device's memory, and what is done if that is too much."""
+
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import pytest
+from small_runs import Silent, small_config
+
+from unlearn import memory, pipeline, spread
+from unlearn.devices import compiled
+from unlearn.errors import InputError
+
+
+def program(size):
+    """Takes `size` floats and gives as many."""
+    return jax.jit(lambda x: x + 1).lower(jnp.zeros(size)).compile()
+
+
+def test_what_a_program_needs_is_counted_with_its_arguments_and_results():
+    assert memory.needed(program(1000)) >= 2 * 4000
+    nothing_known = SimpleNamespace(memory_analysis=lambda: None)
+    assert memory.needed(nothing_known) == 0 and memory.fits(nothing_known)
+    used = SimpleNamespace(
+        temp_size_in_bytes=300,
+        output_size_in_bytes=200,
+        argument_size_in_bytes=400,
+        alias_size_in_bytes=150,
+    )
+    assert memory.needed(SimpleNamespace(memory_analysis=lambda: used)) == 750
+
+
+def test_the_limit_is_that_of_the_device_or_of_the_machine(monkeypatch):
+    assert 2**28 < memory.limit() < 2**46
+    device = SimpleNamespace(memory_stats=lambda: {"bytes_limit": 10_000})
+    monkeypatch.setattr(jax, "local_devices", lambda: [device])
+    assert memory.limit() == 10_000
+    assert memory.fits(program(1000)) and not memory.fits(program(1000), share=0.8)
+    with pytest.raises(
+        InputError, match="^a step takes 0.0 GiB of a device's 0.0 GiB: "
+    ):
+        memory.check(program(2000), "a step")
+
+
+def test_much_of_it_is_said(monkeypatch):
+    monkeypatch.setattr(memory, "limit", lambda: 2**32)
+    assert memory.check(program(1000), "a step") == ""
+    monkeypatch.setattr(memory, "needed", lambda program: 3 * 2**30)
+    assert memory.check(None, "a step") == "a step takes 3.0 GiB of a device's 4.0 GiB"
+
+
+def test_of_a_program_on_many_devices_it_is_what_each_takes():
+    mesh = spread.make_mesh(2)
+    x = spread.replicate(jnp.zeros(1000), mesh)
+    executable, _ = compiled(lambda x: x + 1, x)
+    assert memory.needed(executable) >= 2 * 4000
+
+
+def test_a_training_that_does_not_fit_is_not_begun(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "limit", lambda: 1000)
+    with pytest.raises(InputError, match="an epoch of original takes .* train.parts"):
+        pipeline.run(small_config(), tmp_path / "run", progress=Silent())
+    assert not (tmp_path / "run" / "checkpoints").exists()
