@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import class_of_tiny_problem, tiny_problem, trained
-from small_runs import small_config
+from small_runs import Silent, small_config
 from trees import assert_close, assert_equal
 
 from unlearn import curvature, devices, models, parallel, pipeline, spread, training
@@ -149,6 +149,15 @@ def test_a_run_whose_batches_are_spread(tmp_path):
     again = pipeline.run(config, tmp_path / "2")
     assert again.rows == rows[1]
     assert again.run.alone.mesh is None
+
+
+def test_models_that_are_read_lie_where_those_made_do(tmp_path):
+    config = small_config(batch_devices=2, seeds=1, run=("ssd",))
+    run = pipeline.prepare(config, tmp_path / "run", ("ssd",), progress=Silent())
+    made, read = (pipeline.make_model(run, "original", 0)[0] for _ in range(2))
+    assert_equal(jax.device_get(read), jax.device_get(made))
+    for leaf in jax.tree.leaves((made, read)):
+        assert len(leaf.sharding.device_set) == 2 and leaf.is_fully_replicated
 
 
 def test_more_devices_than_there_are(tmp_path):
