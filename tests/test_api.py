@@ -100,6 +100,7 @@ def test_import_is_light():
     assert run(code + found) == "[]"
 
 
+@pytest.mark.slow
 def test_import_alone_loads_nothing():
     """So that the command starts at once; names are there when they are used."""
     assert run("import sys, unlearn; print('jax' in sys.modules)") == "False"

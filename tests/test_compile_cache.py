@@ -125,6 +125,7 @@ def test_programs_are_found_again_and_damaged_ones_compiled_anew(tmp_path):
     assert run(tmp_path) == (value, 0)
 
 
+@pytest.mark.slow
 def test_the_users_own_cache_is_left_alone(tmp_path):
     """Nothing is pruned or deleted there, and nothing of ours is written."""
     mine, ours = tmp_path / "mine", tmp_path / "cache"

@@ -75,6 +75,7 @@ from unlearn import curvature, devices, surgery, training
 """
 
 
+@pytest.mark.slow
 def test_the_core_imports_without_the_extras():
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_EXTRAS], capture_output=True, text=True

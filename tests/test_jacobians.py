@@ -68,6 +68,7 @@ def test_pulled_back_errors(memory, problem, variables):
     np.testing.assert_allclose(flat(product), expected, 1e-3, 1e-4)
 
 
+@pytest.mark.slow
 def test_the_kernel_maps_over_models(problem, variables):
     """A loop of blocks inside `vmap`: each model gets its own kernel."""
     indices = problem.retain[:5]

@@ -63,6 +63,7 @@ def test_it_equals_one_after_another(problem, mode, chunk):
         )
 
 
+@pytest.mark.slow
 def test_the_results_do_not_depend_on_the_chunks(problem):
     (whole, _), _ = parallel.map_models(logits_of, many(), problem, mode="map")
     (parts, _), _ = parallel.map_models(logits_of, many(), problem, mode="map", chunk=2)

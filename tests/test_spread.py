@@ -65,6 +65,7 @@ def test_every_device_has_its_part_of_a_batch(mesh):
     assert sharding.shard_shape((10, 4, 4, 1)) == (5, 4, 4, 1)
 
 
+@pytest.mark.slow
 def test_parts_of_a_batch_are_spread_each(mesh):
     alone = tiny_problem(CNN)
     recipe = training.Recipe(epochs=2, batch_size=16, learning_rate=0.1, parts=2)
@@ -93,6 +94,7 @@ def test_arrays_are_on_every_device_and_back(mesh):
     assert spread.mesh_of(problem) == mesh and spread.mesh_of(back) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("group", [1, 5])
 def test_importance_and_mean_gradient(mesh, group):
     alone = tiny_problem(CNN)

@@ -24,6 +24,7 @@ def test_layers_come_in_the_order_of_the_forward_pass(norm_problem, norm_variabl
     assert not any(jax.tree.leaves(mask["Dense_0"]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("net", ["mlp", "cnn", "allcnn"])
 def test_the_head_of_the_features_gives_the_logits(net):
     """So it is also where the head is a 1x1 convolution before the pooling."""

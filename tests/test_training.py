@@ -31,6 +31,7 @@ def test_passes_follow_each_other_in_fresh_orders():
     assert np.all(rows.weights == 1)
 
 
+@pytest.mark.slow
 def test_ragged_batch_is_weighted_not_dropped(problem, variables):
     """One epoch of SGD without momentum on a linear model, by hand in numpy."""
     rate, indices = 0.1, jnp.arange(10)
@@ -159,6 +160,7 @@ def test_every_example_is_in_one_part(problem):
     assert both[0] == both[1]
 
 
+@pytest.mark.slow
 def test_parts_have_statistics_of_their_own_one_after_another(norm_problem):
     """A batch that is two times the same half: as the half alone, moved twice."""
     problem, optimizer = norm_problem, optimizers.sgd(0.1)
@@ -247,6 +249,7 @@ def test_predict_equals_apply_for_any_batch_size(norm_problem, norm_variables):
         np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_mean_gradient_is_that_of_the_whole_set(problem, variables):
     objective = training.classification(problem.model, train=False)
 
@@ -293,6 +296,7 @@ def test_augmentation_reaches_training_but_not_prediction():
     assert np.ptp(np.asarray(logits), axis=0).max() > 0
 
 
+@pytest.mark.slow
 def test_balanced_classes_weigh_the_same(problem):
     indices = jnp.asarray([i for i in range(40) if problem.labels[i] != 2 or i < 20])
     rows = training.shuffle(jax.random.key(0), indices, 7)
@@ -320,6 +324,7 @@ def test_a_power_of_the_class_weights_tempers_them(problem, power):
     np.testing.assert_allclose(of_slice[indices], expected, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_balance_is_a_float_that_may_be_traced(problem):
     recipe = training.Recipe(epochs=1, batch_size=8, warmup_epochs=0)
 

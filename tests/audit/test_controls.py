@@ -39,6 +39,7 @@ def test_controls_do_what_they_say(shadow):
     assert distance["head_distill"] < distance["original"]
 
 
+@pytest.mark.slow
 def test_head_distill_changes_the_head_only(shadow):
     first, other = (trained(shadow, name, 0) for name in ("original", "retrain"))
     problem = shadow.problem.replace(forget=shadow.forget[0], retain=shadow.retain[0])

@@ -82,6 +82,7 @@ def shadow(run):
     return studies.shadow_study(run)
 
 
+@pytest.mark.slow
 def test_harder_sets_have_one_size_and_fit_their_names(run, shadow):
     stress = studies.stress_study(run)
     sets = hard_sets.harder_sets(run, shadow, stress)

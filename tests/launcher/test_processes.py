@@ -115,6 +115,7 @@ def run(config, folder, *, data_dir=None):
 """
 
 
+@pytest.mark.slow
 def test_interrupt_ends_compiled_code_at_once(environment, tmp_path):
     path = write(tmp_path / "mine.py", WAITING)
     process = subprocess.Popen(

@@ -34,6 +34,7 @@ class WideConvHead(nn.Module):
         return nn.Conv(4, (1, 1), name="head")(x).mean((1, 2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["dense", "convolution"])
 def test_boundary_expand_is_a_widened_head_then_cut(kind, problem, variables):
     """The reference trains a net that really has one class more."""

@@ -43,6 +43,7 @@ def deep():
     return problem, trained(problem, epochs=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["cf_k", "eu_k"])
 def test_all_but_the_last_layers_are_bit_identical(name, deep):
     """Statistics included; two layers back is the head, and the second block whole."""
@@ -63,6 +64,7 @@ def test_all_but_the_last_layers_are_bit_identical(name, deep):
         assert distance(control[kind]["first"], original[kind]["first"]) > 0
 
 
+@pytest.mark.slow
 def test_cf_k_starts_from_the_original_and_eu_k_does_not(deep):
     """What the original's last layers hold: all to CF-k, nothing to EU-k."""
     problem, original = deep

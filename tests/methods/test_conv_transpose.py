@@ -53,6 +53,7 @@ def test_conv_transpose_transposes_square_filters_only(conv):
     assert changed(variables, after).keys() == {"Conv_0/kernel", "Conv_2/kernel"}
 
 
+@pytest.mark.slow
 def test_conv_transpose_of_a_dense_net_sees_transposed_images(wide):
     problem, variables = wide
     turned = problem.replace(examples=jnp.swapaxes(problem.examples, 1, 2))

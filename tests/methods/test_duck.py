@@ -53,6 +53,7 @@ def test_duck_targets_are_the_nearest_other_centroids(problem, variables):
     np.testing.assert_array_equal(duck_targets(problem, variables), near.argmax(1))
 
 
+@pytest.mark.slow
 def test_duck_never_aims_at_a_class_without_retained_examples(problem, variables):
     """Class 1 is gone from the retain set, also for forget examples of class 0."""
     labels = problem.labels
@@ -69,6 +70,7 @@ def test_duck_never_aims_at_a_class_without_retained_examples(problem, variables
     assert np.isfinite(flat(after)).all()
 
 
+@pytest.mark.slow
 def test_duck_moves_embeddings_and_trains_the_retain_set(problem, variables):
     """Three full-batch steps: an epoch of them, then the next."""
     rate, pull, keep, temperature = 0.02, 0.7, 1.2, 3.0
@@ -104,6 +106,7 @@ def test_duck_moves_embeddings_and_trains_the_retain_set(problem, variables):
     assert_close(after["params"], params, 1e-3, 1e-4)
 
 
+@pytest.mark.slow
 def test_duck_ends_with_the_first_epoch_below_the_target(problem, variables):
     constants = dict(epochs=6, learning_rate=0.02, forget_weight=3.0, last_epochs=0)
     fn, seen = case("duck", problem, **constants)
@@ -122,6 +125,7 @@ def test_duck_ends_with_the_first_epoch_below_the_target(problem, variables):
     assert distance(after, everything) > 1e-3
 
 
+@pytest.mark.slow
 def test_the_last_epochs_keep_and_hardly_pull(problem, variables):
     """Two steps of Adam at 1 and 1/2 of the rate, on all there is."""
     rate, pull, temperature = 0.02, 0.7, 3.0

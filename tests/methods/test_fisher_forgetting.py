@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from cases import case
 from dense import expected_fisher, unflattened
 from trees import assert_close, assert_equal
@@ -10,6 +11,7 @@ from trees import assert_close, assert_equal
 from unlearn import curvature
 
 
+@pytest.mark.slow
 def test_fisher_forgetting_draws_from_the_formula(class_problem, variables):
     """Mean and deviation of every weight over many keys."""
     alpha, retain = 1e-5, np.asarray(class_problem.retain)

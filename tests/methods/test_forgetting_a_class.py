@@ -64,6 +64,7 @@ def test_unknown_statistics_are_refused(name, problem, variables):
         case(name, problem, statistics="eval")[0](KEY, variables, problem)
 
 
+@pytest.mark.slow
 def test_lfssd_and_bad_teacher_read_no_labels(problem, variables):
     for name in ("lfssd", "bad_teacher"):
         fn, seen = case(name, problem)
@@ -71,6 +72,7 @@ def test_lfssd_and_bad_teacher_read_no_labels(problem, variables):
         assert_equal(fn(KEY, variables, seen)[0], fn(KEY, variables, other)[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name, settings",
     [

@@ -174,6 +174,7 @@ def test_the_generator_fits_any_image_and_is_standardised(shape):
     assert np.asarray(images.std(0)).min() > 0.05
 
 
+@pytest.mark.slow
 def test_gkt_of_the_paper_is_a_choice_of_constants(class_problem, variables):
     """Nothing of the original's weights: only its answers matter."""
     _, seen = case("gkt", class_problem)

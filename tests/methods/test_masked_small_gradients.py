@@ -28,6 +28,7 @@ def wide():
     return wide_case()
 
 
+@pytest.mark.slow
 def test_masked_small_gradients_renews_the_smallest_of_each_filter(conv):
     """r' is all of r here, so the scores have no randomness."""
     problem, variables = conv

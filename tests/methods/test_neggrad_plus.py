@@ -2,12 +2,14 @@
 
 import jax
 import numpy as np
+import pytest
 from cases import case
 from trees import assert_close, flat
 
 from unlearn.training import cross_entropy
 
 
+@pytest.mark.slow
 def test_neggrad_plus_descends_one_loss_and_climbs_the_other(problem, variables):
     """The first step is alpha grad_r - (1 - alpha) grad_f, neither of them zero."""
     alpha, rate = 0.7, 0.05

@@ -22,6 +22,7 @@ from unlearn import make_problem
 from unlearn.models import create
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", FORGET)
 def test_newton_head_ends_at_the_optimum_of_the_retain_set(kind):
     problem = linear_problem(kind)

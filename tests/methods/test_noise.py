@@ -22,6 +22,7 @@ def variables(class_problem):
     return trained(class_problem)
 
 
+@pytest.mark.slow
 def test_noise_raises_the_loss_of_its_own_class(class_problem, variables):
     """And of no other: labels one class off (the published mistake) are seen."""
     labels = jnp.array([0, 1, 2, 2, 1, 0])
@@ -79,6 +80,7 @@ def well_trained(class_problem):
     return trained(class_problem, epochs=20)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("c", range(3))
 def test_noise_of_a_class_moves_the_loss_of_that_class(c, class_problem, well_trained):
     _, seen = case("emmn", class_problem)

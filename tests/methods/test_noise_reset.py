@@ -54,6 +54,7 @@ def test_noise_reset_noises_the_first_kernel_by_sigma(wide):
         assert abs(noise.mean()) < 0.1 * std
 
 
+@pytest.mark.slow
 def test_noise_reset_of_every_convolution(conv):
     after = prepare("noise_reset", *conv, epochs=1, every=True, **FULL)(
         learning_rate=0.0

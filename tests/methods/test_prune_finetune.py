@@ -5,6 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from trees import flat, pick
 
 from unlearn import methods
@@ -13,6 +14,7 @@ from unlearn.methods.prune_finetune import magnitude_mask
 KEY = jax.random.key(3)
 
 
+@pytest.mark.slow
 def test_pruned_weights_are_the_smallest_and_stay_zero(norm_problem, norm_variables):
     """With a traced sparsity, and against weight decay and momentum."""
     constants = dict(epochs=3, batch_size=16, weight_decay=0.1)

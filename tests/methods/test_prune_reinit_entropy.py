@@ -36,6 +36,7 @@ def test_prune_reinit_entropy_renews_the_globally_smallest(conv):
     assert all("Norm" not in path for path in changed(variables, after))
 
 
+@pytest.mark.slow
 def test_prune_reinit_entropy_matches_entropies(variables):
     """A full-batch step on a class-forgetting problem, from the renewed weights."""
     problem, rate = uneven_class_problem(), 0.2

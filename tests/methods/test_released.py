@@ -105,6 +105,7 @@ def test_random_labels_in_two_phases(normed):
     differ(joint, after)
 
 
+@pytest.mark.slow
 def test_salun_in_two_phases(normed):
     problem, variables = normed
     constants = dict(learning_rate=RATE, epochs=2, batch_size=8, weight_decay=0.01)

@@ -12,6 +12,7 @@ def conv():
     return conv_case()
 
 
+@pytest.mark.slow
 def test_reset_head_distill_step_by_step(conv):
     """First layer and head are new; then a warm-up step and a repair step."""
     problem, variables = conv

@@ -128,6 +128,7 @@ def test_scrub_rewinds_to_the_epoch_closest_to_validation(problem, variables):
     np.testing.assert_allclose(wrong.mean(), info["forget_error"][chosen - 1])
 
 
+@pytest.mark.slow
 def test_scrub_validation_error_has_the_classes_of_the_forget_set(variables):
     """With one class forgotten, only that class's validation error counts."""
     problem = tiny_problem()

@@ -16,6 +16,7 @@ from unlearn.problem import sample_retain
 from unlearn.training import Recipe, predict_set, train
 
 
+@pytest.mark.slow
 def test_ssd_dampens_by_the_formula(problem, variables):
     alpha, dampening = 1.0, 0.8
     everything = jnp.arange(len(problem.labels))

@@ -60,6 +60,7 @@ def test_a_teacher_knows_only_what_it_was_asked(problem, teacher):
     assert known[problem.retain].all() and not known[problem.forget].any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_once_is_the_same_as_every_epoch(problem, teacher, name):
     """An augmentation that changes nothing asks the teacher again at every step."""
@@ -75,6 +76,7 @@ def test_once_is_the_same_as_every_epoch(problem, teacher, name):
     assert_close(*after, 1e-4, 1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_the_teacher_is_asked_outside_the_epochs(problem, teacher, name):
     """Examples seen in evaluation mode: whole sets, or every batch again."""

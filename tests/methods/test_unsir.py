@@ -63,6 +63,7 @@ def test_as_released_60_noise_images_are_fed(name):
     assert images * copies == 60
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("c", [1, 2])
 def test_unsir_impairs_the_class_most(class_problem, variables, c):
     problem = class_problem.replace(forget_classes=jnp.array([c]))

@@ -20,6 +20,7 @@ def two_models(problem):
     return [problem.model.init(key, example) for key in KEYS]
 
 
+@pytest.mark.slow
 def test_losses_on_the_line_against_a_loop(norm_class_problem):
     """Batch statistics are on the line as well."""
     problem, indices = norm_class_problem, norm_class_problem.retain
@@ -69,6 +70,7 @@ def test_a_convex_loss_has_no_barrier():
     assert losses[5] < losses[0] and barrier(losses) == 0
 
 
+@pytest.mark.slow
 def test_the_original_and_a_hidden_one_are_connected_a_retrained_one_is_not():
     images, _ = tiny_data(60)
     labels = np.random.default_rng(5).integers(0, 3, 60)  # learnt by heart

@@ -152,6 +152,7 @@ def test_curves_are_those_of_plain_gradient_descent(problem, variables, momentum
     assert curves.loss.dtype == curves.accuracy.dtype == jnp.float32
 
 
+@pytest.mark.slow
 def test_pure_and_vmaps(norm_class_problem):
     problem = norm_class_problem
     variables = problem.model.init(KEY, problem.inputs(problem.forget))
@@ -170,6 +171,7 @@ def test_pure_and_vmaps(norm_class_problem):
     assert (np.ptp(many.loss, axis=1) > 0).all()
 
 
+@pytest.mark.slow
 def test_anchors(class_problem):
     """The original is there at once, a retrained model later, none goes the other way.
 

@@ -28,6 +28,7 @@ def halves(points, labels, apply=None):
     return make_problem(points.astype(np.float32), labels, [0], model)
 
 
+@pytest.mark.slow
 def test_the_share_of_a_ball_behind_a_plane():
     """A point at distance m of a plane: 1 - I_{1 - (m/R)^2}((D + 1)/2, 1/2) / 2."""
     size, radius = 3, 0.8
@@ -99,6 +100,7 @@ def models():
     return problem, original, retrained
 
 
+@pytest.mark.slow
 def test_the_original_fails_and_retraining_passes(models):
     problem, original, retrained = models
     look = jax.jit(functools.partial(neighbour_answers, radius=0.2))

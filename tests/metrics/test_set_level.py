@@ -1,5 +1,7 @@
 """The attack on whole sets, on simulated studies of which the leak is known."""
 
+import warnings
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -89,6 +91,16 @@ def test_unlearned_and_retrained_models_have_one_set_each():
 def test_deterministic_models_give_nothing_away():
     _, states = simulated(np.random.default_rng(6), np.zeros(20))
     assert set_level(np.ones(states.shape), states) == (0.5, 0.5, 0.5)
+
+
+def test_what_is_told_apart_without_a_doubt():
+    """Likelihood ratios are infinite, and their means have no spread."""
+    _, states = simulated(np.random.default_rng(6), np.zeros(20))
+    margins = np.where(states == FORGET, np.inf, 0.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = set_level(margins, states, attack=lambda margins, states: margins)
+    assert found == (1.0, 1.0, 1.0)
 
 
 def test_too_few_models_are_refused():

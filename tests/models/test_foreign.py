@@ -32,6 +32,7 @@ def net(library):
     return NETS[library]()
 
 
+@pytest.mark.slow
 def test_forward_pass_is_the_librarys(net):
     model, forward, _ = net
     images, key = images_of(), jax.random.key(1)
@@ -68,6 +69,7 @@ def test_dropout_hangs_on_the_key_alone(net):
     np.testing.assert_array_equal(silent, model.apply(variables, images)[0])
 
 
+@pytest.mark.slow
 def test_init_is_fresh_and_pure(net):
     model, images = net[0], images_of(1)
     one, again, other = (model.init(jax.random.key(i), images) for i in (1, 1, 2))

@@ -160,6 +160,7 @@ def test_every_net_computes_in_bfloat16(name):
     assert set(seen(plain)) == {"float32"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name, options", SMALL, ids=str)
 def test_nets_follow_the_protocol(name, options):
     model = models.create(name, 5, **options)

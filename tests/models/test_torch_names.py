@@ -28,6 +28,7 @@ def logits_of(tmp_path, model, weights, images):
     return jax.jit(model.apply)(variables, inputs)[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prefix", ["", "module."])
 @pytest.mark.parametrize("name, blocks", [("resnet18", BASIC), ("resnet50", DEEP)])
 def test_resnets_against_the_definition(tmp_path, name, blocks, prefix):

@@ -71,6 +71,7 @@ def test_bad_input_gets_one_line(tmp_path, changes, message):
     assert not list(tmp_path.iterdir())  # the corrected command can use the folder
 
 
+@pytest.mark.slow
 def test_another_config_in_the_same_folder_is_refused(finished):
     folder, _ = finished
     before = (folder / "results.csv").read_bytes()

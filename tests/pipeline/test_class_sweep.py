@@ -37,6 +37,7 @@ def test_each_class_is_a_run_with_the_best_methods(swept):
     assert (folder / "figures" / "worst_class.png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_the_original_is_trained_once(swept):
     folder, _, _ = swept
     logits = [

@@ -61,6 +61,7 @@ def test_the_original_of_every_seed_is_the_file(imported, finished):
     assert any(line.endswith("  imported") for line in progress.lines)
 
 
+@pytest.mark.slow
 def test_methods_start_from_it(imported, finished):
     """Of the first seed, whose original is the same: the same bits as there."""
     for name in ("finetune", "ssd", "retrain"):
@@ -69,6 +70,7 @@ def test_methods_start_from_it(imported, finished):
         )
 
 
+@pytest.mark.slow
 def test_the_same_command_continues_and_another_file_is_refused(imported, exported):
     folder, file = imported[0], exported / "original.npz"
     before = (folder / "results.csv").read_bytes()
@@ -121,6 +123,7 @@ def test_a_reference_that_is_another_model_of_the_run_is_refused(exported, tmp_p
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_an_imported_model_says_what_images_it_is_given(imported, exported, tmp_path):
     assert any("std 0.5: if it was trained on others" in x for x in imported[2].lines)
     progress = Silent()
@@ -194,6 +197,7 @@ def test_export(finished, tmp_path, kind):
     assert not (folder / "export" / "original").exists()
 
 
+@pytest.mark.slow
 def test_export_says_what_it_leaves_out(tmp_path):
     progress = Silent()
     run(tmp_path / "run", progress, export="npz", seeds=1, run=("sisa",))

@@ -103,6 +103,7 @@ def test_what_is_written_down_is_disjoint_from_the_table(tuned):
     assert {path.name for path in table.iterdir()} == {"0", "1"}
 
 
+@pytest.mark.slow
 def test_test_data_changes_nothing_that_is_selected(tmp_path):
     """Other test images and labels, the same training data: the same trials."""
     rng = np.random.default_rng(0)

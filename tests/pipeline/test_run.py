@@ -110,6 +110,7 @@ def test_class_forgetting_and_one_seed(tmp_path):
     assert float(row["test_accuracy"]) > 0.5
 
 
+@pytest.mark.slow
 def test_methods_are_run_once_and_retrain_is_always_there(tmp_path):
     run(tmp_path / "x", seeds=1, run=("ssd", "retrain", "ssd"))
     models = [r["model"] for r in results(tmp_path / "x")]

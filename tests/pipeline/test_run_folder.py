@@ -14,6 +14,7 @@ from unlearn.errors import InputError
 from unlearn.pipeline import stages
 
 
+@pytest.mark.slow
 def test_running_again_changes_nothing(finished):
     folder, _ = finished
     changing = "manifest.json", ".lock"
@@ -92,6 +93,7 @@ def test_a_deleted_evaluation_is_computed_anew(copy_of_finished, name, seed, suf
     assert path.read_bytes() == content and results(copy_of_finished) == before
 
 
+@pytest.mark.slow
 def test_a_deleted_checkpoint_is_made_anew(copy_of_finished):
     before = results(copy_of_finished)
     final = copy_of_finished / "checkpoints" / "finetune" / "0" / "final"
@@ -107,6 +109,7 @@ def test_a_deleted_checkpoint_is_made_anew(copy_of_finished):
     assert old["sha256"] == new["sha256"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "edit",
     [
@@ -126,6 +129,7 @@ def test_results_are_written_anew_whatever_the_file_says(copy_of_finished, edit)
     assert len(result.rows) == 8
 
 
+@pytest.mark.slow
 def test_a_finished_run_looks_at_its_weights(copy_of_finished):
     """One flipped byte of any model is found, and the remedy works."""
     final = copy_of_finished / "checkpoints" / "ssd" / "1" / "final"
@@ -247,6 +251,7 @@ def test_nothing_of_the_data_stays_in_memory(tmp_path):
     assert kept() is None and not images()
 
 
+@pytest.mark.slow
 def test_remains_of_killed_saves_are_cleared(tmp_path):
     run(tmp_path / "x", seeds=1, run=())
     seed = tmp_path / "x" / "checkpoints" / "original" / "0"
@@ -257,6 +262,7 @@ def test_remains_of_killed_saves_are_cleared(tmp_path):
     assert [p.name for p in seed.iterdir()] == ["final"]
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_named(tmp_path):
     run(tmp_path / "x", seeds=1)
     path = tmp_path / "x" / "checkpoints" / "original" / "0" / "final"

@@ -67,6 +67,7 @@ def test_what_is_not_trained_on_is_named_before_anything_is_made(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_copies_are_in_the_manifest_and_in_the_summary(tmp_path):
     name = user_file(tmp_path)
     config = small_config(

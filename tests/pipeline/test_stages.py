@@ -48,6 +48,7 @@ def test_exact_methods_have_rows_with_what_they_cost(tmp_path):
     assert logits["test_logits"].shape == (90, 3)
 
 
+@pytest.mark.slow
 def test_a_chain_is_one_method_after_the_other(tmp_path):
     run(tmp_path, run=("gradient_ascent+finetune",), seeds=1)
     config = small_config()
@@ -67,6 +68,7 @@ def test_a_chain_is_one_method_after_the_other(tmp_path):
         run(tmp_path / "other", run=("sisa+finetune",))
 
 
+@pytest.mark.slow
 def test_a_method_sees_only_what_it_declares(tmp_path, monkeypatch):
     """In the pipeline too: what it is not told is not there."""
     seen = {}

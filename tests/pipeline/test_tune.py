@@ -24,6 +24,7 @@ def tuned(tmp_path_factory):
     return folder, best, csv_files.read_csv(folder / "tuning" / "tuning.csv")
 
 
+@pytest.mark.slow
 def test_every_method_has_the_same_number_of_trials(tuned):
     _, best, rows = tuned
     counts = {name: sum(row["method"] == name for row in rows) for name in best}

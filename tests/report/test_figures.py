@@ -37,6 +37,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 # A damaged checkpoint's reader may be collected here: the fault of another test.
 @pytest.mark.filterwarnings("error", "ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("case", CASES)

@@ -245,6 +245,7 @@ def test_the_config_has_what_a_deployment_reads():
     assert config().data.validation == 0
 
 
+@pytest.mark.slow
 def test_others_of_a_group_that_stay_are_told(tmp_path):
     rows = np.random.default_rng(0).integers(0, 255, (60, 6, 6, 1), dtype=np.uint8)
     table = {"x_train": rows[:40], "x_test": rows[40:]}

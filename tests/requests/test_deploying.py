@@ -122,6 +122,7 @@ def test_shards_that_are_not_there_are_refused(tmp_path, method, shards, message
         requests.deploy(config(), tmp_path, method, shards=shards, progress=quiet())
 
 
+@pytest.mark.slow
 def test_weights_are_imported_as_they_are(deployed, tmp_path):
 
     source, file = deployed("finetune"), tmp_path / "w.safetensors"
@@ -155,6 +156,7 @@ def test_settings_may_be_mended_until_training_has_begun(tmp_path):
     requests.deploy(config(), tmp_path / "dep", "sisa", progress=quiet())
 
 
+@pytest.mark.slow
 def test_a_users_model_that_was_changed_is_refused(tmp_path):
     file = tmp_path / "net.py"
     text = (

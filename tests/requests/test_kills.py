@@ -128,6 +128,7 @@ def test_a_request_that_was_dropped_leaves_nothing_to_the_next(
         requests.verify(folder, progress=quiet())
 
 
+@pytest.mark.slow
 def test_a_killed_export_is_recorded_by_the_next_command(deployed, tmp_path):
     base = copy(deployed("finetune"), tmp_path / "base")
     step, finished = 0, False
@@ -146,6 +147,7 @@ def test_a_killed_export_is_recorded_by_the_next_command(deployed, tmp_path):
         requests.verify(folder, progress=quiet())
 
 
+@pytest.mark.slow
 def test_a_second_process_is_told_who_is_at_work(deployed, tmp_path):
     folder = copy(deployed("certified"), tmp_path / "dep")
     script = (

@@ -79,6 +79,7 @@ def test_no_file_left_has_pixels_logits_or_features(
     assert not scan(marks, folder, cache, data)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_reached_is_listed(pictures, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     data, folder, copy = (tmp_path / name for name in ("data", "dep", "old.npz"))

@@ -291,6 +291,7 @@ def test_a_stale_slice_is_never_taken_for_another(problem, kind):
     assert_equal(made, sisa.fit(key, other, **constants))
 
 
+@pytest.mark.slow
 def test_names_are_those_of_another_process(problem, tmp_path):
     """Nothing in them depends on where objects lie in memory."""
     state = sisa.fit(KEY, problem, only=(), **SETTINGS["sisa"])

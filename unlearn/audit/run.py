@@ -25,7 +25,12 @@ from unlearn.audit.config import check
 from unlearn.audit.controls import CONTROLS
 from unlearn.audit.games import Game
 from unlearn.audit.judged import Judgement, Measurements, Stress
-from unlearn.audit.shadow_models import Measured, measure_all, plan
+from unlearn.audit.shadow_models import (
+    Measured,
+    compiled_ahead,
+    measure_all,
+    plan,
+)
 from unlearn.audit.tables import write_csv
 from unlearn.errors import InputError
 from unlearn.metrics import lira, roc
@@ -171,13 +176,15 @@ def study_all(run: pipeline.Run, names: Sequence[str]) -> tuple[Studied, list[st
     )
     made: list[Measurements | None] = []
     diverged: set[str] = set()
-    for study, every in wanted:
-        if study is None:
-            made.append(None)
-            continue
-        models, more = finite(measure_all(study, every))
-        diverged |= set(more)
-        made.append(Measurements(study, models))
+    later = [(study, name) for study, every in wanted[1:] if study for name in every]
+    with compiled_ahead(later):
+        for study, every in wanted:
+            if study is None:
+                made.append(None)
+                continue
+            models, more = finite(measure_all(study, every))
+            diverged |= set(more)
+            made.append(Measurements(study, models))
     run.progress.expect(None)
     kept = [
         part and part._replace(models=without(part.models, diverged)) for part in made

@@ -330,16 +330,29 @@ MODE_LABELS = {"map": "one after another", "vmap": "vectorised"}
 def measure_all(study: Study, names: Iterable[str]) -> dict[str, Measured]:
     """Makes and measures references, controls and methods.
 
-    While the models of one run, the program of the next is compiled.
+    While the models of one run, programs of the next are compiled.
     """
     names, found, progress = tuple(names), {}, study.run.progress
-    with ThreadPoolExecutor(1) as ahead:
-        for number, name in enumerate(names):
-            for following in names[number + 1 : number + 2]:
-                ahead.submit(prepare, study, following)  # an error comes up in its turn
+    with compiled_ahead((study, name) for name in names[1:]):
+        for name in names:
             with progress.stage(f"{study.name} {name}"):
                 found[name] = measured(study, name)
     return found
+
+
+@contextlib.contextmanager
+def compiled_ahead(wanted: Iterable[tuple[Study, str]]) -> Generator[None]:
+    """Compiles what makes models in another thread, in the order given.
+
+    An error comes up when the models are made.
+    """
+    ahead = ThreadPoolExecutor(1)
+    for study, name in wanted:
+        ahead.submit(prepare, study, name)
+    try:
+        yield
+    finally:
+        ahead.shutdown(cancel_futures=True)
 
 
 def plan(

@@ -38,7 +38,7 @@ audit, report. The same command continues a run that was stopped.
 --distributed --coordinator=HOST:PORT --processes=N --process=I
     One run by N processes, on one or many hosts: give each its number I, from 0, and
     the same address of process 0. On TPU pods and under srun they find each other
-    (--nodistributed: not).
+    (--distributed=false: not).
 
 Requests to erase, one after another, to a model in use ({command} deploy --help):
 {commands}

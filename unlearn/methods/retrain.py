@@ -29,6 +29,7 @@ def retrain(
     warmup_epochs: int = DEFAULTS.warmup_epochs,
     schedule: str = DEFAULTS.schedule,
     balance: float = DEFAULTS.balance,
+    parts: int = DEFAULTS.parts,
 ) -> tuple[Variables, dict]:
     """Trains anew on the retain set; `info["loss"]` is float32[epochs, steps]."""
     del variables
@@ -41,6 +42,7 @@ def retrain(
         warmup_epochs,
         schedule,
         balance,
+        parts,
     )
     variables, losses = train(key, problem, problem.retain, recipe)
     return variables, {"loss": losses}

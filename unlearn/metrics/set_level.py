@@ -100,6 +100,8 @@ def _two_way(scores, states, forgotten, unseen):
     influences[rows[0]] += (wins.mean(axis=1) - value) / len(forgotten)
     influences[rows[1]] += (wins.mean(axis=0) - value) / len(unseen)
     by_models = np.sum(influences**2) * len(scores) / (len(scores) - 1)
+    if not np.isfinite([*forgotten, *unseen]).all():  # told apart without a doubt
+        return by_models
     pairs = np.zeros(scores.shape)
     for state, sign, means in ((FORGET, 1, forgotten), (OUT, -1, unseen)):
         used = (states == state) & ~np.isnan(scores)
