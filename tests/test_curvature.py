@@ -69,6 +69,7 @@ def three_parameters():
     return Model(None, apply)
 
 
+@pytest.mark.slow
 def test_woodfisher_is_the_dense_inverse_fisher_product():
     images, labels = tiny_data(30)
     problem = make_problem(images, labels, [0], three_parameters(), num_classes=3)

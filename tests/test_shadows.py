@@ -43,6 +43,7 @@ def test_every_target_has_every_state_equally_often(made, problem):
         assert len(retain) == 2 + 24
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["original", "finetune"])
 def test_margins_are_those_of_the_models_one_by_one(made, problem, name):
     found = shadows.shadow_margins(KEY, made, name, **options(name))

@@ -138,6 +138,7 @@ def test_methods_end_where_they_do_on_one_device(name, mesh):
     assert_close(*jax.device_get(ends), 2e-3, 2e-4)
 
 
+@pytest.mark.slow
 def test_a_run_whose_batches_are_spread(tmp_path):
     rows = []
     for count in (1, 2):

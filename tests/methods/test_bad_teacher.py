@@ -28,6 +28,7 @@ def with_bad_teacher(problem, bad):
     return problem.replace(model=Model(init, model.apply, model.activations))
 
 
+@pytest.mark.slow
 def test_bad_teacher_on_the_forget_set_good_teacher_elsewhere(problem, variables, bad):
     """Two full-batch steps: direction and scale of the KL, T^2, and who teaches whom.
 

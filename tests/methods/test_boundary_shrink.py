@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from cases import case
 from references import linear_case, linear_model, softmax
 
@@ -14,6 +15,7 @@ KEY = jax.random.key(3)
 WHOLE = dict(batch_size=40, momentum=0.9)
 
 
+@pytest.mark.slow
 def test_boundary_shrink_takes_the_nearest_wrong_label_and_trains_to_it():
     """Linear model: input and weight gradients in closed form."""
     problem, original = linear_case(10, mean=0.4, std=0.2)

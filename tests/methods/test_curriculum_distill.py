@@ -27,6 +27,7 @@ def norm_variables(norm_class_problem):
     return trained(norm_class_problem)
 
 
+@pytest.mark.slow
 def test_curriculum_goes_from_easy_to_hard_class_by_class(class_problem, variables):
     indices = class_problem.retain[::-1]
     ordered = np.asarray(curriculum.easy_to_hard(class_problem, variables, indices))

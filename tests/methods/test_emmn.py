@@ -112,6 +112,7 @@ def test_mixtures_lie_between_two_images():
         assert between.all(1).any()
 
 
+@pytest.mark.slow
 def test_a_masked_teacher_gives_the_class_nothing_and_keeps_the_other_ratios():
     logits = np.array([[1.0, 5.0, 2.0]], np.float32)
     p = np.asarray(jax.nn.softmax(without(logits, FORGOTTEN)))[0]

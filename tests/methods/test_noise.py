@@ -39,6 +39,7 @@ def test_noise_raises_the_loss_of_its_own_class(class_problem, variables):
     assert np.all(losses_of(class_problem, variables, easy, labels) < 0.2)
 
 
+@pytest.mark.slow
 def test_noise_is_adam_on_the_penalised_loss(class_problem, variables):
     labels, penalty = jnp.array([1, 2]), 0.05
     key = jax.random.key(3)

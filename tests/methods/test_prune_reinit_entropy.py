@@ -22,6 +22,7 @@ def conv():
     return conv_case()
 
 
+@pytest.mark.slow
 def test_prune_reinit_entropy_renews_the_globally_smallest(conv):
     problem, variables = conv
     constants = dict(FULL, epochs=1, quantise=False)

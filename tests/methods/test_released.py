@@ -121,6 +121,7 @@ def test_salun_in_two_phases(normed):
     np.testing.assert_allclose(info["trained"], 0.4, atol=0.01)
 
 
+@pytest.mark.slow
 def test_boundary_shrink_where_every_step_crosses_the_boundary(normed):
     """There the released argmax is never the true label either."""
     problem, variables = normed

@@ -126,6 +126,7 @@ def test_bad_input(problem, variables):
         relearn(KEY, variables, problem, optimizer="rmsprop")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_curves_are_those_of_plain_gradient_descent(problem, variables, momentum):
     """With all examples in a batch there is one possible trajectory."""
@@ -196,6 +197,7 @@ def test_anchors(class_problem):
 # On retained data alone
 
 
+@pytest.mark.slow
 def test_curves_on_retain_are_those_of_plain_gradient_descent(problem, variables):
     """Trained on the retain set, measured on the forget set, at every second step."""
     options = dict(steps=4, batch_size=100, learning_rate=0.3, on="retain", every=2)

@@ -110,6 +110,7 @@ def test_the_original_fails_and_retraining_passes(models):
     assert floor.ratio < 1.5 and floor.share < 0.4 and floor.excess < 0.2
 
 
+@pytest.mark.slow
 def test_a_model_that_hides_the_exact_inputs_is_seen(models):
     """It answers the forgotten inputs themselves as a retrained model does."""
     problem, original, (retrained, _) = models

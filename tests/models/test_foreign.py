@@ -85,6 +85,7 @@ def test_init_is_fresh_and_pure(net):
     )
 
 
+@pytest.mark.slow
 def test_it_jits_and_maps(net):
     model, images = net[0], images_of()
     keys = jax.random.split(jax.random.key(0))

@@ -133,7 +133,16 @@ def test_dropout_is_for_training_only(name, options):
     np.testing.assert_array_equal(plain, same)
 
 
-@pytest.mark.parametrize("name", models.NETS)
+LARGE = "resnet50", "vit_ti", "vit_s", "vit_b"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name in LARGE else [])
+        for name in models.NETS
+    ],
+)
 def test_every_net_computes_in_bfloat16(name):
     """Layers but the head do; parameters, statistics and logits are float32."""
     plain, half = (

@@ -80,6 +80,7 @@ def test_vit_against_the_definition(tmp_path, of):
     assert np.ptp(expected, 0).max() > 1e-2
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_is_named(tmp_path):
     weights = reference.draw(reference.resnet_shapes(BASIC, 4, 7, False))
     images = images_of(64)

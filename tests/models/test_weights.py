@@ -290,6 +290,7 @@ def test_haiku_names_with_slashes(tmp_path):
         save_weights(tmp_path / "w.npz", twice)
 
 
+@pytest.mark.slow
 def test_a_net_of_the_package(tmp_path):
     model = models.create("resnet18", 3, width=4)
     images = jnp.ones((2, 8, 8, 3))

@@ -34,6 +34,7 @@ def test_every_method_has_the_same_number_of_trials(tuned):
         assert {key: row[key] for key in constants} == constants
 
 
+@pytest.mark.slow
 def test_the_first_trial_is_what_the_experiment_has(tuned):
     _, _, rows = tuned
     config = config_of()
