@@ -79,6 +79,8 @@ def test_of_what_compiled_code_says_at_its_end_a_line_is_left(monkeypatch, capfd
 
 WORDS = (
     "--preset=smoke",
+    "--config.model.name=mlp",
+    "--config.model.mlp.widths=16,",
     "--config.train.epochs=20",
     "--methods=finetune",
     "--seeds=1",
@@ -139,7 +141,9 @@ def test_two_processes_are_as_two_devices(environment, whole, tmp_path):
     from unlearn.models import create
 
     images = np.zeros((1, 8, 8, 1), np.float32)
-    like = jax.eval_shape(create("cnn", 10).init, jax.random.key(0), images)
+    like = jax.eval_shape(
+        create("mlp", 10, widths=(16,)).init, jax.random.key(0), images
+    )
     for name in ("original", "retrain", "finetune"):
         place = f"digits_forget/checkpoints/{name}/0/final"
         both = [store.load_checkpoint(f / place, like)[0] for f in (folder, tmp_path)]

@@ -56,14 +56,11 @@ def with_net(kind):
 
 @pytest.mark.parametrize(
     "kind",
-    ["plain", *(pytest.param(k, marks=pytest.mark.slow) for k in ("norm", *NETS))],
+    ["plain", *(pytest.param(kind, marks=pytest.mark.slow) for kind in NETS)],
 )
 @pytest.mark.parametrize("name", METHODS)
-def test_pure_deterministic_compiled_once(name, kind, plain, request):
-    problem, variables = plain, request.getfixturevalue("variables")
-    if kind == "norm":
-        problem = request.getfixturevalue("norm_class_problem")
-        variables = request.getfixturevalue("norm_variables")
+def test_pure_deterministic_compiled_once(name, kind, plain, variables):
+    problem = plain
     if kind in NETS:
         problem, variables = with_net(kind)
     cases.check_pure_deterministic_compiled_once(
