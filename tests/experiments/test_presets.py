@@ -127,9 +127,13 @@ def test_methods_that_climb_a_loss_do_not_diverge_in_the_smoke_preset(name, tmp_
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [n for n in NAMES if n != "ham10000_zero_shot"])
 def test_smoke_runs(name, tmp_path):
-    """Every smoke preset ends well: no method diverges."""
+    """Every smoke preset ends well: no method diverges.
+
+    That of HAM10000 is run by `test_ham_report.py`, with two of its methods; the other
+    two are in the tables of all methods.
+    """
     experiment = load(name)
     run = getattr(experiment, "run", pipeline.run)
     result = run(experiment.get_config("smoke"), tmp_path / name)
