@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from unlearn.errors import InputError
 from unlearn.launcher.flags import flat
+from unlearn.launcher.last_words import ENDED
 from unlearn.user_code import first_line, missing_extra
 
 if TYPE_CHECKING:
@@ -50,10 +51,7 @@ def explain(
         return f"{place}: {error.strerror}"
     text = first_line(str(error) or repr(error))
     if re.search(r"gloo|CoordinationService|coordination service", text, re.I):
-        return (
-            "another process of this run has ended (it says why): the same command on "
-            "all of them continues"
-        )
+        return ENDED
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text:
         known = dict(flat(config)) if config is not None else {}
         names = [name for name in ("train.batch_size", "audit.chunk") if name in known]

@@ -10,6 +10,10 @@ import re
 import signal
 import sys
 
+ENDED = (
+    "another process of this run has ended (it says why): the same command on all of "
+    "them continues"
+)
 LOG = re.compile(r"[IWEF]\d{4} \d\d:\d\d:\d\d|\[Gloo\]|:UNKNOWN:|Additional GRPC")
 
 
@@ -23,12 +27,7 @@ def main(program: str) -> None:
             logged = True
             if text.startswith("F") and not ending:
                 ending = True
-                print(
-                    f"{program}: another process of this run has ended (it says why): "
-                    "the same command on all of them continues",
-                    file=sys.stderr,
-                    flush=True,
-                )
+                print(f"{program}: {ENDED}", file=sys.stderr, flush=True)
             continue
         if text.startswith(f"{program}: "):
             logged = ending = False

@@ -97,12 +97,6 @@ def cannot_write(path: Path, error: BaseException) -> InputError:
     )
 
 
-def made(folder: Path) -> Path:
-    """Returns a folder, which is made if it is not there."""
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
 def partial_path(path: Path) -> Path:
     """Makes a name beside `path` that no other writer uses; `clean` knows it."""
     return path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.partial")

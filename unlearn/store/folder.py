@@ -127,9 +127,10 @@ def join(folder: Path, config: dict) -> Lock:
     """
     folder = Path(folder)
     remedy = "use another folder, or delete it to start over"
+    place = folder / WORKERS / f"{socket.gethostname()}-{os.getpid()}"
     try:
-        place = folder / WORKERS / f"{socket.gethostname()}-{os.getpid()}"
-        held, is_new = acquire(files.made(place))
+        place.mkdir(parents=True, exist_ok=True)
+        held, is_new = acquire(place)
     except OSError as error:
         raise files.cannot_write(folder, error) from error
     try:
