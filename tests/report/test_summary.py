@@ -15,7 +15,7 @@ from result_rows import (
 )
 
 from unlearn.errors import InputError
-from unlearn.report.summary import caveats, summarize
+from unlearn.report.summary import caveats, interval, summarize
 
 
 def test_summary_of_two_seeds_by_hand():
@@ -131,6 +131,12 @@ def test_what_misses_its_purpose_is_marked():
     assert whole["far"]["misses"] == "forgets too little, loses accuracy"
     gone = by_model([*TWO_SEEDS, diverged("gone", 0)])["gone"]
     assert gone["misses"] == "diverged"
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("values", [[1.0], [1.0, math.inf], [math.nan, 1.0, 2.0]])
+def test_no_interval_of_one_value_or_of_what_is_not_finite(values):
+    assert math.isnan(interval(values)) and math.isfinite(interval([1.0, 2.0]))
 
 
 def test_one_seed_has_neither_interval_nor_floor():

@@ -205,11 +205,14 @@ def _status(rows, finished) -> str:
 
 
 def interval(values: Sequence[float] | np.ndarray) -> float:
-    """Computes the half-width of the 95 % t interval of the mean; NaN of one value."""
+    """Computes the half-width of the 95 % t interval of the mean.
+
+    NaN of one value, and where one is not finite.
+    """
     from scipy.special import stdtrit
 
     count = len(values)
-    if count < 2:
+    if count < 2 or not np.isfinite(values).all():
         return math.nan
     error = np.std(values, ddof=1) / math.sqrt(count)
     return float(stdtrit(count - 1, 0.975) * error)
