@@ -26,6 +26,7 @@ from unlearn.curvature import fisher_diagonal
 from unlearn.errors import InputError
 from unlearn.problem import make_problem
 
+from . import _streaming
 from . import _torch_peers as peers
 from ._timing import Candidate, Row, alternate, compiled, line, markdown
 from ._torch_peers import CLASSES
@@ -314,5 +315,6 @@ PARTS = {
     "fisher": fisher_rows,
     "models": models_rows,
     "audit": audit_rows,
+    "streaming": _streaming.rows,
     "startup": startup_rows,
 }

@@ -23,6 +23,7 @@ def get_config(preset: str):
                 "fisher",
                 "models",
                 "audit",
+                "streaming",
                 "startup",
             ),
             "rounds": 5,
@@ -49,16 +50,25 @@ def get_config(preset: str):
                 "widths": (16, 32),
             },
             "audit": {"examples": 1000, "models": 512},
+            # A set of 3 GB; the epoch that is timed takes some of it, from anywhere.
+            "streaming": {
+                "examples": 20_000,
+                "side": 224,
+                "timed": 640,
+                "batch_size": 64,
+                "widths": (4, 4),
+            },
         }
     )
     if preset == "smoke":
-        config.parts = ("train", "resnet", "evaluation", "fisher", "models", "audit")
+        config.parts = tuple(part for part in config.parts if part != "startup")
         config.rounds = 1
         config.train.update(examples=64, batch_sizes=(32,), widths=(4, 4))
         config.resnet.update(batch_size=4, width=4)
         config.evaluation.update(examples=100, batch_size=50)
         config.fisher.update(examples=16, torch_examples=8, widths=(4, 4))
         config.audit.update(examples=5, models=8)
+        config.streaming.update(examples=64, side=8, timed=32, batch_size=16)
         config.models.update(count=3, examples=32, batch_size=16, widths=(4, 4))
     return config
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from unlearn.errors import InputError
+from unlearn.stored import Stored, blocks
 
 
 class InputSpec(NamedTuple):
@@ -199,7 +200,9 @@ def _first(shapes):
     return shape[0] if shape else None
 
 
-def _as_array(x) -> np.ndarray:
+def _as_array(x) -> np.ndarray | Stored:
+    if isinstance(x, Stored):
+        return x
     x = np.asarray(x)
     if not (jnp.issubdtype(x.dtype, np.number) or x.dtype == bool):
         raise InputError(f"inputs must be arrays of numbers, not {x.dtype}")
@@ -233,7 +236,8 @@ def check_examples(examples: Any, labels: np.ndarray, what: str) -> None:
     if jax.tree_util.all_leaves([examples]) and examples.dtype == np.uint8:
         _check_images(examples, what)
     for x in leaves:
-        if jnp.issubdtype(x.dtype, np.inexact) and not np.isfinite(x).all():
+        inexact = jnp.issubdtype(x.dtype, np.inexact)
+        if inexact and not all(np.isfinite(part).all() for part in blocks(x)):
             raise InputError(f"{what} inputs are not finite in {x.dtype}")
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from jax.sharding import Mesh
 from numpy.typing import ArrayLike
 
-from unlearn import spread
+from unlearn import spread, stored
 from unlearn.errors import InputError
 from unlearn.forget_sets import check_forget_indices
 from unlearn.inputs import (
@@ -211,7 +211,7 @@ def make_problem(
       inputs: the training set: uint8[N, H, W, C] images, which are standardised, or
         any tree of arrays [N, ...], which are taken as they are: float features, bits,
         token ids, float images, a dict of such arrays. 64-bit numbers become 32-bit
-        ones, as everywhere in JAX.
+        ones, as everywhere in JAX. Those of a `stored.Stored` stay in their file.
       labels: int[N] in `[0, num_classes)`.
       forget: indices of the forget set, or bool[N]; the retain set is every other
         index. It may be empty, for training before the first request.
@@ -229,9 +229,10 @@ def make_problem(
         with too few outputs, a model or an augmentation that does not take the inputs.
     """
     labels = np.asarray(labels)
-    examples = as_arrays(inputs, labels.size)
-    check_examples(examples, labels, "training")
-    preprocess = preparation(examples, mean, std)
+    whole = as_arrays(inputs, labels.size)
+    check_examples(whole, labels, "training")
+    prepare = preparation(whole, mean, std)
+    examples, preprocess = stored.numbered(whole, prepare)
     spec = input_spec(jax.eval_shape(preprocess, rows(examples, slice(1))))
     outputs = count_outputs(model, spec)
     if num_classes is None:
@@ -262,10 +263,16 @@ def make_problem(
     held_out = as_arrays(validation[0], held_out_labels.size)
     check_examples(held_out, held_out_labels, "validation")
     check_labels(held_out_labels, num_classes)
-    own, others = input_spec(examples), input_spec(held_out)
+    own, others = input_spec(whole), input_spec(held_out)
     if own != others:
         raise InputError(
             f"validation inputs are {in_words(others)}, training inputs {in_words(own)}"
+        )
+    held_out, reading = stored.numbered(held_out, prepare)
+    if reading != preprocess:
+        raise InputError(
+            "training and validation inputs do not lie in the same files: pass them "
+            "through stored.together first"
         )
     return problem.replace(
         validation=problem.replace(

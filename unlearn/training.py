@@ -367,15 +367,13 @@ def predict(
     size = count(examples)
     steps, batch_size = batch_shape(size, batch_size)
 
-    def chunked(x):
-        fill = [(0, steps * batch_size - size)] + [(0, 0)] * (x.ndim - 1)
-        return jnp.pad(x, fill).reshape(steps, batch_size, *x.shape[1:])
-
-    def one(chunk):
-        chunk = spread.over_devices(chunk, mesh)
+    def one(start):
+        chosen = jnp.minimum(start + jnp.arange(batch_size, dtype=jnp.int32), size - 1)
+        chunk = spread.over_devices(rows(examples, chosen), mesh)
         return model.apply(variables, preprocess(chunk))[0]
 
-    logits = jax.lax.map(one, jax.tree.map(chunked, examples))
+    starts = batch_size * jnp.arange(steps, dtype=jnp.int32)
+    logits = jax.lax.map(one, starts)
     return logits.reshape(steps * batch_size, -1)[:size].astype(jnp.float32)
 
 

@@ -29,6 +29,7 @@ def load(
     mean: Sequence[float] = (),
     std: Sequence[float] = (),
     known: bool = False,
+    resident: bool | None = True,
 ) -> Dataset:
     """Loads a data set; decoded images are kept in `cache_dir` for the next time.
 
@@ -95,8 +96,8 @@ def load(
     `train_images`; its `label` (`class`, `age_class`); and if wanted a `group`
     (`family_id`, `patient_id`, ...) and a `subclass`. MUFAC comes like this.
 
-    Limits. A set may take 8 GiB (the environment variable UNLEARN_DATA_GIB says
-    another number), an image 89 million pixels, an image file 1 GiB.
+    Limits. A set may take 8 GiB of memory (the environment variable UNLEARN_DATA_GIB
+    says another number), an image 89 million pixels, an image file 1 GiB.
 
     Args:
       name: see above.
@@ -107,6 +108,10 @@ def load(
         or of tensorflow-datasets are resized to; needed if theirs differ.
       mean, std: what images are standardised by, in units of [0, 1]: one number, or one
         of each channel; by default the constants of the set, 0.5 if it has none.
+      resident: True: examples are arrays in memory. False: they are `stored.Stored`
+        and stay in the npz file or, once decoded, in the cache; an npz file for that
+        has uint8[N, H, W, C] images or float32 or int32 inputs and is not compressed.
+        None: those that would take more than a quarter of the memory stay there.
       known: groups and splits of a folder are known from before, and files may have
         been deleted since: no `groups.csv` is read and no test split is drawn.
 
@@ -117,11 +122,11 @@ def load(
       InputError: the name is unknown, or the data cannot be had, is not usable, or
         leaves in doubt what is meant.
     """
-    dataset = _load(name, data_dir, cache_dir, image_size, known)
+    dataset = _load(name, data_dir, cache_dir, image_size, known, resident)
     return standardised_by(dataset, mean, std)
 
 
-def _load(name, data_dir, cache_dir, image_size, known) -> Dataset:
+def _load(name, data_dir, cache_dir, image_size, known, resident) -> Dataset:
     kind, _, rest = name.partition(":")
     if image_size is not None:
         image_size = _size(image_size)
@@ -132,19 +137,23 @@ def _load(name, data_dir, cache_dir, image_size, known) -> Dataset:
             )
     if kind in ("folder", "npz", "table") and not rest.strip():
         raise InputError(f"{name} names no {kind}: give {kind}:PATH")
+    if resident is False and kind in ("digits", "synthetic", "medmnist"):
+        raise InputError(
+            f"{name} has no file that examples could stay in: set data.resident=True"
+        )
     if name == "digits":
         return embedded.digits()
     if kind == "synthetic":
         return synthetic.synthetic(name, rest)
     if kind == "npz":
-        return npz.from_npz(name, rest)
+        return npz.from_npz(name, rest, resident)
     if kind == "folder":
-        return folders.from_folder(name, rest, image_size, cache_dir, known)
+        return folders.from_folder(name, rest, image_size, cache_dir, known, resident)
     if kind == "table":
-        return tables.from_table(name, rest, image_size, cache_dir)
+        return tables.from_table(name, rest, image_size, cache_dir, resident)
     if kind == "medmnist":
         return medmnist.load(name, rest)
-    return tfds.load(name, data_dir, image_size, cache_dir)
+    return tfds.load(name, data_dir, image_size, cache_dir, resident)
 
 
 def location(name: str, data_dir: str | None = None) -> Path | None:

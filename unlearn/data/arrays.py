@@ -5,8 +5,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from unlearn.errors import InputError
+from unlearn.stored import Stored, as_array, blocks
 
-Splits = Mapping[str, np.ndarray]
+Splits = Mapping[str, np.ndarray | Stored]
 BANDS = (1, 3, 4)  # grey, colour, colour and alpha
 ROWS = 1024  # converted at once
 
@@ -34,7 +35,7 @@ def as_images(
     Raises:
       InputError: other shapes or values, NaN or infinity, or a layout in doubt.
     """
-    splits = {key: np.asarray(images) for key, images in splits.items()}
+    splits = {key: as_array(images) for key, images in splits.items()}
     turned = {key: _channels_last(name, key, v) for key, v in splits.items()}
     notes = [
         f"{key} images of shape [N, {', '.join(map(str, images.shape[1:]))}] are taken "
@@ -55,7 +56,7 @@ def as_inputs(name: str, splits: Splits) -> dict[str, np.ndarray]:
     """
     made = {}
     for key, inputs in splits.items():
-        inputs = np.asarray(inputs)
+        inputs = as_array(inputs)
         if inputs.dtype.kind not in "biuf" or inputs.ndim < 2 or 0 in inputs.shape:
             raise InputError(
                 f"{name}: {key} inputs must be numbers of shape [N, ...]; they are "
@@ -70,7 +71,7 @@ def as_inputs(name: str, splits: Splits) -> dict[str, np.ndarray]:
                 f"{name}: {key} inputs lie in [{low:g}, {high:g}], past what "
                 f"{kind.__name__} holds"
             )
-        made[key] = inputs.astype(kind)
+        made[key] = _cast(inputs, kind)
     return made
 
 
@@ -101,10 +102,11 @@ def _truths(name, splits, stretch):
 def _whole(name, splits, stretch):
     low, high = _joint_range(name, splits)
     if low >= 0 and 1 < high <= 255 or low == high == 0:
-        return {key: v.astype(np.uint8, copy=False) for key, v in splits.items()}, []
+        return {key: _cast(v, np.uint8) for key, v in splits.items()}, []
     if low >= 0 and high <= 1:
         note = "images hold 0 and 1 only: taken as black and white"
-        return {key: v.astype(np.uint8) * 255 for key, v in splits.items()}, [note]
+        white = {key: _cast(v, np.uint8, 255) for key, v in splits.items()}
+        return white, [note]
     if len({v.dtype == np.uint8 for v in splits.values()}) > 1:
         kinds = " and ".join(f"{key} {v.dtype}" for key, v in splits.items())
         raise InputError(
@@ -169,8 +171,16 @@ def _all_whole(images) -> bool:
     return all((part == np.rint(part)).all() for part in parts)
 
 
+def _cast(values, kind, factor=1):
+    """Converts values; where there is nothing to do, none are read or copied."""
+    if values.dtype == kind and factor == 1:
+        return values
+    return np.asarray(values).astype(kind) * kind(factor)
+
+
 def _range(name, split, values):
-    low, high = values.min(), values.max()
+    ends = np.array([(part.min(), part.max()) for part in blocks(values)])
+    low, high = ends.min(), ends.max()
     if values.dtype.kind == "f" and not (np.isfinite(low) and np.isfinite(high)):
         what = "NaN" if np.isnan(low) else "infinity"
         raise InputError(f"{name}: {split} images or inputs contain {what}")
@@ -201,6 +211,11 @@ def _channels_last(name, split, images):
             "them train_inputs to have them taken as they are"
         )
     return np.ascontiguousarray(images.transpose(0, 2, 3, 1)) if first else images
+
+
+def is_channels_last(shape: tuple[int, ...]) -> bool:
+    """Says whether images of a shape are [N, H, W, C] without any doubt."""
+    return len(shape) == 4 and _is_channels_first(*shape[1:]) is False
 
 
 def _is_channels_first(first, middle, last) -> bool | None:

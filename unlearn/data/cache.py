@@ -13,14 +13,17 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from unlearn import caches
+from unlearn.data import streaming
 from unlearn.data.dataset import Dataset
 
 FORMAT = 4  # raise it with every change of how files are decoded
 FIELDS = Dataset._fields[1:]  # the name is the caller's
+IMAGES = "train_images", "test_images"
 TEXTS = "class_names", "notes", "subclass_names"
 OPTIONAL = "train_groups", "train_subclasses", "test_subclasses"
 LIMIT = 20 * 2**30  # bytes; CIFAR-10 takes 0.2 of them
@@ -36,6 +39,7 @@ def cached(
     image_size: tuple[int, int] | None,
     cache_dir: str | Path | None,
     details: str = "",
+    resident: bool | None = True,
 ) -> Dataset:
     """Returns `make()`, or what it returned while `files` held what they hold now.
 
@@ -49,6 +53,7 @@ def cached(
       image_size: (height, width) that `make` resizes to, if it does.
       cache_dir: by default `~/.cache/unlearn/data`.
       details: all else that the result depends on.
+      resident: False: images stay in the cache's file; None: if they are large.
 
     Raises:
       OSError: a file cannot be read.
@@ -60,13 +65,17 @@ def cached(
     size = "-{}x{}".format(*image_size) if image_size else ""
     path = directory / f"{source.name}-{_hash([source])[:16]}{size}.npz"
     key = _key(files, details)
-    found = _read(path, key)
+    found = _read(path, key, resident)
     if found is not None:
         caches.mark_used(path)
         return found._replace(name=name)
     dataset = make()
     if _key(files, details) == key:  # else they changed meanwhile
         _write(path, key, dataset)
+        size = dataset.train_images.nbytes + dataset.test_images.nbytes
+        if streaming.stays(size, resident):
+            found = _read(path, key, False)
+            dataset = dataset if found is None else found._replace(name=name)
     return dataset
 
 
@@ -114,12 +123,18 @@ def _hash(parts: Iterable[str | Path]) -> str:
     return digest.hexdigest()
 
 
-def _read(path: Path, key: str) -> Dataset | None:
+def _read(path: Path, key: str, resident: bool | None) -> Dataset | None:
     try:
         with np.load(path, allow_pickle=False) as file:
             if file["key"] != key:
                 return None
-            values = {field: file[field] for field in FIELDS}
+            images = streaming.stored_members(path, *IMAGES)
+            if images is None:
+                return None
+            values: dict[str, Any] = dict(zip(IMAGES, images, strict=True))
+            if not streaming.stays(sum(part.nbytes for part in images), resident):
+                values = {field: file[field] for field in IMAGES}
+            values |= {field: file[field] for field in FIELDS if field not in IMAGES}
     except Exception:  # zip, zlib and numpy each have their own for a damaged file
         return None
     for field in TEXTS:

@@ -10,10 +10,11 @@ from numpy.typing import ArrayLike
 from unlearn.data.ids import apart, check_groups, check_ids
 from unlearn.data.labels import read_labels, read_subclasses
 from unlearn.errors import InputError
+from unlearn.stored import Stored, as_array, blocks
 
 
 class Dataset(NamedTuple):
-    """A classification data set in memory.
+    """A classification data set, in memory but for `Stored` examples.
 
     Images are uint8[N, H, W, C]. Other inputs are float32[N, ...] (features) or
     int32[N, ...] (tokens), and have empty `mean` and `std`: models take them as they
@@ -27,9 +28,9 @@ class Dataset(NamedTuple):
     """
 
     name: str
-    train_images: np.ndarray  # uint8[N, H, W, C], or other inputs [N, ...]
+    train_images: np.ndarray | Stored  # uint8[N, H, W, C], or other inputs [N, ...]
     train_labels: np.ndarray  # int32[N], in [0, K)
-    test_images: np.ndarray  # uint8[T, H, W, C], or other inputs [T, ...]
+    test_images: np.ndarray | Stored  # uint8[T, H, W, C], or other inputs [T, ...]
     test_labels: np.ndarray  # int32[T], in [0, K)
     class_names: tuple[str, ...]  # K of them
     mean: np.ndarray  # float32[C]; [0] for other inputs
@@ -60,12 +61,13 @@ def fingerprint(dataset: Dataset) -> str:
     digest = hashlib.sha256()
     for array in dataset[1:5]:
         digest.update(f"{array.dtype.str}{array.shape}".encode())
-        array = np.ascontiguousarray(array)
-        digest.update(array)  # ty: ignore[invalid-argument-type]
+        for part in blocks(array):
+            part = np.ascontiguousarray(part)
+            digest.update(part)  # ty: ignore[invalid-argument-type]
     return digest.hexdigest()
 
 
-Pair = tuple[ArrayLike, ArrayLike]
+Pair = tuple[ArrayLike | Stored, ArrayLike]
 
 
 def make_dataset(
@@ -104,7 +106,7 @@ def make_dataset(
       InputError: wrong shapes, types or values.
     """
     pairs = {"train": train} if test is None else {"train": train, "test": test}
-    examples = {key: np.asarray(pair[0]) for key, pair in pairs.items()}
+    examples = {key: as_array(pair[0]) for key, pair in pairs.items()}
     labels = {key: np.asarray(pair[1]) for key, pair in pairs.items()}
     if class_names is None:
         labels, class_names = read_labels(name, labels, None)
@@ -153,7 +155,9 @@ def make_dataset(
     )
 
 
-def standardisation(name: str, examples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def standardisation(
+    name: str, examples: np.ndarray | Stored
+) -> tuple[np.ndarray, np.ndarray]:
     """Looks up mean and standard deviation of images uint8[N, H, W, C]: float32[C].
 
     They are 0.5 if none are known, and empty for inputs that are no such images.
@@ -254,8 +258,9 @@ def _check_all(name, examples, class_names):
                 f"{name}: train examples are {_shape(first)} {first.dtype}, test "
                 f"examples {_shape(other)} {other.dtype}; they must agree"
             )
-    one = first.flat[0]
-    if all(split.min() == one == split.max() for split in examples.values()):
+    one = np.asarray(first[:1]).flat[0]
+    every = (part for split in examples.values() for part in blocks(split))
+    if all(part.min() == one == part.max() for part in every):
         raise InputError(
             f"{name}: every value of every example is {one}: there is nothing to learn"
         )

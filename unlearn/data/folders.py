@@ -30,6 +30,7 @@ def from_folder(
     image_size: tuple[int, int] | None = None,
     cache_dir: str | None = None,
     known: bool = False,
+    resident: bool | None = True,
 ) -> Dataset:
     """Loads `path/CLASS/**`, or `path/train/CLASS/**` and `path/test/CLASS/**`.
 
@@ -60,7 +61,8 @@ def from_folder(
         files = [file for split in splits.values() for file in split.paths]
         tables = [split[1:] for split in splits.values()]
         details = repr((class_names, tables, groups, notes, known))
-        return cached(make, name, path, files, image_size, cache_dir, details)
+        more = image_size, cache_dir, details, resident
+        return cached(make, name, path, files, *more)
     except OSError as error:
         raise InputError(f"{name}: cannot read {typed_line(error)}") from error
 

@@ -8,6 +8,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from unlearn.stored import Stored, as_array, blocks
+
 
 def content_hashes(examples: Any) -> np.ndarray:
     """Computes the SHA-256 of dtype, shape and bytes of each example.
@@ -18,7 +20,7 @@ def content_hashes(examples: Any) -> np.ndarray:
     Returns:
       N texts of 64 hex digits. They do not depend on the machine's order of bytes.
     """
-    return np.array([digest.hex() for digest in _digests(examples)], "U64")
+    return np.array([digest.hex() for digest in digests(examples)], "U64")
 
 
 def copies(examples: Any) -> np.ndarray:
@@ -31,19 +33,18 @@ def copies(examples: Any) -> np.ndarray:
       examples: an array [N, ...], or a tree of them with the same N.
     """
     numbers: dict[bytes, int] = {}
-    found = [numbers.setdefault(d, len(numbers)) for d in _digests(examples)]
+    found = [numbers.setdefault(d, len(numbers)) for d in digests(examples)]
     return np.array(found, np.int32)
 
 
-def _digests(examples: Any) -> Iterator[bytes]:
+def digests(examples: Any) -> Iterator[bytes]:
+    """Yields the SHA-256 of dtype, shape and bytes of each example; see above."""
     leaves = []
     for path, leaf in jax.tree_util.tree_leaves_with_path(examples):
-        leaf = np.asarray(leaf)
-        leaf = leaf.astype(leaf.dtype.newbyteorder("<"), order="C", copy=False)
-        kind = f"{jax.tree_util.keystr(path)} {leaf.dtype.str} {leaf.shape[1:]} "
-        size = math.prod(leaf.shape[1:])
-        rows = leaf.reshape(len(leaf), size).view(np.uint8)
-        leaves.append((hashlib.sha256(kind.encode()), rows))
+        leaf = as_array(leaf)
+        dtype = leaf.dtype.newbyteorder("<")
+        kind = f"{jax.tree_util.keystr(path)} {dtype.str} {leaf.shape[1:]} "
+        leaves.append((hashlib.sha256(kind.encode()), _rows(leaf, dtype)))
     if len(leaves) == 1:
         ((start, rows),) = leaves
         for row in rows:
@@ -58,3 +59,11 @@ def _digests(examples: Any) -> Iterator[bytes]:
             part.update(row.data)
             digest.update(part.digest())
         yield digest.digest()
+
+
+def _rows(leaf: np.ndarray | Stored, dtype: np.dtype) -> Iterator[np.ndarray]:
+    """Yields the bytes of each row, uint8[.]."""
+    size = math.prod(leaf.shape[1:])
+    for part in blocks(leaf):
+        part = part.astype(dtype, order="C", copy=False)
+        yield from part.reshape(len(part), size).view(np.uint8)

@@ -1,20 +1,21 @@
 """A user's own arrays, in an npz file."""
 
+import math
 import os
 import stat
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-from unlearn.data import arrays, names
+from unlearn.data import arrays, names, streaming
 from unlearn.data.dataset import Dataset, make_dataset
 from unlearn.data.ids import as_text
 from unlearn.data.labels import read_labels
 from unlearn.data.limits import check_bytes
 from unlearn.errors import InputError, typed_line
+from unlearn.stored import Stored
 
 WORDS = {
     "images": ("images", "image", "imgs", "img", "pixels"),
@@ -33,16 +34,11 @@ NAMES = {
 """What an array of the names of the classes, or of the sub-classes, may be called."""
 
 
-class Header(NamedTuple):
-    """What an array in an npz file says of itself."""
-
-    member: zipfile.ZipInfo
-    shape: tuple[int, ...]
-    dtype: np.dtype
-
-
-def from_npz(name: str, path: str | Path) -> Dataset:
+def from_npz(name: str, path: str | Path, resident: bool | None = None) -> Dataset:
     """Loads the data set in an npz file; `data.load` says what may be in it.
+
+    Args:
+      resident: False: examples stay in the file; None: if they are large and can.
 
     Raises:
       InputError: the file or an array in it is missing, not usable or too large, or it
@@ -55,7 +51,7 @@ def from_npz(name: str, path: str | Path) -> Dataset:
         raise InputError(f"{name}: not a regular file")
     try:
         with zipfile.ZipFile(path) as file:
-            return _load(name, file)
+            return _load(name, path, file, resident)
     except InputError:
         raise
     except zipfile.BadZipFile as error:
@@ -69,7 +65,7 @@ def from_npz(name: str, path: str | Path) -> Dataset:
         ) from error
 
 
-def _load(name, file: zipfile.ZipFile) -> Dataset:
+def _load(name, path, file: zipfile.ZipFile, resident) -> Dataset:
     headers = dict(_headers(name, file))
     roles, named = _roles(name, headers)
     test = _test_split(name, roles)
@@ -79,10 +75,15 @@ def _load(name, file: zipfile.ZipFile) -> Dataset:
         parts["test"] = _parts(name, test, roles[test], headers)
     used = {key for part in parts.values() for key in part.values()}
     used |= set(named.values())
-    found = [headers[key] for key in used]
+    read = _stored(name, path, parts, headers, resident)
     # Converting takes a copy at most as large.
-    check_bytes(name, sum(h.member.file_size for h in found))
-    read = {key: _read(name, file, key, headers[key]) for key in sorted(used)}
+    sizes = (headers[key].member.file_size for key in used if key not in read)
+    check_bytes(name, sum(sizes))
+    read |= {
+        key: _read(name, file, key, headers[key])
+        for key in sorted(used)
+        if key not in read
+    }
     notes = _unused(headers, used, roles, test)
 
     splits = {
@@ -250,7 +251,32 @@ def _check_counts(name, examples, labels):
 # Reading, which trusts no size that the file declares
 
 
-def _headers(name, file) -> Iterator[tuple[str, Header]]:
+def _stored(name, path, parts, headers, resident) -> dict[str, Stored]:
+    """Returns the examples that stay in the file, by the name of their array."""
+    keys = [part["examples"] for part in parts.values()]
+    size = sum(headers[key].member.file_size for key in keys)
+    if not streaming.stays(size, resident):
+        return {}
+    found, why = {}, ""
+    kinds = ("f4", "i4") if _as_they_are(name, parts, headers) else ("u1",)
+    for key in keys:
+        header = headers[key]
+        array = None if header.dtype.hasobject else streaming.stored(path, header)
+        if header.dtype.str[1:] not in kinds:
+            why = f"{key} is {header.dtype}"
+        elif array is None:
+            why = f"{key} is compressed or not in this machine's order"
+        elif _declared(header) > header.member.file_size - header.start:
+            raise InputError(f"{name}: {key} is damaged: it is cut off")
+        elif kinds == ("u1",) and not arrays.is_channels_last(array.shape):
+            why = f"{key} has the shape {list(array.shape)}"
+        found[key] = array
+    if why and resident is False:
+        raise streaming.refuse(name, why)
+    return {} if why else found
+
+
+def _headers(name, file) -> Iterator[tuple[str, streaming.Header]]:
     """Yields the name and header of each array; other members are left alone."""
     seen = set()
     for member in file.infolist():
@@ -261,19 +287,7 @@ def _headers(name, file) -> Iterator[tuple[str, Header]]:
             raise InputError(f"{name}: holds two arrays of the name {key}")
         seen.add(key)
         with file.open(member) as opened:
-            yield key, _header(member, opened)
-
-
-def _header(member, opened) -> Header:
-    version = np.lib.format.read_magic(opened)
-    readers = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }
-    if version not in readers:
-        return Header(member, (), np.dtype(object))
-    shape, _, dtype = readers[version](opened)
-    return Header(member, shape, dtype)
+            yield key, streaming.read_header(member, opened)
 
 
 def _read(name, file, key, header) -> np.ndarray:
@@ -282,11 +296,12 @@ def _read(name, file, key, header) -> np.ndarray:
             f"{name}: not a readable npz file of plain arrays ({key} holds objects); "
             "save numbers or text of a fixed length (dtype str)"
         )
-    # In plain Python numbers: a product that is too large must not wrap.
-    declared = header.dtype.itemsize
-    for side in header.shape:
-        declared *= int(side)
-    if declared > header.member.file_size:
+    if _declared(header) > header.member.file_size:
         raise InputError(f"{name}: {key} is damaged: it is cut off")
     with file.open(header.member) as opened:
         return np.lib.format.read_array(opened, allow_pickle=False)
+
+
+def _declared(header) -> int:
+    """The bytes that an array should have, in whole numbers that do not wrap."""
+    return math.prod(map(int, header.shape)) * header.dtype.itemsize

@@ -15,6 +15,9 @@ from unlearn.errors import InputError, counted
 __all__ = ["DataConfig", "ForgetConfig", "Sets", "Split", "copies", "split"]
 
 
+RESIDENT = {"auto": None, "True": True, "False": False}
+
+
 class DataConfig(NamedTuple):
     """The section `data` of a config."""
 
@@ -25,6 +28,7 @@ class DataConfig(NamedTuple):
     crop: int = 0  # pixels
     rotate: float = 0.0  # degrees
     jitter: float = 0.0
+    resident: str = "auto"  # or True, False: whether examples lie on the device
     image_size: int = 0  # 0, or the side that images of differing sizes are resized to
     mean: tuple[float, ...] = ()  # of pixels in [0, 1], one or a channel; (): the set's
     std: tuple[float, ...] = ()
@@ -34,6 +38,10 @@ class DataConfig(NamedTuple):
         if not 0 <= self.validation < 1:
             raise InputError(
                 f"data.validation must lie in [0, 1); it is {self.validation}"
+            )
+        if self.resident not in RESIDENT:
+            raise InputError(
+                f"data.resident must be auto, True or False; it is {self.resident!r}"
             )
         for name in ("mean", "std"):
             if not all(type(one) in (int, float) for one in getattr(self, name)):

@@ -43,6 +43,7 @@ def from_table(
     given: str,
     image_size: tuple[int, int] | None = None,
     cache_dir: str | None = None,
+    resident: bool | None = True,
 ) -> Dataset:
     """Loads `FOLDER`, with a table a split in it, or `TRAIN.csv` or both tables.
 
@@ -72,7 +73,8 @@ def from_table(
         files = [file for split in splits.values() for file in split.paths]
         told = [split[1:] for split in splits.values()]
         details = repr((classes, told, groups, notes))
-        return cached(make, name, root, files, image_size, cache_dir, details)
+        more = image_size, cache_dir, details, resident
+        return cached(make, name, root, files, *more)
     except OSError as error:
         raise InputError(f"{name}: cannot read {typed_line(error)}") from error
 

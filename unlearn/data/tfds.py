@@ -22,6 +22,7 @@ from urllib.parse import urlparse
 
 import numpy as np
 
+from unlearn.data import streaming
 from unlearn.data.cache import cached
 from unlearn.data.dataset import Dataset, make_dataset
 from unlearn.data.images import MODES, decode
@@ -46,6 +47,7 @@ def load(
     data_dir: str | None = None,
     image_size: tuple[int, int] | None = None,
     cache_dir: str | None = None,
+    resident: bool | None = True,
 ) -> Dataset:
     """Loads `NAME`, `NAME/CONFIG` or `NAME:VERSION`; prepares it if it is not there.
 
@@ -67,6 +69,7 @@ def load(
         image_size,
         cache_dir,
         details=name if stored_as(name) != name else "",
+        resident=resident,
     )
 
 
@@ -207,7 +210,7 @@ def _read_split(name, tfds, builder, split, image_key, label_key, others, image_
         for row, example in zip(rows, source.__getitems__(list(rows)), strict=True):
             image = decode(example[image_key], channels, image_size)
             if images is None:
-                images = np.empty((len(source), *image.shape), np.uint8)
+                images = streaming.room((len(source), *image.shape), np.uint8)
             if image.shape != images.shape[1:]:
                 raise InputError(
                     f"{name}: its images differ in size; give an image_size"

@@ -13,6 +13,7 @@ from unlearn.inputs import in_words, input_spec
 from unlearn.methods.statistics import STATISTICS
 from unlearn.pipeline import imported
 from unlearn.problem import Problem
+from unlearn.stored import Stored
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
@@ -109,7 +110,7 @@ def check_constants(section: str, constants: Mapping) -> None:
             )
 
 
-def check_images(examples: np.ndarray, config: "ConfigDict") -> None:
+def check_images(examples: np.ndarray | Stored, config: "ConfigDict") -> None:
     """Refuses what is for images where the examples [N, ...] are none, [N, H, W, C]."""
     if examples.ndim == 4:
         return

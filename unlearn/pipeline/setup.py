@@ -17,13 +17,22 @@ from jax.sharding import Mesh
 from unlearn import data, devices, methods, models, provenance, spread, store
 from unlearn import problem as problems
 from unlearn.data.split_notes import copy_lines
-from unlearn.data.splits import DataConfig, ForgetConfig, Sets, Split, copies, split
+from unlearn.data.splits import (
+    RESIDENT,
+    DataConfig,
+    ForgetConfig,
+    Sets,
+    Split,
+    copies,
+    split,
+)
 from unlearn.errors import InputError, counted
 from unlearn.pipeline import imported
 from unlearn.pipeline.checks import check, check_images, check_sizes, parts_of
 from unlearn.problem import Model, Problem, Variables
 from unlearn.report.progress import Progress
 from unlearn.report.text import printable
+from unlearn.stored import Stored, numbered, together
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
@@ -98,6 +107,7 @@ def load(config: "ConfigDict", data_dir: str | None = None) -> Source:
         image_size=config.data.image_size or None,
         mean=config.data.mean,
         std=config.data.std,
+        resident=RESIDENT[config.data.resident],
     )
     same = copies(dataset.train_images, dataset.test_images)
     return Source(dataset, data.fingerprint(dataset), same)
@@ -155,6 +165,10 @@ def prepare(
     parts = split_of(source, config)
     check_images(dataset.train_images, config)
     model = models.create(config.model.name, classes, **imported.net_options(config))
+    train, test = dataset.train_images, dataset.test_images
+    if isinstance(train, Stored) and isinstance(test, Stored):
+        train, test = together(train, test)
+        dataset = dataset._replace(train_images=train, test_images=test)
     problem = make_problem(dataset, parts, model, config)
     problem = problems.on_devices(problem, mesh_of(config))
     check_sizes(problem, config, names, dataset.test_labels)
@@ -178,7 +192,7 @@ def prepare(
         folder=folder,
         config=config,
         problem=problem,
-        test_examples=jnp.asarray(dataset.test_images),
+        test_examples=jnp.asarray(numbered(dataset.test_images)[0]),
         sets=sets,
         fingerprint=hash_of(saved, manifest["data"], manifest["forget"]),
         origin=hash_of(
@@ -221,6 +235,7 @@ def saved_config(config: "ConfigDict", names: Sequence[str]) -> dict:
         saved.pop(section, None)
     for name in ON_THE_PAGE:
         saved.get("audit", {}).pop(name, None)
+    del saved["data"]["resident"]
     saved["model"] = imported.model_section(config)
     parts = sorted(parts_of(names))
     saved["methods"] = {name: saved["methods"][name] for name in parts}

@@ -102,7 +102,7 @@ def named(ids: np.ndarray) -> list[str]:
 
 
 def images_of(dataset: "Dataset") -> tuple[np.ndarray, np.ndarray]:
-    return dataset.train_images, dataset.test_images
+    return np.asarray(dataset.train_images), np.asarray(dataset.test_images)
 
 
 def load_dataset(

@@ -1,0 +1,100 @@
+"""Which examples stay in their file, and where they lie in it."""
+
+import math
+import struct
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from unlearn import caches, memory
+from unlearn.errors import InputError
+from unlearn.stored import Source, Stored, state_of
+
+SHARE = 0.25  # of a device's or the machine's memory: larger sets stay in their file
+LOCAL = 30  # bytes of the header before a member of a zip file, less its two texts
+
+
+class Header(NamedTuple):
+    """What an array in an npz file says of itself."""
+
+    member: zipfile.ZipInfo
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    fortran: bool = False
+    start: int = 0  # bytes of the member before the first of the array
+
+
+def read_header(member: zipfile.ZipInfo, opened) -> Header:
+    """Reads the header of an array in an npz file; an unknown one is of objects."""
+    version = np.lib.format.read_magic(opened)
+    readers = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
+    if version not in readers:
+        return Header(member, (), np.dtype(object))
+    shape, fortran, dtype = readers[version](opened)
+    return Header(member, shape, dtype, fortran, opened.tell())
+
+
+def stays(size: int, resident: bool | None) -> bool:
+    """Says whether examples of so many bytes stay in their file.
+
+    Args:
+      resident: None: if they are more than a quarter of the memory there is.
+    """
+    if resident is None:
+        return size > SHARE * memory.limit()
+    return not resident
+
+
+def room(shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
+    """Makes an array to decode into: on disk if it is large, until it is dropped."""
+    if not stays(math.prod(shape) * np.dtype(dtype).itemsize, None):
+        return np.empty(shape, dtype)
+    with tempfile.TemporaryFile(dir=caches.folder("data")) as file:
+        return np.memmap(file, dtype, "w+", shape=shape)
+
+
+def stored(path: Path, header: Header) -> Stored | None:
+    """Returns an array in an npz file without reading it; None if it is compressed.
+
+    Or in Fortran order, or in another machine's order of bytes.
+    """
+    member, dtype = header.member, header.dtype
+    plain = member.compress_type == zipfile.ZIP_STORED and not member.flag_bits & 1
+    if not plain or header.fortran or not dtype.isnative or not len(header.shape):
+        return None
+    with open(path, "rb") as file:
+        file.seek(member.header_offset)
+        name, extra = struct.unpack("<HH", file.read(LOCAL)[26:])
+    offset = member.header_offset + LOCAL + name + extra + header.start
+    shape = tuple(int(side) for side in header.shape)
+    where = str(Path(path).resolve())
+    return Stored((Source(where, offset, shape, dtype, state_of(path)),))
+
+
+def stored_members(path: Path, *keys: str) -> list[Stored] | None:
+    """Returns arrays of an npz file, by name; None if one has to be read."""
+    with zipfile.ZipFile(path) as file:
+        found = []
+        for key in keys:
+            member = file.getinfo(f"{key}.npy")
+            with file.open(member) as opened:
+                array = stored(path, read_header(member, opened))
+            if array is None:
+                return None
+            found.append(array)
+    return found
+
+
+def refuse(name: str, why: str) -> InputError:
+    """Makes the error for examples that cannot stay in their file."""
+    return InputError(
+        f"{name}: {why}, so its examples cannot stay in the file: set "
+        "data.resident=True, or save uint8[N, H, W, C] images (or float32 or int32 "
+        "inputs) by numpy.savez"
+    )

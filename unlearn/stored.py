@@ -1,0 +1,194 @@
+"""Examples that stay in their file: rows are read as programs ask for them.
+
+A `Problem` of `Stored` inputs has row numbers for examples, and reading them is the
+first step of its `preprocess`. So everything that works on a problem works on data that
+fits neither the device nor the host: in the same order and with the same bits as on
+arrays. A compiled program calls back to the host for each batch; the operating system
+keeps what was read lately.
+"""
+
+import dataclasses
+import functools
+import math
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import numpy as np
+from numpy.typing import ArrayLike
+
+from unlearn.errors import InputError
+
+BLOCK = 2**26  # bytes that are read at once where all of a file is
+MOST = 2**30  # bytes that one read may return; Linux stops at 2 GiB
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Where an array [N, ...] of plain bytes lies in a file."""
+
+    path: str
+    offset: int  # bytes
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    state: tuple[int, int]  # of the file: bytes and time, see `state_of`
+
+    @property
+    def row_bytes(self) -> int:
+        return math.prod(self.shape[1:]) * self.dtype.itemsize
+
+    def read(self, rows: np.ndarray) -> np.ndarray:
+        """Reads rows int[M]: [M, ...]; neighbours in one go.
+
+        Raises:
+          InputError: the file is not what it was, or ends before a row.
+        """
+        made = np.empty((len(rows), *self.shape[1:]), self.dtype)
+        if not made.size:
+            return made
+        raw = made.reshape(len(rows), -1).view(np.uint8)
+        most = max(1, MOST // self.row_bytes)
+        ends = np.flatnonzero(np.diff(rows) != 1) + 1
+        handle = _open(self.path, self.state)
+        if state_of(handle) != self.state:
+            raise InputError(f"{self.path} changed while it was in use: start again")
+        for start, stop in zip([0, *ends], [*ends, len(rows)], strict=True):
+            for first in range(start, stop, most):
+                part = raw[first : min(first + most, stop)].reshape(-1)
+                self._fill(handle, part, self.offset + int(rows[first]) * raw.shape[1])
+        return made
+
+    def _fill(self, handle: int, part: np.ndarray, position: int) -> None:
+        while len(part):
+            count = os.preadv(handle, [part.data], position)
+            if not count:
+                raise InputError(f"{self.path} is cut off: the data set is damaged")
+            part, position = part[count:], position + count
+
+
+def state_of(path: str | os.PathLike | int) -> tuple[int, int]:
+    """Returns size and time of change of a file: what tells that it is another."""
+    found = os.stat(path)
+    return found.st_size, found.st_mtime_ns
+
+
+@functools.lru_cache(maxsize=64)
+def _open(path: str, state: tuple[int, int]) -> int:
+    """Opens a file for as long as the process lives: another `state`, another file."""
+    try:
+        return os.open(path, os.O_RDONLY)
+    except OSError as error:
+        raise InputError(
+            f"cannot read {path} ({error.strerror}), which examples lie in"
+        ) from error
+
+
+class Stored:
+    """Examples [N, ...] in files: what an array is, as far as it need not be read.
+
+    An index chooses rows and reads nothing; `numpy.asarray` reads all of them.
+    """
+
+    def __init__(self, sources: tuple[Source, ...], numbers: ArrayLike | None = None):
+        """Takes files, one after another, and which of their rows: by default all."""
+        self.sources = sources
+        total = sum(source.shape[0] for source in sources)
+        rows = np.arange(total) if numbers is None else numbers
+        self.numbers = np.asarray(rows, np.int32)
+        self.dtype = sources[0].dtype
+        self.shape = (len(self.numbers), *sources[0].shape[1:])
+        self.ndim = len(self.shape)
+        self.nbytes = len(self) * sources[0].row_bytes
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, indices: Any) -> "Stored":
+        return Stored(self.sources, np.atleast_1d(self.numbers[indices]))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        made = read(self.sources, self.numbers)
+        return made if dtype is None else made.astype(dtype, copy=False)
+
+
+def read(sources: tuple[Source, ...], numbers: ArrayLike) -> np.ndarray:
+    """Reads rows by number, int[...], of files one after another: [..., *]."""
+    numbers = np.asarray(numbers)
+    flat = numbers.reshape(-1).astype(np.int64)
+    first, made = 0, None
+    for source in sources:
+        here = (first <= flat) & (flat < first + source.shape[0])
+        if here.all():
+            made = source.read(flat - first)
+            break
+        if here.any():
+            if made is None:
+                made = np.empty((len(flat), *source.shape[1:]), source.dtype)
+            made[here] = source.read(flat[here] - first)
+        first += source.shape[0]
+    assert made is not None
+    return made.reshape(*numbers.shape, *made.shape[1:])
+
+
+def together(*parts: Stored) -> tuple[Stored, ...]:
+    """Numbers the rows of several as those of one, so that one program reads all."""
+    sources = tuple(source for part in parts for source in part.sources)
+    made, first = [], 0
+    for part in parts:
+        made.append(Stored(sources, part.numbers + first))
+        first += sum(source.shape[0] for source in part.sources)
+    return tuple(made)
+
+
+def as_array(examples: Any) -> np.ndarray | Stored:
+    """Returns an array of what is none; what is stored stays where it is."""
+    return examples if isinstance(examples, Stored) else np.asarray(examples)
+
+
+def blocks(array: np.ndarray | Stored) -> Iterator[np.ndarray]:
+    """Yields the rows of an array; of a file, a block of them after the other."""
+    if not isinstance(array, Stored):
+        yield array
+        return
+    size = max(1, BLOCK // max(1, array.sources[0].row_bytes))
+    for start in range(0, len(array), size):
+        yield np.asarray(array[start : start + size])
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """Makes inputs of row numbers: reads the rows, then prepares them.
+
+    Equal files make equal objects, so that what was compiled is found again.
+    """
+
+    sources: tuple[Source, ...]
+    prepare: Callable[[Any], Any]
+
+    def __call__(self, numbers: jax.Array) -> Any:
+        """Reads rows int32[...] and prepares them, in a compiled function as well."""
+        one = self.sources[0]
+        shape = (*numbers.shape, *one.shape[1:])
+        rows = jax.pure_callback(
+            self._read,
+            jax.ShapeDtypeStruct(shape, one.dtype),
+            numbers,
+            vmap_method="expand_dims",
+        )
+        return self.prepare(rows)
+
+    def _read(self, numbers: jax.Array) -> np.ndarray:
+        return read(self.sources, numbers)
+
+
+def numbered(
+    examples: Any, prepare: Callable[[Any], Any] = lambda rows: rows
+) -> tuple[Any, Callable[[Any], Any]]:
+    """Returns what a problem holds of examples, and how it makes inputs of it.
+
+    Of `Stored` ones these are row numbers, and a `Reading`; others stay what they are.
+    """
+    if not isinstance(examples, Stored):
+        return examples, prepare
+    return examples.numbers, Reading(examples.sources, prepare)
