@@ -28,7 +28,7 @@ __all__ = [
 
 MODULES = (
     *("audit", "data", "forget_sets", "inputs", "methods", "metrics", "models"),
-    *("parallel", "pipeline", "requests", "shadows", "surgery", "training"),
+    *("parallel", "pipeline", "requests", "shadows", "stored", "surgery", "training"),
     "training_time",
 )
 """Those that are found as `unlearn.NAME` as well, without an import of their own."""
