@@ -12,7 +12,7 @@ from trees import assert_equal
 from unlearn import methods, pipeline, store, training
 from unlearn import problem as problems
 from unlearn.errors import InputError
-from unlearn.pipeline import stages
+from unlearn.pipeline import epochs, stages
 
 
 def test_retain_examples_cuts_the_retain_set(finished):
@@ -34,6 +34,18 @@ def test_retain_examples_cuts_the_retain_set(finished):
     ]
     assert len(np.unique(drawn[0])) == 40 and not np.array_equal(*map(np.sort, drawn))
     assert np.isin(drawn[0], problem.retain).all()
+
+
+def test_two_steps_tell_what_an_epoch_takes_and_change_nothing(monkeypatch):
+    problem, recipe = problem_of(small_config()), training.Recipe(batch_size=4)
+    indices, key = jax.numpy.arange(len(problem.labels)), jax.random.key(0)
+    begin, _ = epochs.train_functions(problem.model, recipe, len(indices))
+    args = key, begin(key, problem), problem, indices, recipe
+    assert np.isnan(epochs.epoch_seconds(*args))
+    monkeypatch.setattr(epochs, "FEW", len(indices) // 4)
+    before = jax.tree.map(np.array, args[1])
+    assert 0 < epochs.epoch_seconds(*args) < 60
+    assert_equal(args[1], before)
 
 
 @pytest.mark.slow

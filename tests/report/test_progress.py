@@ -155,6 +155,25 @@ def test_ticks_say_what_is_left_and_said_lines_do_not():
     assert last == f"seed 1/5  retrain  ({about(expected)} left)"
 
 
+def test_what_is_foreseen_holds_until_ticks_tell():
+    progress, clock = make_progress()
+    progress.expect([("original", 30), ("retrain", 30)])
+    assert progress.wonders
+    with progress.stage("original"):
+        progress.foresee(math.nan)
+        assert progress.wonders and not progress.stream.getvalue()
+        progress.foresee(120.0)
+        assert not progress.wonders
+        assert progress.stream.getvalue() == "This will take about 4 min.\n"
+        clock.now += 10
+        progress.tick("epoch 1", share=0.1)
+        assert progress.remaining() == pytest.approx(230)
+        clock.now += 30
+        progress.tick("epoch 2", share=0.2)
+        assert progress.remaining() == pytest.approx(240 + 280)
+    assert progress.stream.getvalue().count("This will take") == 1
+
+
 def test_the_estimate_of_a_short_run_has_no_line_of_its_own():
     progress, clock = make_progress()
     progress.expect(PLAN)

@@ -32,9 +32,10 @@ from unlearn import problem as problems
 from unlearn.errors import InputError
 from unlearn.pipeline import imported
 from unlearn.pipeline.checks import split_chain
+from unlearn.pipeline.epochs import epoch_seconds, train_functions
 from unlearn.pipeline.evaluation import predict_examples
 from unlearn.pipeline.setup import Run, template
-from unlearn.problem import Model, Problem, Variables
+from unlearn.problem import Problem, Variables
 
 CHECKPOINT_SECONDS = 1.0
 """Epochs shorter than this share a checkpoint: writing one takes about 0.05 s, and an
@@ -146,6 +147,9 @@ def train(run: Run, name: str, seed: int) -> tuple[Variables, dict]:
         state, info = store.load_checkpoint(path, state)
         check_identity(run, path, info, name, seed)
         seconds = info["seconds"]
+    elif run.progress.wonders:
+        args = keys[0], state, problem, indices
+        run.progress.foresee(recipe.epochs * epoch_seconds(*args, recipe))
     rewind(run.log, name, seed, done)
     what, held_out = held_out_set(run)
     last_saved = time.perf_counter()
@@ -184,39 +188,6 @@ def train(run: Run, name: str, seed: int) -> tuple[Variables, dict]:
             last_saved = time.perf_counter()
     info = {"seconds": seconds, "compile_seconds": compile_begin + compile_advance}
     return state.variables, info
-
-
-@functools.lru_cache(maxsize=64)
-def train_functions(
-    model: Model, recipe: training.Recipe, examples: int
-) -> tuple[Callable, Callable]:
-    """Returns the functions that training compiles: its start and an epoch.
-
-    `begin(key, problem) -> state`, `advance(key, state, problem, indices) -> (state,
-    loss)`.
-    """
-    optimizer = recipe.optimizer(examples)
-    objective = training.classification(model)
-
-    def begin(key, problem):
-        variables = model.init(key, problem.inputs(jnp.zeros(1, jnp.int32)))
-        return training.start(variables, optimizer)
-
-    def advance(key, state, problem, indices):
-        state, losses = training.shuffled_epoch(
-            key,
-            state,
-            problem,
-            indices,
-            objective,
-            optimizer,
-            batch_size=recipe.batch_size,
-            balance=recipe.balance,
-            parts=recipe.parts,
-        )
-        return state, losses.sum() * recipe.batch_size / examples
-
-    return begin, advance
 
 
 def rewind(log: store.Log, name: str, seed: int, done: int = 0) -> None:

@@ -136,6 +136,7 @@ class Progress:
         self.began = self.last
         self.first: tuple[float, float] | None = None
         self.latest: tuple[float, float] | None = None
+        self.foreseen: float | None = None
 
     def say(self, text: str) -> None:
         """Prints a line that stays."""
@@ -177,7 +178,7 @@ class Progress:
         `measured`: false if nothing is computed, as for what is read from the folder.
         """
         self.current, self.began = name, self.clock()
-        self.first = self.latest = None
+        self.first = self.latest = self.foreseen = None
         try:
             yield
         finally:
@@ -185,6 +186,20 @@ class Progress:
                 seconds = self.clock() - self.began if measured else None
                 self.estimate.finish(name, seconds)
             self.current = None
+
+    @property
+    def wonders(self) -> bool:
+        """Says whether there is a plan, and nothing is known of what it takes."""
+        return self.estimate is not None and math.isnan(self.remaining())
+
+    def foresee(self, seconds: float) -> None:
+        """Takes what the current stage will need, until its ticks tell; NaN: unknown.
+
+        The first estimate of a long run is then said before anything long has run.
+        """
+        if math.isfinite(seconds):
+            self.foreseen = seconds
+            self._announce(self.remaining())
 
     def remaining(self) -> float:
         """Estimates what is left of the plan; NaN if there is none, or it is open."""
@@ -199,10 +214,10 @@ class Progress:
         So what came before that, compilation, is not multiplied.
         """
         if self.first is None or self.latest is None:
-            return None
+            return self.foreseen
         (since, before), (until, share) = self.first, self.latest
         if share <= before or until <= since:
-            return None
+            return self.foreseen
         rate = (share - before) / (until - since)
         return until - self.began + max(1 - share, 0.0) / rate
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from unlearn import devices, methods, pipeline, store, training, training_time
 from unlearn.errors import InputError
-from unlearn.pipeline.stages import train_functions
+from unlearn.pipeline.epochs import train_functions
 from unlearn.problem import Problem, Variables, withhold
 from unlearn.report.progress import Progress
 from unlearn.requests import states

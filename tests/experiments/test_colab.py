@@ -1,0 +1,58 @@
+"""The notebook: it runs with the smoke preset; what was kept of it is a whole run."""
+
+from pathlib import Path
+
+import pytest
+
+nbformat = pytest.importorskip("nbformat")
+
+ROOT = Path(__file__).parents[2]
+NOTEBOOK = ROOT / "experiments" / "colab.ipynb"
+
+
+def read():
+    return nbformat.read(NOTEBOOK, as_version=4)
+
+
+def outputs(notebook):
+    return [out for cell in notebook.cells for out in cell.get("outputs", ())]
+
+
+def printed(cell):
+    return "".join(out.get("text", "") for out in cell.outputs)
+
+
+def images(notebook):
+    data = (out.get("data", {}) for out in outputs(notebook))
+    return sum("image/png" in one for one in data)
+
+
+def test_the_outputs_kept_are_those_of_a_whole_run():
+    notebook = read()
+    nbformat.validate(notebook)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    numbers = [cell.execution_count for cell in code]
+    assert numbers == list(range(1, len(code) + 1))
+    assert all(out.output_type != "error" for out in outputs(notebook))
+    assert images(notebook) >= 4
+    assert str(ROOT) not in NOTEBOOK.read_text()
+
+
+@pytest.mark.slow
+def test_it_runs_from_top_to_bottom(tmp_path, monkeypatch):
+    nbclient = pytest.importorskip("nbclient")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    notebook, kept = read(), read()
+    for cell in notebook.cells:
+        cell.source = cell.source.replace('PRESET = "cpu"', 'PRESET = "smoke"')
+    where = {"metadata": {"path": str(tmp_path)}}
+    nbclient.NotebookClient(notebook, timeout=900, resources=where).execute()
+    assert images(notebook) == images(kept)
+    assert (tmp_path / "runs" / "cifar_forget" / "summary.md").is_file()
+    lines = printed(notebook.cells[-2]).splitlines()
+    assert [line.split()[0] for line in lines[1:]] == [
+        *("original", "retrain", "finetune", "neggrad_plus"),
+    ]
+    found = {line.split()[0]: float(line.split()[-1]) for line in lines[1:]}
+    assert found["original"] > 0.75 > found["retrain"]
