@@ -126,14 +126,56 @@ def test_methods_that_climb_a_loss_do_not_diverge_in_the_smoke_preset(name, tmp_
     assert not experiment.run(config, tmp_path / name).diverged
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", [n for n in NAMES if n != "ham10000_zero_shot"])
-def test_smoke_runs(name, tmp_path):
-    """Every smoke preset ends well: no method diverges.
+MADE_UP = {"cifar10": "32x32x3", "mnist": "28x28x1", "ham10000": "32x32x3"}
+FULL = [
+    *("cifar_audit", "cifar_curriculum", "cifar_forget", "ham10000_zero_shot"),
+    *("mnist_audit", "mnist_methods", "mnist_swap"),
+]
 
-    That of HAM10000 is run by `test_ham_report.py`, with two of its methods; the other
-    two are in the tables of all methods.
-    """
+
+def cut(config):
+    """Leaves of a preset two steps of a training and of a method, and little data."""
+    name = f"synthetic:{MADE_UP[config.data.name]},classes=10,train=80,test=20"
+    config.data.update(name=name, examples=0, image_size=0)
+    config.train.update(epochs=1, warmup_epochs=0, batch_size=32)
+    config.model.resnet18.width = 2
+    config.run, config.seeds, config.reference = config.run[:1], 1, "none"
+    for constants in config.methods.values():
+        for option in constants:
+            if option.endswith("epochs"):
+                constants[option] = 1
+            if option.endswith("batch_size"):
+                constants[option] = 32
+            if option.endswith(("examples", "images")) and constants[option]:
+                constants[option] = 16
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FULL)
+def test_full_takes_its_steps(name, tmp_path):
+    """Nets, number types, augmentation and methods are those of the preset."""
+    config = load(name).get_config("full")
+    if name == "ham10000_zero_shot":
+        config.run = ("emmn",)  # zero-shot, what it is about
+    cut(config)
+    result = pipeline.run(config, tmp_path / name)
+    assert [row["model"] for row in result.rows] == ["original", *config.run]
+    assert not result.diverged
+
+
+ELSEWHERE = {
+    "ham10000_zero_shot": "test_ham_report.py",
+    "cifar_forget": "test_colab.py",
+    "cifar_curriculum": "test_full_takes_its_steps and test_paired_report.py",
+    "mnist_methods": "the same code as digits_methods",
+    "mnist_audit": "the same code as digits_audit; classes in tests/audit/test_run.py",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [n for n in NAMES if n not in ELSEWHERE])
+def test_smoke_runs(name, tmp_path):
+    """Every smoke preset ends well: no method diverges; others are run `ELSEWHERE`."""
     experiment = load(name)
     run = getattr(experiment, "run", pipeline.run)
     result = run(experiment.get_config("smoke"), tmp_path / name)
