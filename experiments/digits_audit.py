@@ -23,6 +23,7 @@ from unlearn.audit import run
 
 from . import _audit as shared
 from ._constants import set_constants
+from ._digits_others import OTHERS
 from .digits_forget import METHODS
 
 __all__ = ["get_config", "run"]
@@ -37,5 +38,5 @@ def get_config(preset: str):
     if preset == "smoke":
         shared.make_smoke(config, "8x8x1")
         return config
-    set_constants(config, METHODS)
+    set_constants(config, METHODS, OTHERS)
     return config

@@ -11,6 +11,7 @@ models are from each other.
 from unlearn.pipeline import default_config
 
 from ._constants import set_constants
+from ._digits_others import OTHERS
 
 
 def get_config(preset: str):
@@ -25,7 +26,7 @@ def get_config(preset: str):
         config.seeds = 2
         config.train.epochs = 3
         return config
-    set_constants(config, METHODS)
+    set_constants(config, METHODS, OTHERS)
     return config
 
 

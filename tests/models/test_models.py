@@ -143,11 +143,10 @@ LARGE = "resnet50", "vit_ti", "vit_s", "vit_b"
         for name in models.NETS
     ],
 )
-def test_every_net_computes_in_bfloat16(name):
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_every_net_computes_in_few_bits(name, dtype):
     """Layers but the head do; parameters, statistics and logits are float32."""
-    plain, half = (
-        models.create(name, 3, dtype=dtype) for dtype in ("float32", "bfloat16")
-    )
+    plain, half = (models.create(name, 3, dtype=kind) for kind in ("float32", dtype))
     side = 224 if name.startswith("vit_") else 32
     images = jax.ShapeDtypeStruct((2, side, side, 3), jnp.float32)
     variables = jax.eval_shape(half.init, jax.random.key(0), images)
@@ -165,7 +164,7 @@ def test_every_net_computes_in_bfloat16(name):
         return [found[path].dtype.name for path in weighted]
 
     assert seen(half).count("float32") == 2  # the images, and what the head is given
-    assert seen(half).count("bfloat16") == len(seen(plain)) - 2
+    assert seen(half).count(dtype) == len(seen(plain)) - 2
     assert set(seen(plain)) == {"float32"}
 
 

@@ -12,6 +12,7 @@ from unlearn.errors import InputError
 from unlearn.models.allcnn import AllCNN
 from unlearn.models.cnn import CNN
 from unlearn.models.linen import from_linen
+from unlearn.models.loss_scale import scaled
 from unlearn.models.mlp import MLP
 from unlearn.models.own_file import find_file, is_path, load_model
 from unlearn.models.poolnet import PoolNet
@@ -52,7 +53,7 @@ CHOICES = {
     ("vgg16", "norm"): (*NORMS, "none"),
     ("vgg16", "head"): STEMS,
 }
-DTYPES = "float32", "bfloat16"
+DTYPES = "float32", "bfloat16", "float16"
 CHOICES |= {(name, "dtype"): DTYPES for name in NETS}
 
 
@@ -136,7 +137,8 @@ def _is_size(value, several: bool) -> bool:
 
 @functools.cache
 def _create(module: nn.Module) -> Model:
-    return from_linen(module)._replace(init=functools.partial(he_init, module))
+    model = from_linen(module)._replace(init=functools.partial(he_init, module))
+    return scaled(model) if module.dtype == "float16" else model
 
 
 @functools.partial(jax.jit, static_argnums=0)

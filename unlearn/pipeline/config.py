@@ -21,8 +21,8 @@ def default_config() -> "ConfigDict":
     - `data`, `forget`: see `data.splits.DataConfig` and `ForgetConfig`.
     - `model`: the name of the net (or PATH.py:function), the file that its `weights`
       come from if the original is not trained here, the `dtype` that the nets here
-      compute in (float32 or bfloat16; parameters, batch statistics, logits and the
-      optimizer are float32), and the options of each net.
+      compute in (float32, bfloat16 or float16; parameters, batch statistics, logits and
+      the optimizer are float32), and the options of each net.
     - `train`: how original and retrained models are trained, see `training.Recipe`.
     - `methods`: the keyword arguments of each method (of `fit`, if it is one of
       `training_time`). A method that needs the retain set has `retain_examples` as
