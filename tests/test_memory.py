@@ -10,6 +10,7 @@ from small_runs import Silent, small_config
 from unlearn import memory, pipeline, spread
 from unlearn.devices import compiled
 from unlearn.errors import InputError
+from unlearn.pipeline import stages
 
 
 def program(size):
@@ -61,3 +62,16 @@ def test_a_training_that_does_not_fit_is_not_begun(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="an epoch of original takes .* train.parts"):
         pipeline.run(small_config(), tmp_path / "run", progress=Silent())
     assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_a_method_that_does_not_fit_names_its_own_settings():
+    def advice(name, **constants):
+        return stages.advice_on_memory(name, constants.items())
+
+    assert advice("scrub", rate=0.1, batch_size=64, forget_batch_size=8) == (
+        "lower methods.scrub.batch_size or methods.scrub.forget_batch_size"
+    )
+    assert advice("ssd", alpha=1.0, retain_examples=0) == (
+        "set methods.ssd.retain_examples"
+    )
+    assert advice("ssd", retain_examples=9) == "lower methods.ssd.retain_examples"

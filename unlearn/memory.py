@@ -40,8 +40,15 @@ def fits(program: Callable, share: float = SHARE) -> bool:
     return needed(program) < share * limit()
 
 
-def check(program: Callable, what: str) -> str:
+TRAINING = "lower train.batch_size or raise train.parts"
+
+
+def check(program: Callable, what: str, advice: str = TRAINING) -> str:
     """Checks, before it runs, that a compiled program fits a device.
+
+    Args:
+      what: it does, for the message.
+      advice: what to change, beside the model.
 
     Returns: a line about what it takes; "" if that is less than a gibibyte.
 
@@ -51,8 +58,7 @@ def check(program: Callable, what: str) -> str:
     takes = f"{what} takes {in_gib(needed(program))} of a device's {in_gib(limit())}"
     if not fits(program):
         raise InputError(
-            f"{takes}: lower train.batch_size or raise train.parts, set "
-            "model.dtype=bfloat16, or use a smaller model"
+            f"{takes}: {advice}, set model.dtype=bfloat16, or use a smaller model"
         )
     return takes if needed(program) >= 2**30 else ""
 

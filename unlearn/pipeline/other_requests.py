@@ -59,9 +59,9 @@ def other_requests(config: "ConfigDict", source: Source) -> list[OtherRequest]:
     """
     check_apart(config)
     if ForgetConfig(**config.forget).whole_classes:
-        return _of_classes(config, source.dataset.class_names)
+        return _of_classes(config, source.dataset.class_names, "class")
     if config.forget.kind == "subclass":
-        return _of_subclasses(config, source.dataset.subclass_names)
+        return _of_classes(config, source.dataset.subclass_names, "subclass")
     others = [_apart(config, number) for number in range(config.tune.draws)]
     if ForgetConfig(**config.forget).by_id:
         _draw_among_the_others(others, config, source)
@@ -86,52 +86,33 @@ def _draw_among_the_others(requests, config, source) -> None:
         request.forget.update(kind="ids", ids=tuple(ids), copies=False, **nothing)
 
 
-def _of_classes(config, class_names) -> list[OtherRequest]:
+def _of_classes(config, names, kind) -> list[OtherRequest]:
+    """Classes or sub-classes that no table forgets: `tune.classes`, or the first."""
+    second = kind == "subclass"
+    word, field = ("sub-class", "subclasses") if second else ("class", "classes")
+    swept = () if second else config.class_sweep.classes
     used = {
         number
-        for classes in (config.forget.classes, config.class_sweep.classes)
-        for number in class_numbers(classes, class_names)
+        for classes in (config.forget[field], swept)
+        for number in class_numbers(classes, names, word)
     }
-    given = config.tune.classes or [
-        number for number in range(len(class_names)) if number not in used
-    ]
-    numbers = class_numbers(given, class_names) if config.tune.classes else given
-    taken = [str(name) for name, n in zip(given, numbers, strict=True) if n in used]
-    if taken:
+    given = class_numbers(config.tune.classes, names, word)
+    if taken := [str(names[number]) for number in given if number in used]:
         raise InputError(
             f"tune.classes has {', '.join(taken)}, which the tables forget: choose "
-            "others, or leave them out of class_sweep.classes"
-        )
-    if not numbers:
-        raise InputError(
-            "every class is forgotten by a table, and none is left to tune on: leave "
-            "some out of class_sweep.classes"
-        )
-    requests = []
-    for number in numbers if config.tune.classes else numbers[: config.tune.draws]:
-        other = _apart(config, 0)
-        other.forget.classes = (
-            number if class_names[number] == str(number) else class_names[number],
-        )
-        requests.append(OtherRequest(class_folder(number, class_names), other))
-    return requests
-
-
-def _of_subclasses(config, names) -> list[OtherRequest]:
-    """Other sub-classes than the one of the table: `tune.classes`, or the first."""
-    used = class_numbers(config.forget.subclasses, names, "sub-class")
-    given = class_numbers(config.tune.classes, names, "sub-class")
-    if taken := [names[number] for number in given if number in used]:
-        raise InputError(
-            f"tune.classes has {', '.join(taken)}, which the tables forget: choose "
-            "other sub-classes"
+            f"others{', or leave them out of class_sweep.classes' if swept else ''}"
         )
     others = [number for number in range(len(names)) if number not in used]
+    if not (given or others):
+        raise InputError(
+            f"every {word} is forgotten by a table, and none is left to tune on: leave "
+            "some out of class_sweep.classes"
+        )
     requests = []
     for number in given or others[: config.tune.draws]:
         other = _apart(config, 0)
         own = number if names[number] == str(number) else names[number]
-        other.forget.subclasses = (own,)
+        other.forget[field] = (own,)
         requests.append(OtherRequest(class_folder(number, names), other))
     return requests
 

@@ -10,7 +10,7 @@ import math
 import time
 import traceback
 import zlib
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -256,7 +256,7 @@ def apply_method(run: Run, name: str, seed: int) -> tuple[Variables, dict]:
         fn = method_function(methods.METHODS[part].fn, constants)
         with mistakes_of(methods.METHODS[part]):
             execute, compile_seconds = devices.compiled(fn, key, variables, problem)
-        memory.check(execute, part)
+        memory.check(execute, part, advice_on_memory(part, constants))
         run.progress.tick(f"{seed_label(run, seed)}  {name}")
         started = time.perf_counter()
         variables, info = jax.block_until_ready(execute(key, variables, problem))
@@ -278,6 +278,15 @@ def apply_method(run: Run, name: str, seed: int) -> tuple[Variables, dict]:
         raise Diverged(f"{name} (seed {seed}) diverged: weights are not finite", spent)
     scalars = {k: v.item() for k, v in infos.items() if v.ndim == 0}
     return variables, spent | scalars
+
+
+def advice_on_memory(name: str, constants: Iterable[tuple[str, Any]]) -> str:
+    """Says which settings of a method make its program smaller."""
+    ends = "batch_size", "examples"
+    sizes = [option for option, value in constants if value and option.endswith(ends)]
+    if not sizes:
+        return f"set methods.{name}.retain_examples"
+    return f"lower {' or '.join(f'methods.{name}.{option}' for option in sizes)}"
 
 
 @contextlib.contextmanager
