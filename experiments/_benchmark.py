@@ -136,6 +136,20 @@ def training_rows(config) -> Iterator[Row]:
         yield from alternate(name, candidates, config.rounds)
 
 
+def preset_rows(config) -> Iterator[Row]:
+    """The nets of the presets `cpu` at their own sizes, all data in memory."""
+    for net in config.presets.nets:
+        kind, widths, (*shape,), batch_size, target = net
+        model = models.create(kind, CLASSES, widths=widths)
+        size = config.presets.steps * batch_size
+        problem = random_problem(model, size, tuple(shape))
+        candidates = epoch_candidates(model, problem, batch_size, loop=False)
+        candidates += peers.preset_peers(problem, kind, widths, batch_size, target)
+        sizes = "-".join(map(str, widths)), "x".join(map(str, shape))
+        name = f"training epoch, {kind} {sizes[0]} on {sizes[1]}, batch {batch_size}"
+        yield from alternate(name, candidates, config.rounds)
+
+
 def resnet_rows(config) -> Iterator[Row]:
     """ResNet-18 with BatchNorm, steps at batch 128."""
     width, batch_size = config.resnet.width, config.resnet.batch_size
@@ -310,6 +324,7 @@ def first_epoch_seconds(cache: str, limit: float = 120.0) -> float | None:
 
 PARTS = {
     "train": training_rows,
+    "presets": preset_rows,
     "resnet": resnet_rows,
     "evaluation": evaluation_rows,
     "fisher": fisher_rows,

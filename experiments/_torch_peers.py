@@ -38,11 +38,11 @@ def settings() -> str:
 # Nets and data
 
 
-def make_cnn(widths, pool: str, image_size: int):
-    """Returns our `cnn` of the same widths and pooling, for one-channel images."""
+def make_cnn(widths, pool: str, image_size: int, channels: int = 1):
+    """Returns our `cnn` of the same widths and pooling."""
     from torch import nn
 
-    layers, channels = [], 1
+    layers = []
     for depth, width in enumerate(widths, 1):
         layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
         channels = width
@@ -51,6 +51,33 @@ def make_cnn(widths, pool: str, image_size: int):
             image_size //= 2
     layers += [nn.Flatten(), nn.Linear(channels * image_size**2, 128), nn.ReLU()]
     return nn.Sequential(*layers, nn.Linear(128, CLASSES))
+
+
+def make_poolnet(widths, channels: int = 3):
+    """Returns our `poolnet` of the same widths."""
+    from torch import nn
+
+    class Stage(nn.Module):
+        def __init__(self, channels, width):
+            super().__init__()
+
+            def layer(channels, *pool):
+                conv = nn.Conv2d(channels, width, 3, padding=1, bias=False)
+                return nn.Sequential(conv, *pool, nn.BatchNorm2d(width), nn.ReLU())
+
+            self.first = layer(channels, nn.MaxPool2d(2))
+            self.second = layer(width)
+
+        def forward(self, x):
+            x = self.first(x)
+            return x + self.second(x)
+
+    stages = []
+    for width in widths:
+        stages.append(Stage(channels, width))
+        channels = width
+    head = nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, CLASSES)
+    return nn.Sequential(*stages, *head)
 
 
 def make_resnet18(width: int):
@@ -156,6 +183,24 @@ def training_peers(problem, options: dict, batch_size: int) -> list[Candidate]:
         )
         for source, batches in sources.items()
     ]
+
+
+def preset_peers(
+    problem, net: str, widths, batch_size: int, target: float
+) -> list[Candidate]:
+    """An epoch of a preset's net over tensors in memory."""
+    if not has_torch():
+        return []
+    images, labels = to_torch(problem)
+    channels, side = images.shape[1:3]
+    made = (
+        make_poolnet(widths, channels)
+        if net == "poolnet"
+        else make_cnn(widths, "each", side, channels)
+    )
+    batches = functools.partial(shuffled_batches, images, labels, batch_size)
+    name = "PyTorch eager, tensors in memory"
+    return [Candidate(name, make_epoch(made, batches), len(labels), target=target)]
 
 
 def resnet_peers(problem, width: int, batch_size: int) -> list[Candidate]:

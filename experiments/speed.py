@@ -18,6 +18,7 @@ def get_config(preset: str):
             # Any of these.
             "parts": (
                 "train",
+                "presets",
                 "resnet",
                 "evaluation",
                 "fisher",
@@ -28,6 +29,18 @@ def get_config(preset: str):
             ),
             "rounds": 5,
             "train": {"examples": 5120, "batch_sizes": (128, 256), "widths": (32, 64)},
+            # Net, widths, images, batch size; how many times as fast as PyTorch.
+            "presets": {
+                "steps": 8,
+                "nets": (
+                    ("cnn", (16, 32), (8, 8, 1), 64, 1.2),
+                    ("cnn", (16, 32), (28, 28, 1), 64, 1.2),
+                    ("cnn", (16, 32), (28, 28, 1), 128, 1.2),
+                    ("poolnet", (8, 16, 32), (32, 32, 3), 64, 1.0),
+                    ("poolnet", (32, 64, 128), (32, 32, 3), 128, 1.0),
+                    ("poolnet", (16, 32, 64, 128), (64, 64, 3), 64, 1.0),
+                ),
+            },
             # On a GPU: dtype bfloat16, and 390 steps for an epoch of CIFAR-10.
             "resnet": {
                 "steps": 1,
@@ -64,6 +77,13 @@ def get_config(preset: str):
         config.parts = tuple(part for part in config.parts if part != "startup")
         config.rounds = 1
         config.train.update(examples=64, batch_sizes=(32,), widths=(4, 4))
+        config.presets.update(
+            steps=1,
+            nets=(
+                ("cnn", (4, 4), (8, 8, 1), 8, 1.2),
+                ("poolnet", (4, 4), (8, 8, 3), 8, 1.0),
+            ),
+        )
         config.resnet.update(batch_size=4, width=4)
         config.evaluation.update(examples=100, batch_size=50)
         config.fisher.update(examples=16, torch_examples=8, widths=(4, 4))
