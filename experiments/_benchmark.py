@@ -331,5 +331,6 @@ PARTS = {
     "models": models_rows,
     "audit": audit_rows,
     "streaming": _streaming.rows,
+    "growth": _streaming.growth_rows,
     "startup": startup_rows,
 }

@@ -1,8 +1,11 @@
-"""Benchmark: examples that stay in their file, beside the same in memory."""
+"""Benchmark: examples that stay in their file, and how a run grows with them."""
 
+import json
+import os
 import subprocess
 import sys
 import tempfile
+import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +14,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from unlearn import data, devices, models, training
+from unlearn import data, devices, models, pipeline, training
+from unlearn.pipeline import setup
 from unlearn.problem import make_problem
+from unlearn.report.progress import Progress
 
 from ._timing import Candidate, Row, alternate, compiled
 
@@ -35,16 +40,37 @@ def rows(config) -> Iterator[Row]:
         ]
         candidates[1] = candidates[1]._replace(target=0.9)
         yield from alternate(f"{name}, batch {batch_size}", candidates, config.rounds)
-        command = [sys.executable, "-m", __name__, str(path), str(batch_size)]
-        done = subprocess.run(
-            [*command, *map(str, settings.widths)],
-            cwd=ROOT,
-            check=True,
-            capture_output=True,
-            text=True,
-        )
+        peak = child("epoch", path, batch_size, *settings.widths)
         what = f"an epoch over {path.stat().st_size / 1e9:.1f} GB, streamed"
-        yield Row("peak memory of the host", what, float(done.stdout), "GB", target="")
+        yield Row("peak memory of the host", what, float(peak), "GB")
+
+
+def growth_rows(config) -> Iterator[Row]:
+    """A run of an epoch and a method over more and more examples, streamed or not."""
+    settings = config.growth
+    for size in settings.sizes:
+        for resident in (True, False):
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder) / "set.npz"
+                write_set(path, size, settings.side)
+                found = json.loads(child("growth", path, resident, *settings.widths))
+            what = f"{size} images {settings.side}x{settings.side}"
+            for name, value in found.items():
+                unit = "GB" if name == "peak memory" else "s"
+                how = "in memory" if resident else "streamed"
+                yield Row(f"growth, {what}", f"{name}, {how}", value, unit)
+
+
+def child(*words) -> str:
+    """Runs `main` with these words in another process; returns its last line."""
+    done = subprocess.run(
+        [sys.executable, "-m", __name__, *map(str, words)],
+        cwd=ROOT,
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    return done.stdout.splitlines()[-1]
 
 
 def write_set(path: Path, size: int, side: int) -> None:
@@ -101,15 +127,53 @@ def problem_of(images, labels, widths, batch_size):
     return (jax.random.key(1), state, problem), one
 
 
-def main(path: str, batch_size: str, *widths: str) -> None:
+def whole_epoch(path: str, batch_size: str, *widths: str) -> None:
     """Takes an epoch over a file; prints the most memory that this took, in GB."""
-    devices.setup()
     dataset = data.load(f"npz:{path}", resident=False)
     images, labels = dataset.train_images, dataset.train_labels
     arguments, one = problem_of(images, labels, map(int, widths), int(batch_size))
     jax.block_until_ready(jax.jit(one)(*arguments))
+    print(peak())
+
+
+def whole_run(path: str, resident: str, *widths: str) -> None:
+    """Runs an epoch, a method and all metrics; prints seconds and memory as JSON."""
+    config = pipeline.default_config()
+    config.data.update(name=f"npz:{path}", resident=resident)
+    config.model.cnn.widths = tuple(map(int, widths))
+    config.train.update(epochs=1, warmup_epochs=0, batch_size=500)
+    config.update(run=("finetune",), seeds=1, reference="none", attack_examples=2000)
+    config.methods.finetune.update(epochs=1, batch_size=500)
+    started = time.perf_counter()
+    source = setup.load(config)
+    loaded = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w") as nowhere:
+        progress = Progress(nowhere)
+        result = pipeline.run(
+            config, Path(folder) / "run", source=source, progress=progress
+        )
+    trained = [row["seconds"] for row in result.rows]
+    rest = time.perf_counter() - loaded - sum(trained)
+    found = {
+        "loading and hashing": loaded - started,
+        "an epoch": trained[0],
+        "fine-tuning for an epoch": trained[1],
+        "the rest of the run": rest,
+        "peak memory": peak(),
+    }
+    print(json.dumps(found))
+
+
+def peak() -> float:
+    """Returns the most memory that this process has taken, in GB."""
     status = Path("/proc/self/status").read_text()  # ru_maxrss is the parent's
-    print(int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e9)
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e9
+
+
+def main(kind: str, *words: str) -> None:
+    """Measures in a process of its own."""
+    devices.setup()
+    {"epoch": whole_epoch, "growth": whole_run}[kind](*words)
 
 
 if __name__ == "__main__":

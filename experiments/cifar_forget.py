@@ -45,7 +45,8 @@ RUN = (
     "scrub",
 )
 
-# Floats but influence's: `--tune --config.tune.trials=5 --config.data.examples=15000`.
+# Floats but influence's: `--tune --config.tune.trials=5 --config.data.examples=15000`;
+# those of scrub on all images.
 SMALL_NET = {
     "finetune": dict(learning_rate=0.356, epochs=4, batch_size=128),
     "influence": dict(damping=0.01, examples=1000, iterations=10),
@@ -58,11 +59,11 @@ SMALL_NET = {
     ),
     "salun": dict(learning_rate=0.01, epochs=1, batch_size=128),
     "scrub": dict(
-        learning_rate=0.00566,
+        learning_rate=0.000557,
         epochs=2,
         max_epochs=1,
         gamma=1.0,
-        alpha=0.00955,
+        alpha=0.0596,
         batch_size=128,
         forget_batch_size=64,
     ),

@@ -25,6 +25,7 @@ def get_config(preset: str):
                 "models",
                 "audit",
                 "streaming",
+                "growth",
                 "startup",
             ),
             "rounds": 5,
@@ -71,6 +72,7 @@ def get_config(preset: str):
                 "batch_size": 64,
                 "widths": (4, 4),
             },
+            "growth": {"sizes": (10_000, 100_000), "side": 32, "widths": (4, 4)},
         }
     )
     if preset == "smoke":
@@ -88,6 +90,7 @@ def get_config(preset: str):
         config.evaluation.update(examples=100, batch_size=50)
         config.fisher.update(examples=16, torch_examples=8, widths=(4, 4))
         config.audit.update(examples=5, models=8)
+        config.growth.update(sizes=(1200,), side=8)
         config.streaming.update(examples=64, side=8, timed=32, batch_size=16)
         config.models.update(count=3, examples=32, batch_size=16, widths=(4, 4))
     return config

@@ -46,7 +46,7 @@ def test_a_ratio_is_the_median_of_the_ratios_of_a_round(monkeypatch):
     "parts",
     [
         *(("train", "evaluation"), ("resnet", "fisher"), ("models", "audit")),
-        *(("presets",), ("streaming",)),
+        *(("presets",), ("streaming", "growth")),
     ],
 )
 def test_smoke(parts, tmp_path, capsys, monkeypatch):
@@ -56,9 +56,9 @@ def test_smoke(parts, tmp_path, capsys, monkeypatch):
     speed.run(config, tmp_path)
     with (tmp_path / "speed.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert all(float(row["value"]) > 0 for row in rows)
-    apart = "forgetting score", "peak memory of the host"
-    compiled = [row for row in rows if row["comparison"] not in apart]
+    assert all(float(row["value"]) >= 0 for row in rows)
+    apart = "forgetting score", "peak memory", "growth"
+    compiled = [row for row in rows if not row["comparison"].startswith(apart)]
     assert all(float(row["compile_seconds"]) > 0 for row in compiled)
     table = (tmp_path / "speed.md").read_text()
     assert table in capsys.readouterr().out
