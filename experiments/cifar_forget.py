@@ -3,9 +3,10 @@
     python launch.py --experiment=cifar_forget
 
 `--preset=cpu`: a small residual net (288,746 parameters), two seeds; `_cifar.py` says
-how it trains and what that costs. The losses before and after are in
-`figures/loss_histograms.png`, the table in `README.md` beside this file. `full` has not
-been run yet.
+how it trains and what that costs. Of 2.07 points of Avg. Gap that the original is from
+retraining, `finetune` leaves 1.30 at 38 % of the time of retraining; two retrained
+models are 0.38 apart. The whole table is in `README.md` beside this file, the losses
+before and after in `figures/loss_histograms.png`. `full` has not been run yet.
 """
 
 from unlearn.pipeline import default_config
