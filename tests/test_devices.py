@@ -71,6 +71,17 @@ def test_what_does_not_compile_is_tried_again():
     assert len(tries) == 2
 
 
+def test_programs_are_forgotten_before_linux_ends_the_process(monkeypatch):
+    devices.compiled(double, jnp.zeros(41))
+    kept = len(devices._executables)
+    devices.compiled(double, jnp.zeros(42))
+    assert len(devices._executables) == kept + 1
+    monkeypatch.setattr(devices, "MOST_MAPPINGS", 1)
+    execute, _ = devices.compiled(double, jnp.zeros(43))
+    assert len(devices._executables) == 1
+    np.testing.assert_array_equal(execute(jnp.ones(43)), 2)
+
+
 def test_programs_used_longest_ago_are_dropped(monkeypatch):
     monkeypatch.setattr(devices, "EXECUTABLES", 3)
     monkeypatch.setattr(devices, "_executables", type(devices._executables)())

@@ -1,6 +1,7 @@
 """The process's devices: what they are, how they are set up, and their compiler."""
 
 import collections
+import gc
 import importlib.metadata
 import importlib.util
 import mmap
@@ -175,6 +176,10 @@ def _version(package: str) -> str | None:
 EXECUTABLES = 256
 """Compiled programs that are kept in memory; those used last."""
 
+MOST_MAPPINGS = 30_000
+"""Of memory, which a program of the CPU's compiler takes dozens to hundreds of. Linux
+ends a process at 65,530 of them, and those of the programs that still run remain."""
+
 _executables: collections.OrderedDict[Any, Future] = collections.OrderedDict()
 _lock = threading.Lock()
 
@@ -208,6 +213,7 @@ def compiled(fn: Callable, *args: Any) -> tuple[Callable, float]:
         waits = not known.done()
         return known.result(), time.perf_counter() - started if waits else 0.0
     try:
+        _make_room()
         if mesh is None:
             executable = jax.jit(fn).lower(*args).compile()
         else:
@@ -219,6 +225,18 @@ def compiled(fn: Callable, *args: Any) -> tuple[Callable, float]:
         raise
     program.set_result(executable)
     return executable, time.perf_counter() - started
+
+
+def _make_room() -> None:
+    """Forgets the programs that are there, if they are near to what Linux allows."""
+    maps = Path("/proc/self/maps")
+    if not maps.exists() or maps.read_bytes().count(b"\n") < MOST_MAPPINGS:
+        return
+    with _lock:
+        for signature in [s for s, program in _executables.items() if program.done()]:
+            del _executables[signature]
+    jax.clear_caches()
+    gc.collect()
 
 
 def _on_mesh(fn: Callable, mesh: jax.sharding.Mesh, args: tuple) -> Callable:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from unlearn.errors import InputError
-from unlearn.stored import Stored, blocks
+from unlearn.stored import Reading, Stored, blocks
 
 
 class InputSpec(NamedTuple):
@@ -81,6 +81,13 @@ class Standardize:
         mean, std = (np.asarray(x, np.float32) for x in (self.mean, self.std))
         scale, shift = 1 / (255 * std), mean / std
         return images.astype(jnp.float32) * scale - shift
+
+
+def standardisation(preprocess: Callable[[Any], Any]) -> Standardize | None:
+    """Returns how images are standardised, wherever they lie; None: not at all."""
+    if isinstance(preprocess, Reading):
+        preprocess = preprocess.prepare
+    return preprocess if isinstance(preprocess, Standardize) else None
 
 
 def as_they_are(rows: Any) -> Any:

@@ -2,13 +2,18 @@
 
 A `Problem` of `Stored` inputs has row numbers for examples, and reading them is the
 first step of its `preprocess`. So everything that works on a problem works on data that
-fits neither the device nor the host: in the same order and with the same bits as on
-arrays. A compiled program calls back to the host for each batch; the operating system
-keeps what was read lately.
+fits neither the device nor the host, in the same order; a compiler may round the last
+bit otherwise than on arrays. A compiled program calls back to the host for each batch; the operating system
+keeps what was read lately. Of a batch that is spread over several devices the first one
+reads all rows.
+
+What a method is not given (`problem.withhold`) it does not get from a problem, but a
+file holds it all the same: a method that reads rows it was not given is not prevented.
 """
 
 import dataclasses
 import functools
+import logging
 import math
 import os
 from collections.abc import Callable, Iterator
@@ -32,7 +37,7 @@ class Source:
     offset: int  # bytes
     shape: tuple[int, ...]
     dtype: np.dtype
-    state: tuple[int, int]  # of the file: bytes and time, see `state_of`
+    state: tuple  # of the file, see `state_of`
 
     @property
     def row_bytes(self) -> int:
@@ -42,7 +47,7 @@ class Source:
         """Reads rows int[M]: [M, ...]; neighbours in one go.
 
         Raises:
-          InputError: the file is not what it was, or ends before a row.
+          InputError: the file is not there, is not what it was or ends before a row.
         """
         made = np.empty((len(rows), *self.shape[1:]), self.dtype)
         if not made.size:
@@ -50,13 +55,19 @@ class Source:
         raw = made.reshape(len(rows), -1).view(np.uint8)
         most = max(1, MOST // self.row_bytes)
         ends = np.flatnonzero(np.diff(rows) != 1) + 1
-        handle = _open(self.path, self.state)
-        if state_of(handle) != self.state:
-            raise InputError(f"{self.path} changed while it was in use: start again")
-        for start, stop in zip([0, *ends], [*ends, len(rows)], strict=True):
-            for first in range(start, stop, most):
-                part = raw[first : min(first + most, stop)].reshape(-1)
-                self._fill(handle, part, self.offset + int(rows[first]) * raw.shape[1])
+        try:
+            file = _open(self.path, self.state)
+            if state_of(file.number, self.state[2] is None) != self.state:
+                raise InputError(f"{self.path} changed while in use: start again")
+            for start, stop in zip([0, *ends], [*ends, len(rows)], strict=True):
+                for first in range(start, stop, most):
+                    part = raw[first : min(first + most, stop)].reshape(-1)
+                    place = self.offset + int(rows[first]) * raw.shape[1]
+                    self._fill(file.number, part, place)
+        except OSError as error:
+            raise InputError(
+                f"cannot read {self.path} ({error.strerror}), which examples lie in"
+            ) from error
         return made
 
     def _fill(self, handle: int, part: np.ndarray, position: int) -> None:
@@ -67,21 +78,30 @@ class Source:
             part, position = part[count:], position + count
 
 
-def state_of(path: str | os.PathLike | int) -> tuple[int, int]:
-    """Returns size and time of change of a file: what tells that it is another."""
-    found = os.stat(path)
-    return found.st_size, found.st_mtime_ns
+def state_of(file: str | os.PathLike | int, replaced: bool = False) -> tuple:
+    """Returns what tells that a file is another: inode, bytes and time of change.
+
+    `replaced`: it is never written to, only replaced; its time says when it was used.
+    """
+    found = os.stat(file)
+    return found.st_ino, found.st_size, None if replaced else found.st_mtime_ns
+
+
+class _Handle:
+    """An open file, closed once nobody has it any more."""
+
+    def __init__(self, path: str):
+        self.number = os.open(path, os.O_RDONLY)
+
+    def __del__(self) -> None:
+        if hasattr(self, "number"):
+            os.close(self.number)
 
 
 @functools.lru_cache(maxsize=64)
-def _open(path: str, state: tuple[int, int]) -> int:
-    """Opens a file for as long as the process lives: another `state`, another file."""
-    try:
-        return os.open(path, os.O_RDONLY)
-    except OSError as error:
-        raise InputError(
-            f"cannot read {path} ({error.strerror}), which examples lie in"
-        ) from error
+def _open(path: str, state: tuple) -> _Handle:
+    """Opens a file, for as long as this is among the last ones."""
+    return _Handle(path)
 
 
 class Stored:
@@ -104,8 +124,11 @@ class Stored:
     def __len__(self) -> int:
         return self.shape[0]
 
-    def __getitem__(self, indices: Any) -> "Stored":
-        return Stored(self.sources, np.atleast_1d(self.numbers[indices]))
+    def __getitem__(self, rows: slice | np.ndarray | list[int]) -> "Stored":
+        numbers = self.numbers[rows]
+        if numbers.ndim != 1:
+            raise IndexError("rows are chosen by a slice or an array of one axis")
+        return Stored(self.sources, numbers)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         made = read(self.sources, self.numbers)
@@ -156,11 +179,12 @@ def blocks(array: np.ndarray | Stored) -> Iterator[np.ndarray]:
         yield np.asarray(array[start : start + size])
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Reading:
     """Makes inputs of row numbers: reads the rows, then prepares them.
 
-    Equal files make equal objects, so that what was compiled is found again.
+    Equal files make equal objects, so that what was compiled is found again. It is
+    written as what prepares the rows, wherever these lie.
     """
 
     sources: tuple[Source, ...]
@@ -171,15 +195,40 @@ class Reading:
         one = self.sources[0]
         shape = (*numbers.shape, *one.shape[1:])
         rows = jax.pure_callback(
-            self._read,
+            self.read,
             jax.ShapeDtypeStruct(shape, one.dtype),
             numbers,
             vmap_method="expand_dims",
         )
         return self.prepare(rows)
 
-    def _read(self, numbers: jax.Array) -> np.ndarray:
-        return read(self.sources, numbers)
+    def __repr__(self) -> str:
+        return repr(self.prepare)
+
+    def read(self, numbers: ArrayLike) -> np.ndarray:
+        """Reads rows by number, see `read`; what goes wrong is kept for `failure`."""
+        try:
+            return read(self.sources, numbers)
+        except InputError as error:
+            _failures[:] = [error]
+            raise
+
+    def struct(self, count: int) -> jax.ShapeDtypeStruct:
+        """Returns shape and dtype of `count` rows."""
+        one = self.sources[0]
+        return jax.ShapeDtypeStruct((count, *one.shape[1:]), one.dtype)
+
+
+_failures: list[InputError] = []
+
+
+def failure() -> InputError | None:
+    """Returns why a compiled program could not read; JAX wraps it in a traceback."""
+    return _failures[-1] if _failures else None
+
+
+# JAX also logs such a traceback.
+logging.getLogger("jax._src.callback").addFilter(lambda record: not _failures)
 
 
 def numbered(
@@ -188,7 +237,15 @@ def numbered(
     """Returns what a problem holds of examples, and how it makes inputs of it.
 
     Of `Stored` ones these are row numbers, and a `Reading`; others stay what they are.
+
+    Raises:
+      InputError: a `Stored` is part of a tree, or of a type that JAX does not keep.
     """
     if not isinstance(examples, Stored):
+        if any(isinstance(leaf, Stored) for leaf in jax.tree.leaves(examples)):
+            raise InputError("stored inputs are one array, not a part of a tree")
         return examples, prepare
+    kept = jax.dtypes.canonicalize_dtype(examples.dtype)
+    if kept != examples.dtype or not examples.dtype.isnative:
+        raise InputError(f"stored inputs are {examples.dtype}: save them as {kept}")
     return examples.numbers, Reading(examples.sources, prepare)

@@ -364,7 +364,7 @@ def predict(
     `examples` is a tree of arrays [N, ...] and `preprocess` makes inputs of its rows,
     as in a `Problem`; `mesh` is one's as well.
     """
-    size = count(examples)
+    size, examples = count(examples), jax.tree.map(jnp.asarray, examples)
     steps, batch_size = batch_shape(size, batch_size)
 
     def one(start):

@@ -70,5 +70,18 @@ def test_only_the_way_back_is_multiplied(factor):
     np.testing.assert_allclose((forward, tangent), (once(x), 3 * forward), rtol=1e-6)
     both = jnp.stack([x, 2 * x])
     assert_close(jax.vmap(jax.grad(once))(both), factor * 3 * both**2, 1e-6, 1e-6)
-    there_and_back = jax.hessian(lambda x: once(times(x, 1 / factor)))(x)
-    np.testing.assert_allclose(there_and_back, jnp.diag(6 * x), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("first", [jax.jacrev, jax.jacfwd])
+@pytest.mark.parametrize("second", [jax.jacrev, jax.jacfwd])
+def test_second_derivatives_are_as_they_are(first, second):
+    """In at a thousandth, out at a thousandfold, in any mode and twice."""
+
+    def scaled_cube(x):
+        return jnp.sum(times(times(x, 1 / SCALE) ** 3, SCALE))
+
+    x = jnp.array([1.0, -2.0, 0.5])
+    found = first(second(scaled_cube))(x)
+    np.testing.assert_allclose(found, jnp.diag(6 * x), rtol=1e-5, atol=1e-5)
+    third = jax.jacrev(first(second(scaled_cube)))(x)
+    np.testing.assert_allclose(np.sum(third), 18, rtol=1e-5)

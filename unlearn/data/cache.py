@@ -20,6 +20,7 @@ import numpy as np
 from unlearn import caches
 from unlearn.data import streaming
 from unlearn.data.dataset import Dataset
+from unlearn.errors import InputError
 
 FORMAT = 4  # raise it with every change of how files are decoded
 FIELDS = Dataset._fields[1:]  # the name is the caller's
@@ -56,11 +57,17 @@ def cached(
       resident: False: images stay in the cache's file; None: if they are large.
 
     Raises:
+      InputError: examples should stay in the cache, and it cannot be written.
       OSError: a file cannot be read.
     """
     source, files = source.resolve(), sorted(files)
     directory = _directory(cache_dir)
     if directory is None:
+        if resident is False:
+            raise InputError(
+                f"{name}: there is no home folder whose cache examples could stay in: "
+                "set data.resident=True"
+            )
         return make()
     size = "-{}x{}".format(*image_size) if image_size else ""
     path = directory / f"{source.name}-{_hash([source])[:16]}{size}.npz"
@@ -72,11 +79,16 @@ def cached(
     dataset = make()
     if _key(files, details) == key:  # else they changed meanwhile
         _write(path, key, dataset)
-        size = dataset.train_images.nbytes + dataset.test_images.nbytes
-        if streaming.stays(size, resident):
-            found = _read(path, key, False)
-            dataset = dataset if found is None else found._replace(name=name)
-    return dataset
+    size = dataset.train_images.nbytes + dataset.test_images.nbytes
+    if not streaming.stays(size, resident):
+        return dataset
+    found = _read(path, key, False)
+    if found is None and resident is False:
+        raise InputError(
+            f"{name}: {path} cannot be written, and examples should stay there: free "
+            "some space, or set data.resident=True"
+        )
+    return dataset if found is None else found._replace(name=name)
 
 
 def forget(source: str | Path, cache_dir: str | Path | None = None) -> list[Path]:
@@ -132,7 +144,9 @@ def _read(path: Path, key: str, resident: bool | None) -> Dataset | None:
             if images is None:
                 return None
             values: dict[str, Any] = dict(zip(IMAGES, images, strict=True))
-            if not streaming.stays(sum(part.nbytes for part in images), resident):
+            if streaming.stays(sum(part.nbytes for part in images), resident):
+                streaming.check_whole(path, *IMAGES)
+            else:
                 values = {field: file[field] for field in IMAGES}
             values |= {field: file[field] for field in FIELDS if field not in IMAGES}
     except Exception:  # zip, zlib and numpy each have their own for a damaged file

@@ -10,12 +10,11 @@ PIXELS = 89_000_000  # of one image; Pillow warns above
 FILE = 2**30  # bytes of one image file
 
 
-def check_bytes(name: str, count: int) -> None:
-    """Checks that a data set of `count` bytes may be read.
+def most_bytes() -> float:
+    """Returns how many bytes of memory a data set may take.
 
     Raises:
-      InputError: more than the environment variable UNLEARN_DATA_GIB allows, 8 GiB
-        without it; or that is no number.
+      InputError: the environment variable UNLEARN_DATA_GIB is no number.
     """
     text = os.environ.get(VARIABLE) or str(GIB)
     try:
@@ -26,11 +25,22 @@ def check_bytes(name: str, count: int) -> None:
         raise InputError(
             f"{VARIABLE} must be a number of GiB, such as 16; it is {text}"
         )
-    if count > limit * 2**30:
+    return limit * 2**30
+
+
+def check_bytes(name: str, count: int) -> None:
+    """Checks that a data set of `count` bytes may be read.
+
+    Raises:
+      InputError: more than the environment variable UNLEARN_DATA_GIB allows, 8 GiB
+        without it; or that is no number.
+    """
+    limit = most_bytes()
+    if count > limit:
         raise InputError(
             f"{name}: would take {count / 2**30:.1f} GiB of memory and the limit is "
-            f"{limit:g}; if that is meant, set the environment variable {VARIABLE}="
-            f"{count / 2**30 + 1:.0f}"
+            f"{limit / 2**30:g}; if that is meant, set the environment variable "
+            f"{VARIABLE}={count / 2**30 + 1:.0f}"
         )
 
 

@@ -1,6 +1,5 @@
 """A user's own arrays, in an npz file."""
 
-import math
 import os
 import stat
 import zipfile
@@ -261,19 +260,22 @@ def _stored(name, path, parts, headers, resident) -> dict[str, Stored]:
     kinds = ("f4", "i4") if _as_they_are(name, parts, headers) else ("u1",)
     for key in keys:
         header = headers[key]
+        if streaming.declared(header) > header.member.file_size - header.start:
+            raise InputError(f"{name}: {key} is damaged: it is cut off")
         array = None if header.dtype.hasobject else streaming.stored(path, header)
         if header.dtype.str[1:] not in kinds:
             why = f"{key} is {header.dtype}"
         elif array is None:
             why = f"{key} is compressed or not in this machine's order"
-        elif _declared(header) > header.member.file_size - header.start:
-            raise InputError(f"{name}: {key} is damaged: it is cut off")
         elif kinds == ("u1",) and not arrays.is_channels_last(array.shape):
             why = f"{key} has the shape {list(array.shape)}"
         found[key] = array
     if why and resident is False:
         raise streaming.refuse(name, why)
-    return {} if why else found
+    if why:
+        return {}
+    streaming.check_whole(path, *keys)
+    return found
 
 
 def _headers(name, file) -> Iterator[tuple[str, streaming.Header]]:
@@ -296,12 +298,7 @@ def _read(name, file, key, header) -> np.ndarray:
             f"{name}: not a readable npz file of plain arrays ({key} holds objects); "
             "save numbers or text of a fixed length (dtype str)"
         )
-    if _declared(header) > header.member.file_size:
+    if streaming.declared(header) > header.member.file_size:
         raise InputError(f"{name}: {key} is damaged: it is cut off")
     with file.open(header.member) as opened:
         return np.lib.format.read_array(opened, allow_pickle=False)
-
-
-def _declared(header) -> int:
-    """The bytes that an array should have, in whole numbers that do not wrap."""
-    return math.prod(map(int, header.shape)) * header.dtype.itemsize

@@ -28,7 +28,7 @@ class DataConfig(NamedTuple):
     crop: int = 0  # pixels
     rotate: float = 0.0  # degrees
     jitter: float = 0.0
-    resident: str = "auto"  # or True, False: whether examples lie on the device
+    resident: str = "auto"  # or "True"; "False": examples stay in their file
     image_size: int = 0  # 0, or the side that images of differing sizes are resized to
     mean: tuple[float, ...] = ()  # of pixels in [0, 1], one or a channel; (): the set's
     std: tuple[float, ...] = ()

@@ -2,18 +2,19 @@
 
 import math
 import struct
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from unlearn import caches, memory
+from unlearn import memory
+from unlearn.data.limits import most_bytes
 from unlearn.errors import InputError
 from unlearn.stored import Source, Stored, state_of
 
 SHARE = 0.25  # of a device's or the machine's memory: larger sets stay in their file
+PART = 2**24  # bytes read at once
 LOCAL = 30  # bytes of the header before a member of a zip file, less its two texts
 
 
@@ -44,29 +45,27 @@ def stays(size: int, resident: bool | None) -> bool:
     """Says whether examples of so many bytes stay in their file.
 
     Args:
-      resident: None: if they are more than a quarter of the memory there is.
+      resident: None: if they are more than a quarter of the memory there is, or than
+        a data set may take of it.
     """
     if resident is None:
-        return size > SHARE * memory.limit()
+        return size > min(SHARE * memory.limit(), most_bytes())
     return not resident
 
 
-def room(shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
-    """Makes an array to decode into: on disk if it is large, until it is dropped."""
-    if not stays(math.prod(shape) * np.dtype(dtype).itemsize, None):
-        return np.empty(shape, dtype)
-    with tempfile.TemporaryFile(dir=caches.folder("data")) as file:
-        return np.memmap(file, dtype, "w+", shape=shape)
-
-
-def stored(path: Path, header: Header) -> Stored | None:
+def stored(path: Path, header: Header, replaced: bool = False) -> Stored | None:
     """Returns an array in an npz file without reading it; None if it is compressed.
 
-    Or in Fortran order, or in another machine's order of bytes.
+    Or in Fortran order, or in another machine's order of bytes, or cut off.
+
+    Args:
+      replaced: the file is never written to, only replaced.
     """
     member, dtype = header.member, header.dtype
     plain = member.compress_type == zipfile.ZIP_STORED and not member.flag_bits & 1
     if not plain or header.fortran or not dtype.isnative or not len(header.shape):
+        return None
+    if declared(header) > member.file_size - header.start:
         return None
     with open(path, "rb") as file:
         file.seek(member.header_offset)
@@ -74,17 +73,35 @@ def stored(path: Path, header: Header) -> Stored | None:
     offset = member.header_offset + LOCAL + name + extra + header.start
     shape = tuple(int(side) for side in header.shape)
     where = str(Path(path).resolve())
-    return Stored((Source(where, offset, shape, dtype, state_of(path)),))
+    return Stored((Source(where, offset, shape, dtype, state_of(path, replaced)),))
+
+
+def declared(header: Header) -> int:
+    """Returns the bytes that an array should have; they do not wrap."""
+    return math.prod(map(int, header.shape)) * header.dtype.itemsize
+
+
+def check_whole(path: Path, *keys: str) -> None:
+    """Reads arrays of an npz file once, which compares them with their checksums.
+
+    Raises:
+      zipfile.BadZipFile: one is damaged.
+    """
+    with zipfile.ZipFile(path) as file:
+        for key in keys:
+            with file.open(f"{key}.npy") as opened:
+                while opened.read(PART):
+                    pass
 
 
 def stored_members(path: Path, *keys: str) -> list[Stored] | None:
-    """Returns arrays of an npz file, by name; None if one has to be read."""
+    """Returns arrays of a cache, by name; None if one has to be read."""
     with zipfile.ZipFile(path) as file:
         found = []
         for key in keys:
             member = file.getinfo(f"{key}.npy")
             with file.open(member) as opened:
-                array = stored(path, read_header(member, opened))
+                array = stored(path, read_header(member, opened), replaced=True)
             if array is None:
                 return None
             found.append(array)

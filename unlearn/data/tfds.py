@@ -22,7 +22,6 @@ from urllib.parse import urlparse
 
 import numpy as np
 
-from unlearn.data import streaming
 from unlearn.data.cache import cached
 from unlearn.data.dataset import Dataset, make_dataset
 from unlearn.data.images import MODES, decode
@@ -210,7 +209,7 @@ def _read_split(name, tfds, builder, split, image_key, label_key, others, image_
         for row, example in zip(rows, source.__getitems__(list(rows)), strict=True):
             image = decode(example[image_key], channels, image_size)
             if images is None:
-                images = streaming.room((len(source), *image.shape), np.uint8)
+                images = np.empty((len(source), *image.shape), np.uint8)
             if image.shape != images.shape[1:]:
                 raise InputError(
                     f"{name}: its images differ in size; give an image_size"

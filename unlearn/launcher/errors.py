@@ -7,6 +7,7 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from unlearn import stored
 from unlearn.errors import InputError
 from unlearn.launcher.flags import flat
 from unlearn.launcher.last_words import ENDED
@@ -50,6 +51,9 @@ def explain(
         )
         return f"{place}: {error.strerror}"
     text = first_line(str(error) or repr(error))
+    unread = stored.failure()
+    if unread and "callback" in str(error).lower():
+        return explain(unread, config, folder)
     if re.search(r"gloo|CoordinationService|coordination service", text, re.I):
         return ENDED
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text:

@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from unlearn.inputs import Standardize
+from unlearn.inputs import standardisation
 from unlearn.methods.labels import bar
 from unlearn.methods.registry import method
 from unlearn.methods.statistics import by_batch
@@ -36,12 +36,10 @@ def stepped(
     Of images that the problem standardises `bound` is in units of pixels in [0, 1];
     other inputs move by `bound` itself and have no range.
     """
-    if not isinstance(problem.preprocess, Standardize):
+    known = standardisation(problem.preprocess)
+    if known is None:
         return inputs + bound * direction
-    mean, std = (
-        np.asarray(x, np.float32)
-        for x in (problem.preprocess.mean, problem.preprocess.std)
-    )
+    mean, std = (np.asarray(x, np.float32) for x in (known.mean, known.std))
     moved = inputs + bound / std * direction
     return jnp.clip(moved, (0 - mean) / std, (1 - mean) / std)
 

@@ -43,9 +43,24 @@ def times(tree: Any, factor: float) -> Any:
     return jax.tree.map(one, tree)
 
 
-backward_p = Primitive("times_on_the_way_back")
-backward_p.def_impl(lambda x, *, factor: x)
-backward_p.def_abstract_eval(lambda x, *, factor: x)
-ad.deflinear2(backward_p, lambda back, x, *, factor: [back * factor])
-batching.defvectorized(backward_p)
-mlir.register_lowering(backward_p, lambda context, x, *, factor: [x])
+def _primitive(name: str, forward, transpose) -> Primitive:
+    made = Primitive(name)
+    made.def_impl(forward)
+    made.def_abstract_eval(lambda x, *, factor: x)
+    ad.deflinear2(made, lambda back, x, *, factor: [transpose(back, factor)])
+    batching.defvectorized(made)
+    mlir.register_lowering(made, mlir.lower_fun(forward, multiple_results=False))
+    return made
+
+
+# On the way back of the way back all is scaled already.
+forward_p = _primitive(
+    "times_on_the_way_forward",
+    lambda x, *, factor: x * jnp.asarray(factor, x.dtype),
+    lambda back, factor: back,
+)
+backward_p = _primitive(
+    "times_on_the_way_back",
+    lambda x, *, factor: x,
+    lambda back, factor: forward_p.bind(back, factor=factor),
+)

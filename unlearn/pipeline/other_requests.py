@@ -106,7 +106,7 @@ def _of_classes(config, names, kind) -> list[OtherRequest]:
     if not (given or others):
         raise InputError(
             f"every {word} is forgotten by a table, and none is left to tune on: leave "
-            "some out of class_sweep.classes"
+            f"some out of {'forget.subclasses' if second else 'class_sweep.classes'}"
         )
     requests = []
     for number in given or others[: config.tune.draws]:

@@ -38,7 +38,8 @@ def default_config() -> "ConfigDict":
 
     whole = pipeline.default_config().to_dict()
     config = {name: whole[name] for name in ("data", "model", "train", "methods")}
-    config["data"].pop("examples")
+    for option in ("examples", "resident"):
+        config["data"].pop(option)
     config["data"]["validation"] = 0.0
     return ConfigDict(config).lock()
 

@@ -15,6 +15,7 @@ from unlearn import training
 from unlearn.errors import InputError
 from unlearn.forget_sets import check_forget_indices
 from unlearn.problem import Model, Problem, Variables
+from unlearn.stored import Reading
 from unlearn.training import Rows
 
 
@@ -72,9 +73,13 @@ def rows_hash(problem: Problem, indices: np.ndarray) -> str:
     What is elsewhere does not count: it may be gone.
     """
     digest = hashlib.sha256(np.asarray(indices, "<i8").tobytes())
-    leaves = jax.tree_util.tree_leaves_with_path((problem.examples, problem.labels))
-    for path, leaf in leaves:
-        rows = np.ascontiguousarray(np.asarray(leaf)[indices])
+    chosen = jax.tree.map(
+        lambda leaf: np.asarray(leaf)[indices], (problem.examples, problem.labels)
+    )
+    if isinstance(problem.preprocess, Reading):
+        chosen = problem.preprocess.read(chosen[0]), chosen[1]
+    for path, leaf in jax.tree_util.tree_leaves_with_path(chosen):
+        rows = np.ascontiguousarray(leaf)
         name = jax.tree_util.keystr(path)
         digest.update(f"{name} {rows.dtype.str} {rows.shape}".encode())
         digest.update(rows.reshape(-1).view(np.uint8))  # ty: ignore[invalid-argument-type]

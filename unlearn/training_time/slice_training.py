@@ -12,6 +12,7 @@ import numpy as np
 from unlearn.errors import InputError
 from unlearn.optimizers import sgd
 from unlearn.problem import Problem, Variables
+from unlearn.stored import Reading
 from unlearn.surgery import fresh
 from unlearn.training import Rows, classification, descend, start
 from unlearn.training_time import common
@@ -166,6 +167,11 @@ def program_hash(problem: Problem, settings: Settings) -> str:
 
     They hold the model, its loss and optimizer, how inputs are made and augmented.
     """
+    if isinstance(problem.preprocess, Reading):  # wherever the examples lie
+        examples = problem.preprocess.struct(len(problem.examples))
+        problem = problem.replace(
+            examples=examples, preprocess=problem.preprocess.prepare
+        )
     leaves, tree = jax.tree.flatten(problem)
     shapes = tuple((x.shape, np.dtype(x.dtype)) for x in leaves)
     return _program_hash(tree, shapes, settings)
