@@ -3,9 +3,9 @@
 A `Problem` of `Stored` inputs has row numbers for examples, and reading them is the
 first step of its `preprocess`. So everything that works on a problem works on data that
 fits neither the device nor the host, in the same order; a compiler may round the last
-bit otherwise than on arrays. A compiled program calls back to the host for each batch; the operating system
-keeps what was read lately. Of a batch that is spread over several devices the first one
-reads all rows.
+bit otherwise than on arrays. A compiled program calls back to the host for each batch;
+the operating system keeps what was read lately. Of a batch that is spread over several
+devices the first one reads all rows.
 
 What a method is not given (`problem.withhold`) it does not get from a problem, but a
 file holds it all the same: a method that reads rows it was not given is not prevented.
