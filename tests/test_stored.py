@@ -1,5 +1,6 @@
 """Examples that stay in their file: the same numbers as in memory."""
 
+import csv
 import dataclasses
 import functools
 import importlib
@@ -12,9 +13,19 @@ import numpy as np
 import pytest
 from conftest import trained
 from PIL import Image
+from small_runs import Silent, small_config
 from trees import assert_close, assert_equal
 
-from unlearn import data, devices, models, parallel, spread, stored, training
+from unlearn import (
+    data,
+    devices,
+    models,
+    parallel,
+    pipeline,
+    spread,
+    stored,
+    training,
+)
 from unlearn.data import streaming
 from unlearn.errors import InputError
 from unlearn.launcher.errors import explain
@@ -144,6 +155,28 @@ def test_a_batch_on_two_devices(both):
 
 def train_on(train, key, problem):
     return devices.compiled(train, key, problem)[0](key, problem)
+
+
+@pytest.mark.slow
+def test_a_run_continues_wherever_its_examples_lie(path, tmp_path):
+    """It is one run, in one folder: where they lie is no setting of its results."""
+    found = []
+    for resident in ("True", "False"):
+        config = small_config(data__name=f"npz:{path}", data__resident=resident)
+        config.train.batch_size = config.methods.finetune.batch_size = 8
+        config.forget.count = 4
+        folder = tmp_path / resident
+        pipeline.run(config, folder, progress=Silent())
+        config.data.resident = "auto"
+        assert pipeline.run(config, folder, progress=Silent()).rows
+        names = "test_accuracy", "retain_accuracy", "mia_confidence"
+        found.append([[row[name] for name in names] for row in csv_rows(folder)])
+    assert found[0] == found[1] and len(found[0]) == 8
+
+
+def csv_rows(folder):
+    with (folder / "results.csv").open() as file:
+        return list(csv.DictReader(file))
 
 
 # The files
