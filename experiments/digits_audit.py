@@ -34,6 +34,7 @@ def get_config(preset: str):
     config.data.name = "digits"
     config.train.epochs = 30
     config.train.batch_size = 64
+    config.train.learning_rate = 0.05
     if preset == "smoke":
         shared.make_smoke(config, "8x8x1")
         return config

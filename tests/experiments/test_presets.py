@@ -129,7 +129,7 @@ def test_methods_that_climb_a_loss_do_not_diverge_in_the_smoke_preset(name, tmp_
 MADE_UP = {"cifar10": "32x32x3", "mnist": "28x28x1", "ham10000": "32x32x3"}
 FULL = [
     *("cifar_audit", "cifar_curriculum", "cifar_forget", "ham10000_zero_shot"),
-    *("mnist_audit", "mnist_methods", "mnist_swap"),
+    *("mnist_methods", "mnist_swap"),
 ]
 
 
@@ -155,8 +155,8 @@ def cut(config):
 def test_full_takes_its_steps(name, tmp_path):
     """Nets, number types, augmentation and methods are those of the preset."""
     config = load(name).get_config("full")
-    if name == "ham10000_zero_shot":
-        config.run = ("emmn",)  # zero-shot, what it is about
+    if name == "cifar_curriculum":
+        config.run = ("unsir",)  # the half of the other, to compile
     cut(config)
     result = pipeline.run(config, tmp_path / name)
     assert [row["model"] for row in result.rows] == ["original", *config.run]
