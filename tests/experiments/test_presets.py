@@ -164,6 +164,8 @@ def test_full_takes_its_steps(name, tmp_path):
 
 
 ELSEWHERE = {
+    "digits_forget": "test_processes.py, from the command line",
+    "speed": "test_benchmark.py",
     "ham10000_zero_shot": "test_ham_report.py",
     "cifar_forget": "test_colab.py",
     "cifar_curriculum": "test_full_takes_its_steps and test_paired_report.py",
