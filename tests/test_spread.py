@@ -118,7 +118,7 @@ def test_importance_and_mean_gradient(mesh, group):
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=() if name == "scrub" else pytest.mark.slow)
+        pytest.param(name, marks=() if name == "ssd" else pytest.mark.slow)
         for name in METHODS
     ],
 )

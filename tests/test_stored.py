@@ -96,6 +96,7 @@ def test_nothing_is_read_before_it_is_asked_for(both):
 STREAMED = "finetune", "scrub", "ssd", "influence", "boundary_shrink"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STREAMED)
 def test_methods_do_the_same(both, name):
     """And say the same of what they did, such as the labels that they took."""

@@ -239,7 +239,7 @@ def test_create_is_cached_and_options_count():
         ("poolnet", {"widths": 4}, "positive whole numbers"),
         ("poolnet", {"norm": "none"}, "one of batch, group"),
         ("resnet18", {"stem": "huge"}, "one of small, large"),
-        ("vit", {"dtype": "float16"}, "one of float32, bfloat16"),
+        ("vit", {"dtype": "float64"}, "one of float32, bfloat16, float16"),
         ("vit", {"dropout": 1}, "dropout of model vit must be from 0 to below 1"),
         ("wideresnet", {"dropout": "0.3"}, "from 0 to below 1; it is '0.3'"),
         ("net.py", {}, "say which function makes it, as PATH.py:function"),

@@ -50,6 +50,7 @@ def test_the_original_is_trained_once(swept):
     assert '"retrain"' in log and '"original"' not in log
 
 
+@pytest.mark.slow
 def test_the_worst_class_is_the_largest_value(swept):
     folder, _, worst = swept
     rows = csv_files.read_csv(folder / "classes.csv")

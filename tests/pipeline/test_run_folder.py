@@ -30,6 +30,7 @@ class Stop(BaseException):
     pass
 
 
+@pytest.mark.slow
 def test_stopped_anywhere_it_goes_on_to_the_same_bits(finished, tmp_path, monkeypatch):
     """An exception at the n-th write of a file, for many n, then the same command."""
     folder, _ = finished

@@ -4,7 +4,7 @@ import math
 import struct
 import zipfile
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 
@@ -28,7 +28,7 @@ class Header(NamedTuple):
     start: int = 0  # bytes of the member before the first of the array
 
 
-def read_header(member: zipfile.ZipInfo, opened) -> Header:
+def read_header(member: zipfile.ZipInfo, opened: IO[bytes]) -> Header:
     """Reads the header of an array in an npz file; an unknown one is of objects."""
     version = np.lib.format.read_magic(opened)
     readers = {

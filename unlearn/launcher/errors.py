@@ -2,12 +2,12 @@
 
 import contextlib
 import re
+import sys
 import tempfile
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unlearn import stored
 from unlearn.errors import InputError
 from unlearn.launcher.flags import flat
 from unlearn.launcher.last_words import ENDED
@@ -51,7 +51,8 @@ def explain(
         )
         return f"{place}: {error.strerror}"
     text = first_line(str(error) or repr(error))
-    unread = stored.failure()
+    stored = sys.modules.get("unlearn.stored")  # else nothing has been read
+    unread = stored.failure() if stored else None
     if unread and "callback" in str(error).lower():
         return explain(unread, config, folder)
     if re.search(r"gloo|CoordinationService|coordination service", text, re.I):
