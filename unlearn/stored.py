@@ -16,6 +16,7 @@ import functools
 import logging
 import math
 import os
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -92,10 +93,7 @@ class _Handle:
 
     def __init__(self, path: str):
         self.number = os.open(path, os.O_RDONLY)
-
-    def __del__(self) -> None:
-        if hasattr(self, "number"):
-            os.close(self.number)
+        weakref.finalize(self, os.close, self.number)
 
 
 @functools.lru_cache(maxsize=64)
