@@ -10,19 +10,18 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from unlearn import data, devices, models, pipeline, training
+from unlearn import data, devices, models, pipeline
 from unlearn.pipeline import setup
 from unlearn.problem import make_problem
 from unlearn.report.progress import Progress
 
-from ._timing import Candidate, Row, alternate, compiled
+from ._epoch import epoch_candidates
+from ._timing import Row, alternate
+from ._torch_peers import CLASSES
 
 ROOT = Path(__file__).parent.parent
-CLASSES = 10
 ROWS = 256  # made at once
 
 
@@ -35,10 +34,14 @@ def rows(config) -> Iterator[Row]:
         write_set(path, size, side)
         name = f"training epoch, {settings.timed} of {size} images {side}x{side}"
         candidates = [
-            epoch(label, path, kept, settings.timed, settings.widths, batch_size)
-            for label, kept in (("streamed", False), ("in memory", True))
+            epoch(path, kept, settings.timed, settings.widths, batch_size)._replace(
+                name=f"unlearn, {label}", target=target
+            )
+            for label, kept, target in (
+                ("streamed", False, None),
+                ("in memory", True, 0.9),
+            )
         ]
-        candidates[1] = candidates[1]._replace(target=0.9)
         yield from alternate(f"{name}, batch {batch_size}", candidates, config.rounds)
         peak = child("epoch", path, batch_size, *settings.widths)
         what = f"an epoch over {path.stat().st_size / 1e9:.1f} GB, streamed"
@@ -89,50 +92,21 @@ def write_set(path: Path, size: int, side: int) -> None:
                 np.lib.format.write_array(labels, draw.integers(0, CLASSES, count))
 
 
-def epoch(
-    label: str, path: Path, resident: bool, timed: int, widths, batch_size: int
-) -> Candidate:
-    """An epoch over `timed` examples from anywhere in the file."""
+def epoch(path: Path | str, resident: bool, timed: int, widths, batch_size: int):
+    """An epoch over `timed` examples from anywhere in the file; 0: over all."""
     dataset = data.load(f"npz:{path}", resident=resident)
-    chosen = np.random.default_rng(1).permutation(len(dataset.train_labels))[:timed]
+    chosen = np.random.default_rng(1).permutation(len(dataset.train_labels))
+    chosen = chosen[: timed or None]
     images, labels = dataset.train_images[chosen], dataset.train_labels[chosen]
     del dataset
-    arguments, one = problem_of(images, labels, widths, batch_size)
-    program, seconds = compiled(one, *arguments)
-    return Candidate(
-        f"unlearn, {label}",
-        lambda: jax.block_until_ready(program(*arguments)),
-        timed,
-        seconds,
-    )
-
-
-def problem_of(images, labels, widths, batch_size):
-    """Returns the arguments of an epoch, and the epoch."""
     model = models.create("cnn", CLASSES, widths=tuple(widths))
     problem = make_problem(images, labels, [0], model, num_classes=CLASSES)
-    optimizer = training.Recipe(batch_size=batch_size).optimizer(len(labels))
-    variables = model.init(jax.random.key(0), problem.inputs(jnp.arange(1)))
-    state, objective = (
-        training.start(variables, optimizer),
-        training.classification(model),
-    )
-
-    def one(key, state, problem):
-        indices, more = jnp.arange(len(labels)), (objective, optimizer)
-        return training.shuffled_epoch(
-            key, state, problem, indices, *more, batch_size=batch_size
-        )
-
-    return (jax.random.key(1), state, problem), one
+    return epoch_candidates(model, problem, batch_size, loop=False)[0]
 
 
 def whole_epoch(path: str, batch_size: str, *widths: str) -> None:
     """Takes an epoch over a file; prints the most memory that this took, in GB."""
-    dataset = data.load(f"npz:{path}", resident=False)
-    images, labels = dataset.train_images, dataset.train_labels
-    arguments, one = problem_of(images, labels, map(int, widths), int(batch_size))
-    jax.block_until_ready(jax.jit(one)(*arguments))
+    epoch(path, False, 0, map(int, widths), int(batch_size)).run()
     print(peak())
 
 

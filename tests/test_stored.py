@@ -1,6 +1,5 @@
 """Examples that stay in their file: the same numbers as in memory."""
 
-import csv
 import dataclasses
 import functools
 import importlib
@@ -13,7 +12,7 @@ import numpy as np
 import pytest
 from conftest import trained
 from PIL import Image
-from small_runs import Silent, small_config
+from small_runs import Silent, results, small_config
 from trees import assert_close, assert_equal
 
 from unlearn import (
@@ -171,13 +170,8 @@ def test_a_run_continues_wherever_its_examples_lie(path, tmp_path):
         config.data.resident = "auto"
         assert pipeline.run(config, folder, progress=Silent()).rows
         names = "test_accuracy", "retain_accuracy", "mia_confidence"
-        found.append([[row[name] for name in names] for row in csv_rows(folder)])
+        found.append([[row[name] for name in names] for row in results(folder)])
     assert found[0] == found[1] and len(found[0]) == 8
-
-
-def csv_rows(folder):
-    with (folder / "results.csv").open() as file:
-        return list(csv.DictReader(file))
 
 
 # The files

@@ -213,7 +213,7 @@ def compiled(fn: Callable, *args: Any) -> tuple[Callable, float]:
         waits = not known.done()
         return known.result(), time.perf_counter() - started if waits else 0.0
     try:
-        _make_room()
+        make_room()
         if mesh is None:
             executable = jax.jit(fn).lower(*args).compile()
         else:
@@ -227,10 +227,15 @@ def compiled(fn: Callable, *args: Any) -> tuple[Callable, float]:
     return executable, time.perf_counter() - started
 
 
-def _make_room() -> None:
-    """Forgets the programs that are there, if they are near to what Linux allows."""
+def make_room(most: int = 0) -> None:
+    """Forgets the programs that are there, if they are near to what Linux allows.
+
+    Args:
+      most: mappings that may stay; 0: `MOST_MAPPINGS`.
+    """
     maps = Path("/proc/self/maps")
-    if not maps.exists() or maps.read_bytes().count(b"\n") < MOST_MAPPINGS:
+    most = most or MOST_MAPPINGS
+    if not maps.exists() or maps.read_bytes().count(b"\n") < most:
         return
     with _lock:
         for signature in [s for s, program in _executables.items() if program.done()]:

@@ -9,6 +9,7 @@ import jax
 from unlearn.errors import InputError
 
 SHARE = 0.95  # of what there is: the rest is the allocator's
+TRAINING = "lower train.batch_size or raise train.parts"  # where it does not fit
 
 
 def limit() -> int:
@@ -38,9 +39,6 @@ def needed(program: Callable) -> int:
 def fits(program: Callable, share: float = SHARE) -> bool:
     """Says whether a compiled program fits a device."""
     return needed(program) < share * limit()
-
-
-TRAINING = "lower train.batch_size or raise train.parts"
 
 
 def check(program: Callable, what: str, advice: str = TRAINING) -> str:

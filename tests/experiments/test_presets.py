@@ -168,7 +168,6 @@ ELSEWHERE = {
     "speed": "test_benchmark.py",
     "ham10000_zero_shot": "test_ham_report.py",
     "cifar_forget": "test_colab.py",
-    "cifar_curriculum": "test_full_takes_its_steps and test_paired_report.py",
     "mnist_methods": "the same code as digits_methods",
     "mnist_audit": "the same code as digits_audit; classes in tests/audit/test_run.py",
 }

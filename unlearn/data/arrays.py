@@ -105,8 +105,8 @@ def _whole(name, splits, stretch):
         return {key: _cast(v, np.uint8) for key, v in splits.items()}, []
     if low >= 0 and high <= 1:
         note = "images hold 0 and 1 only: taken as black and white"
-        white = {key: _cast(v, np.uint8, 255) for key, v in splits.items()}
-        return white, [note]
+        bits = {key: np.asarray(v).astype(np.uint8) for key, v in splits.items()}
+        return {key: v * 255 for key, v in bits.items()}, [note]
     if len({v.dtype == np.uint8 for v in splits.values()}) > 1:
         kinds = " and ".join(f"{key} {v.dtype}" for key, v in splits.items())
         raise InputError(
@@ -171,11 +171,9 @@ def _all_whole(images) -> bool:
     return all((part == np.rint(part)).all() for part in parts)
 
 
-def _cast(values, kind, factor=1):
+def _cast(values, kind):
     """Converts values; where there is nothing to do, none are read or copied."""
-    if values.dtype == kind and factor == 1:
-        return values
-    return np.asarray(values).astype(kind) * kind(factor)
+    return values if values.dtype == kind else np.asarray(values).astype(kind)
 
 
 def _range(name, split, values):

@@ -33,7 +33,7 @@ NAMES = {
 """What an array of the names of the classes, or of the sub-classes, may be called."""
 
 
-def from_npz(name: str, path: str | Path, resident: bool | None = None) -> Dataset:
+def from_npz(name: str, path: str | Path, resident: bool | None = True) -> Dataset:
     """Loads the data set in an npz file; `data.load` says what may be in it.
 
     Args:
@@ -260,12 +260,13 @@ def _stored(name, path, parts, headers, resident) -> dict[str, Stored]:
     kinds = ("f4", "i4") if _as_they_are(name, parts, headers) else ("u1",)
     for key in keys:
         header = headers[key]
-        if streaming.declared(header) > header.member.file_size - header.start:
-            raise InputError(f"{name}: {key} is damaged: it is cut off")
-        array = None if header.dtype.hasobject else streaming.stored(path, header)
         if header.dtype.str[1:] not in kinds:
             why = f"{key} is {header.dtype}"
-        elif array is None:
+            continue
+        if streaming.declared(header) > header.member.file_size - header.start:
+            raise InputError(f"{name}: {key} is damaged: it is cut off")
+        array = streaming.stored(path, header)
+        if array is None:
             why = f"{key} is compressed or not in this machine's order"
         elif kinds == ("u1",) and not arrays.is_channels_last(array.shape):
             why = f"{key} has the shape {list(array.shape)}"

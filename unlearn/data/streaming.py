@@ -56,7 +56,7 @@ def stays(size: int, resident: bool | None) -> bool:
 def stored(path: Path, header: Header, replaced: bool = False) -> Stored | None:
     """Returns an array in an npz file without reading it; None if it is compressed.
 
-    Or in Fortran order, or in another machine's order of bytes, or cut off.
+    Or in Fortran order, or in another machine's order of bytes.
 
     Args:
       replaced: the file is never written to, only replaced.
@@ -64,8 +64,6 @@ def stored(path: Path, header: Header, replaced: bool = False) -> Stored | None:
     member, dtype = header.member, header.dtype
     plain = member.compress_type == zipfile.ZIP_STORED and not member.flag_bits & 1
     if not plain or header.fortran or not dtype.isnative or not len(header.shape):
-        return None
-    if declared(header) > member.file_size - header.start:
         return None
     with open(path, "rb") as file:
         file.seek(member.header_offset)
