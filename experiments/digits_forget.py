@@ -21,6 +21,7 @@ def get_config(preset: str):
     config.model.name = "cnn"
     config.train.epochs = 30
     config.train.batch_size = 64
+    config.train.learning_rate = 0.05
     if preset == "smoke":
         config.data.name = "synthetic:8x8x1,classes=10,train=600,test=200"
         config.seeds = 2

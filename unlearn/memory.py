@@ -56,7 +56,8 @@ def check(program: Callable, what: str, advice: str = TRAINING) -> str:
     takes = f"{what} takes {in_gib(needed(program))} of a device's {in_gib(limit())}"
     if not fits(program):
         raise InputError(
-            f"{takes}: {advice}, set model.dtype=bfloat16, or use a smaller model"
+            f"{takes}: {advice}, set model.dtype=bfloat16 or the net's remat=True, or "
+            "use a smaller model"
         )
     return takes if needed(program) >= 2**30 else ""
 

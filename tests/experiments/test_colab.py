@@ -43,7 +43,6 @@ def test_it_runs_from_top_to_bottom(tmp_path, monkeypatch):
     nbclient = pytest.importorskip("nbclient")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
-    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
     notebook, kept = read(), read()
     for cell in notebook.cells:
         cell.source = cell.source.replace('PRESET = "cpu"', 'PRESET = "smoke"')

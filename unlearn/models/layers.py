@@ -322,3 +322,15 @@ def make_norm(
             num_groups=math.gcd(32, inputs.shape[-1]), dtype=dtype
         )(inputs)
     return lambda inputs: inputs
+
+
+def recomputed(
+    block: Callable[..., jax.Array], remat: bool, *static: int
+) -> Callable[..., jax.Array]:
+    """Makes the backward pass compute a block's inner activations again, if `remat`.
+
+    Only what enters `block(module, hidden, ...)` is then kept for the gradients, for a
+    third more computation. `static` are the numbers of arguments that are no arrays.
+    XLA's CPU backend does not free what is not kept; it is for accelerators.
+    """
+    return nn.remat(block, static_argnums=static) if remat else block

@@ -66,16 +66,19 @@ def _from_linen(module: nn.Module, train: str | None) -> Model:
             raise fails("the net", error, advice) from error
         return variables
 
-    def apply(variables, inputs, *, train=False, key=None):
+    def apply(variables, inputs, *, train=False, key=None, net=module):
         rngs = None if key is None else {"dropout": key}
         state = [name for name in variables if name != "params"]
         if not (train and state):
-            logits = module.apply(variables, inputs, rngs=rngs, **mode(train))
+            logits = net.apply(variables, inputs, rngs=rngs, **mode(train))
             return logits, variables
-        logits, updates = module.apply(
+        logits, updates = net.apply(
             variables, inputs, rngs=rngs, mutable=state, **mode(train)
         )
         return logits, {**variables, **updates}
+
+    # What is computed again cannot be looked at from outside.
+    seen = module.clone(remat=False) if getattr(module, "remat", False) else module
 
     def activations(variables, inputs, *, train=False, key=None):
         found, paths = {}, set(_layer_paths(variables["params"]))
@@ -87,7 +90,7 @@ def _from_linen(module: nn.Module, train: str | None) -> Model:
             return call(*args, **kwargs)
 
         with nn.intercept_methods(record):
-            logits, variables = apply(variables, inputs, train=train, key=key)
+            logits, variables = apply(variables, inputs, train=train, key=key, net=seen)
         return found, logits, variables
 
     return Model(init, apply, activations)

@@ -55,6 +55,8 @@ CHOICES = {
 }
 DTYPES = "float32", "bfloat16", "float16"
 CHOICES |= {(name, "dtype"): DTYPES for name in NETS}
+REMAT = [name for name, net in NETS.items() if "remat" in net.__dataclass_fields__]
+CHOICES |= {(name, "remat"): (False, True) for name in REMAT}
 
 
 def create(name: str, num_classes: int, **options: Any) -> Model:
@@ -85,7 +87,8 @@ def create(name: str, num_classes: int, **options: Any) -> Model:
         choices = CHOICES.get((name, option))
         if choices and value not in choices:
             raise InputError(
-                f"{option} of model {name} must be one of {', '.join(choices)}; "
+                f"{option} of model {name} must be one of "
+                f"{', '.join(map(str, choices))}; "
                 f"it is {value!r}"
             )
         if option == "dropout":

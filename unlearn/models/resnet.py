@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from unlearn.models.layers import Conv, make_norm
+from unlearn.models.layers import Conv, make_norm, recomputed
 
 Layer = Callable[[int, int, int, jax.Array], jax.Array]
 """`layer(features, size, stride, inputs)`: a convolution and its normalisation."""
@@ -45,9 +45,9 @@ class ResNet18(nn.Module):
     `stem` is `"small"` (3×3, no pooling: for small images) or `"large"` (7×7 with
     stride 2 and pooling, the paper's). `norm` is `"batch"` or `"group"`.
     `dtype="bfloat16"` computes in bfloat16; the parameters, the statistics and the
-    logits stay float32. `width` is that of the first stage. 32×32×3, 10 classes:
-    11,173,962 parameters with either norm; 1,000 classes and the large stem:
-    11,689,512.
+    logits stay float32. `width` is that of the first stage. `remat` keeps only what is
+    between blocks for the gradients. 32×32×3, 10 classes: 11,173,962 parameters with
+    either norm; 1,000 classes and the large stem: 11,689,512.
     """
 
     num_classes: int
@@ -55,19 +55,24 @@ class ResNet18(nn.Module):
     dtype: str = "float32"
     width: int = 64
     stem: str = "small"
+    remat: bool = False
 
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
         conv = _convolution(self.norm, train, jnp.dtype(self.dtype))
         hidden = _stem(self.stem, self.width, conv, images)
+
+        def block(_, hidden, features, stride):
+            shortcut = hidden
+            if hidden.shape[-1] != features:
+                shortcut = conv(features, 1, stride, hidden)
+            hidden = nn.relu(conv(features, 3, stride, hidden))
+            return nn.relu(conv(features, 3, 1, hidden) + shortcut)
+
+        block = recomputed(block, self.remat and train, 2, 3)
         for stage in range(4):
-            features = self.width * 2**stage
             for stride in (2 if stage else 1, 1):
-                shortcut = hidden
-                if hidden.shape[-1] != features:
-                    shortcut = conv(features, 1, stride, hidden)
-                hidden = nn.relu(conv(features, 3, stride, hidden))
-                hidden = nn.relu(conv(features, 3, 1, hidden) + shortcut)
+                hidden = block(self, hidden, self.width * 2**stage, stride)
         hidden = hidden.mean((1, 2)).astype(jnp.float32)
         return nn.Dense(self.num_classes)(hidden)
 
@@ -85,20 +90,25 @@ class ResNet50(nn.Module):
     dtype: str = "float32"
     width: int = 64
     stem: str = "small"
+    remat: bool = False
 
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
         conv = _convolution(self.norm, train, jnp.dtype(self.dtype))
         hidden = _stem(self.stem, self.width, conv, images)
+
+        def block(_, hidden, inner, stride):
+            shortcut, outer = hidden, 4 * inner
+            if hidden.shape[-1] != outer or stride > 1:
+                shortcut = conv(outer, 1, stride, hidden)
+            hidden = nn.relu(conv(inner, 1, 1, hidden))
+            hidden = nn.relu(conv(inner, 3, stride, hidden))
+            return nn.relu(conv(outer, 1, 1, hidden) + shortcut)
+
+        block = recomputed(block, self.remat and train, 2, 3)
         for stage, blocks in enumerate((3, 4, 6, 3)):
-            inner, outer = self.width * 2**stage, 4 * self.width * 2**stage
-            for block in range(blocks):
-                stride = 2 if stage and not block else 1
-                shortcut = hidden
-                if hidden.shape[-1] != outer or stride > 1:
-                    shortcut = conv(outer, 1, stride, hidden)
-                hidden = nn.relu(conv(inner, 1, 1, hidden))
-                hidden = nn.relu(conv(inner, 3, stride, hidden))
-                hidden = nn.relu(conv(outer, 1, 1, hidden) + shortcut)
+            for number in range(blocks):
+                stride = 2 if stage and not number else 1
+                hidden = block(self, hidden, self.width * 2**stage, stride)
         hidden = hidden.mean((1, 2)).astype(jnp.float32)
         return nn.Dense(self.num_classes)(hidden)

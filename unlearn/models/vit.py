@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from unlearn.errors import InputError
-from unlearn.models.layers import Conv
+from unlearn.models.layers import Conv, recomputed
 
 
 class ViT(nn.Module):
@@ -17,7 +17,7 @@ class ViT(nn.Module):
     32×32×3, 10 classes as it is: 809,354. `dropout` is the share of features dropped
     when training, after each dense layer and of the tokens (the paper: 0.1 from
     scratch). `dtype="bfloat16"` computes in bfloat16; parameters and logits stay
-    float32.
+    float32. `remat` keeps only what is between blocks for the gradients.
     """
 
     num_classes: int
@@ -28,6 +28,7 @@ class ViT(nn.Module):
     mlp: int = 512
     dtype: str = "float32"
     dropout: float = 0.0
+    remat: bool = False
 
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
@@ -45,11 +46,14 @@ class ViT(nn.Module):
         position = self.param("position_embedding", normal, shape, jnp.float32)
         tokens = tokens + position.astype(dtype)
         tokens = nn.Dropout(self.dropout)(tokens, deterministic=not train)
+
+        def block(_, tokens, name):
+            inner = Block(self.heads, self.mlp, dtype, self.dropout, name=name)
+            return inner(tokens, train)
+
+        block = recomputed(block, self.remat and train, 2)
         for number in range(self.depth):
-            block = Block(
-                self.heads, self.mlp, dtype, self.dropout, name=f"block_{number}"
-            )
-            tokens = block(tokens, train)
+            tokens = block(self, tokens, f"block_{number}")
         tokens = _norm("norm", dtype)(tokens)
         return nn.Dense(self.num_classes, name="head")(tokens[:, 0].astype(jnp.float32))
 

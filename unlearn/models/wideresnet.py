@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from unlearn.errors import InputError
-from unlearn.models.layers import Conv, make_norm
+from unlearn.models.layers import Conv, make_norm, recomputed
 
 
 class WideResNet(nn.Module):
@@ -15,8 +15,9 @@ class WideResNet(nn.Module):
     and 64 are the widths of the stages. `dropout` is the share of features dropped
     between the convolutions of a block when training (the paper: 0, 0.3 for SVHN).
     `norm` is `"batch"` or `"group"`. `dtype="bfloat16"` computes in bfloat16;
-    parameters, statistics and logits stay float32. WRN-28-10, the default, 32×32×3, 10
-    classes: 36,479,194 parameters with either norm.
+    parameters, statistics and logits stay float32. `remat` keeps only what is between
+    blocks for the gradients. WRN-28-10, the default, 32×32×3, 10 classes: 36,479,194
+    parameters with either norm.
     """
 
     num_classes: int
@@ -25,6 +26,7 @@ class WideResNet(nn.Module):
     depth: int = 28
     widen: int = 10
     dropout: float = 0.0
+    remat: bool = False
 
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
@@ -48,16 +50,19 @@ class WideResNet(nn.Module):
         def active(inputs):
             return nn.relu(make_norm(self.norm, train, dtype)(inputs))
 
+        def block(_, hidden, features, stride):
+            shortcut, inputs = hidden, active(hidden)
+            if hidden.shape[-1] != features or stride > 1:
+                shortcut = conv(features, inputs, size=1, stride=stride)
+            hidden = active(conv(features, inputs, stride=stride))
+            hidden = nn.Dropout(self.dropout)(hidden, deterministic=not train)
+            return conv(features, hidden) + shortcut
+
+        block = recomputed(block, self.remat and train, 2, 3)
         hidden = conv(16, images)
         for stage in range(3):
-            features = 16 * self.widen * 2**stage
-            for block in range((self.depth - 4) // 6):
-                stride = 2 if stage and not block else 1
-                shortcut, inputs = hidden, active(hidden)
-                if hidden.shape[-1] != features or stride > 1:
-                    shortcut = conv(features, inputs, size=1, stride=stride)
-                hidden = active(conv(features, inputs, stride=stride))
-                hidden = nn.Dropout(self.dropout)(hidden, deterministic=not train)
-                hidden = conv(features, hidden) + shortcut
+            for number in range((self.depth - 4) // 6):
+                stride = 2 if stage and not number else 1
+                hidden = block(self, hidden, 16 * self.widen * 2**stage, stride)
         hidden = active(hidden).mean((1, 2)).astype(jnp.float32)
         return nn.Dense(self.num_classes)(hidden)
