@@ -1,5 +1,6 @@
 """Tiny problems: a test of a method takes milliseconds once compiled."""
 
+import collections
 import os
 
 import flax.linen as nn
@@ -30,6 +31,15 @@ def few_programs():
     """Forgets compiled programs before a process has too many to go on."""
     yield
     devices.make_room(MOST_MAPS)
+
+
+def pytest_collection_modifyitems(items):
+    """Puts files with slow tests first: one at the end keeps one worker busy alone."""
+    slow, all_of = collections.Counter(), collections.Counter()
+    for item in items:
+        slow[item.path] += item.get_closest_marker("slow") is not None
+        all_of[item.path] += 1
+    items.sort(key=lambda item: (not slow[item.path], -all_of[item.path]))
 
 
 def plain_model(hidden=8, classes=3):
