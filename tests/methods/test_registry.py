@@ -57,7 +57,8 @@ def test_the_kind_follows_from_the_needs(needs, kind):
 
 
 def test_only_retraining_is_exact():
-    assert [n for n, info in METHODS.items() if info.kind == "exact"] == ["retrain"]
+    exact = [name for name, info in METHODS.items() if info.kind == "exact"]
+    assert exact == ["retrain", "retrain_short"]
 
 
 def wrong_order(variables, key, problem, *, rate=0.1): ...
@@ -123,3 +124,14 @@ def test_reserved_names_are_those_of_controls_and_training_time_methods():
 
     others = {*controls.CONTROLS, *shadow_models.REFERENCES, tables.UNTRAINED}
     assert {*registry.RESERVED} == (others | {*training_time.METHODS}) - {"retrain"}
+
+
+def test_a_method_once_more_under_a_label():
+    info = METHODS["finetune@fast"]
+    assert info == METHODS["finetune"]._replace(name="finetune@fast")
+    assert "finetune@5" in METHODS and METHODS.get("finetune@5")
+    assert "finetune@5" not in list(METHODS)
+    for name in ("finetune@", "finetune@a@b", "finetune@a/b", "fine@5", "@5"):
+        assert name not in METHODS and METHODS.get(name) is None
+        with pytest.raises(KeyError):
+            METHODS[name]

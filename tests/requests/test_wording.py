@@ -15,7 +15,7 @@ ENTRY = {
     },
 }
 SETTINGS = {
-    "methods": {"sisa": {"shards": 5, "slices": 4}},
+    "methods": {"sisa": {"shards": 5, "slices": 4}, "retrain_short": {"epochs": 2}},
     "train": {"epochs": 7},
 }
 
@@ -32,6 +32,7 @@ def test_what_was_done_is_said_by_method():
     assert "1 of 5 shards" in work("sisa") and "2 of 20 slices" in work("sisa")
     assert "1,200" in work("sisa") and "9,000" in work("sisa")
     assert "500 training examples" in work("retrain") and "7 epochs" in work("retrain")
+    assert "for 2 epochs" in work("retrain_short")
     assert "a+b was run on the weights of version 3" in work("a+b")
     assert "nothing was trained again" in work("sisa", trained=False)
     assert "Newton" in work("certified")

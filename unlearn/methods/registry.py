@@ -89,7 +89,27 @@ class MethodInfo(NamedTuple):
             return ""
 
 
-METHODS: dict[str, MethodInfo] = {}
+class Methods(dict[str, MethodInfo]):
+    """Methods by name; `name@label` is one of them, with constants of its own.
+
+    Labels are letters and digits. Not listed: there are as many as an experiment makes.
+    """
+
+    def __missing__(self, name: str) -> MethodInfo:
+        base, _, label = name.partition("@")
+        if not label.isalnum():
+            raise KeyError(name)
+        return super().__getitem__(base)._replace(name=name)
+
+    def __contains__(self, name: object) -> bool:
+        base, at, label = str(name).partition("@")
+        return super().__contains__(base) and (label.isalnum() or not at)
+
+    def get(self, name, default=None):
+        return self[name] if name in self else default  # noqa: SIM401
+
+
+METHODS = Methods()
 RESERVED = (
     *("original", "oracle", "untrained"),  # names of other models in a run's folder
     *("no_op", "head_distill", "constant_margin", "collapsed"),

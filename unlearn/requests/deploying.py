@@ -261,7 +261,8 @@ def check_method(config: "ConfigDict", method: str) -> list[str]:
             raise InputError(
                 f"there is no method {part!r}: {hint}choose from {', '.join(known)}"
             )
-        if len(parts) > 1 and part in ("retrain", *training_time.METHODS):
+        alone = *training_time.METHODS, "retrain", "retrain_short"
+        if len(parts) > 1 and part in alone:
             raise InputError(f"{part} trains a model of its own: it cannot be chained")
         if part in methods.METHODS and methods.METHODS[part].scope == "class":
             raise InputError(

@@ -224,7 +224,8 @@ def guarantee_of(method: str) -> str:
     """Returns what a method guarantees: exact, certified or none."""
     if method in training_time.METHODS:
         return training_time.METHODS[method].guarantee
-    return "exact" if method == "retrain" else "none"
+    known = methods.METHODS.get(method)
+    return "exact" if known and known.kind == "exact" else "none"
 
 
 def model_of(settings: dict) -> dict:

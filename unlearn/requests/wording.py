@@ -42,10 +42,11 @@ def work(
             "examples times epochs, where one model trained anew takes "
             f"{told['full_examples']:,}."
         )
-    if method == "retrain":
+    if method in ("retrain", "retrain_short"):
+        recipe = settings["methods"].get(method, settings["train"])
         return (
             f"A model was trained from the start on the {left:,} training examples "
-            f"that stay, for {settings['train']['epochs']} epochs."
+            f"that stay, for {recipe['epochs']} epochs."
         )
     if method == "certified":
         return (
