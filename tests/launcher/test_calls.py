@@ -1,5 +1,6 @@
 """The command, called in this process."""
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from commands import NAMES, ROOT, SETTINGS, SMALL, write
 
 from unlearn.errors import InputError
 from unlearn.launcher import errors, experiments, flags
+from unlearn.methods import METHODS
 
 # Listings
 
@@ -67,6 +69,20 @@ def test_printed_settings_pasted_into_a_shell_are_the_same_settings(call, name):
         code, again, errors = call(*chosen, *words)
         assert code == 0, errors
         assert again.splitlines()[1:] == text.splitlines()[1:]
+
+
+def test_all_methods_are_those_that_fit_the_request(call):
+    def chosen(*words):
+        code, text, errors = call("--methods=all", "--print_config", *words)
+        assert code == 0, errors
+        (line,) = re.findall(r"--config\.run=(\S+)", text)
+        return line.split(",")
+
+    at_random = chosen()
+    assert {"finetune", "ssd"} <= set(at_random)
+    of_a_class = chosen("--config.forget.kind=class", "--config.forget.classes=1,")
+    only = {name for name, info in METHODS.items() if info.scope == "class"}
+    assert only and set(of_a_class) - set(at_random) == only
 
 
 def test_ids_and_names_are_printed_as_they_are_read(call):

@@ -123,7 +123,7 @@ def settings(config: "ConfigDict") -> Iterator[str]:
             if value and all(isinstance(part, int | float) for part in value):
                 text = ",".join(map(str, value)) + ("," if len(value) == 1 else "")
             elif value and all(
-                re.fullmatch(r"[a-z_][a-z_+\d]*", str(v)) for v in value
+                re.fullmatch(r"[a-z_][a-z_+@\d]*", str(v)) for v in value
             ):
                 text = ",".join(value)
         elif isinstance(value, bool | int | float | str):
@@ -137,7 +137,15 @@ def settings(config: "ConfigDict") -> Iterator[str]:
 def choose(
     config: "ConfigDict", name: str, methods: list[str] | None, seeds: int | None
 ) -> None:
-    """Puts `--methods` and `--seeds` into the config."""
+    """Puts `--methods` and `--seeds` into the config; `all` methods are those that fit.
+
+    Raises:
+      InputError: it has none.
+    """
+    if methods == ["all"] and "forget" in config:
+        from unlearn import pipeline
+
+        methods = list(pipeline.fitting(config))
     chosen = {"run": tuple(methods) if methods is not None else None, "seeds": seeds}
     for key, value in chosen.items():
         if value is not None:

@@ -23,7 +23,8 @@ audit, report. The same command continues a run that was stopped.
     A setting of the experiment: --config.train.epochs=3 --config.forget.classes=3,5
     --print_config lists all of them.
 --methods=NAME,NAME
-    Methods to run; --list_methods lists them. A+B is A, then B on its result.
+    Methods to run; --list_methods lists them. A+B is A, then B on its result;
+    all are those that fit the request.
 --seeds=NUMBER
     Number of training seeds.
 --tune

@@ -31,7 +31,7 @@ def norm(x: jax.Array) -> jax.Array:
     needs=("forget",),
     paper="arXiv:2402.01401",
     differs="f(x + xi) is a constant, as in released code; noise is not clipped",
-    search={"learning_rate": (0.01, 1.0), "sigma": (0.01, 1.0)},
+    search={"learning_rate": (1e-4, 1.0), "sigma": (0.01, 1.0)},
     inputs="continuous",
 )
 def lipschitz(

@@ -7,7 +7,13 @@
 `tune.py` chooses constants, `class_sweep.py` forgets each class once.
 """
 
-from unlearn.pipeline.checks import any_scope, approximate, check, split_chain
+from unlearn.pipeline.checks import (
+    any_scope,
+    approximate,
+    check,
+    fitting,
+    split_chain,
+)
 from unlearn.pipeline.config import default_config
 from unlearn.pipeline.evaluation import evaluate, measure, predict_examples
 from unlearn.pipeline.imported import require_reference, require_trained
@@ -33,6 +39,7 @@ __all__ = [
     "default_config",
     "diverged_message",
     "evaluate",
+    "fitting",
     "key_of",
     "make_model",
     "measure",

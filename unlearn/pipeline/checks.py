@@ -38,6 +38,12 @@ def any_scope() -> tuple[str, ...]:
     return tuple(n for n in approximate() if methods.METHODS[n].scope != "class")
 
 
+def fitting(config: "ConfigDict") -> tuple[str, ...]:
+    """Names every method that answers such a request as a config's."""
+    classes = ForgetConfig(**config.forget).whole_classes
+    return approximate() if classes else any_scope()
+
+
 def methods_of(config: "ConfigDict") -> tuple[str, ...]:
     """Names the methods of a run, each once; retraining is done in any case."""
     return tuple(name for name in dict.fromkeys(config.run) if name != "retrain")
