@@ -24,7 +24,7 @@ from unlearn.training import batch_shape, classification, fit
 @method(
     needs=("forget", "retain", "forget_classes"),
     paper="arXiv:2010.10981",
-    search={"learning_rate": (1e-4, 1e-2)},
+    search={"learning_rate": (1e-5, 1e-2)},
 )
 def amnesiac_relabel(
     key: jax.Array,

@@ -27,7 +27,7 @@ from unlearn.training import fit, kl_divergence
     paper="arXiv:2205.08096",
     differs="the KL is a sum over classes, times T^2; in the released code a mean over "
     "them",
-    search={"learning_rate": (1e-4, 1e-2)},
+    search={"learning_rate": (1e-6, 1e-2)},
 )
 def bad_teacher(
     key: jax.Array,

@@ -24,7 +24,7 @@ from unlearn.training import fit, kl_divergence
     needs=("forget",),
     paper="NeurIPS 2023 challenge, arXiv:2406.09073",
     differs="the first stage alone; frozen batch statistics (theirs: statistics=batch)",
-    search={"learning_rate": (1e-3, 0.1)},
+    search={"learning_rate": (1e-5, 0.1)},
 )
 def kl_uniform(
     key: jax.Array,
