@@ -43,6 +43,9 @@ from unlearn.methods.salun import salun
 from unlearn.methods.scrub import scrub
 from unlearn.methods.sfron import sfron
 from unlearn.methods.ssd import ssd
+from unlearn.methods.undo import undo
 from unlearn.methods.unsir import unsir
+from unlearn.methods.weight_distortion import weight_distortion
+from unlearn.methods.weight_negation import weight_negation
 
 __all__ = ["METHODS", "MethodInfo", "method", *METHODS]
