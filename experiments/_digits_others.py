@@ -9,35 +9,48 @@ nothing.
 from .digits_methods import FIXED
 
 TUNED = {
-    "amnesiac_relabel": dict(learning_rate=0.000365),
-    "bad_teacher": dict(learning_rate=0.0001),
+    "amnesiac_relabel": dict(learning_rate=0.000178),
+    "bad_teacher": dict(learning_rate=2.09e-05),
     "boundary_expand": dict(learning_rate=1e-05),
     "boundary_shrink": dict(learning_rate=1e-05, bound=0.1),
-    "cf_k": dict(learning_rate=0.01),
-    "conv_transpose": dict(learning_rate=0.0757),
-    "delete": dict(learning_rate=0.000178),
+    "cf_k": dict(learning_rate=0.517),
+    "conv_transpose": dict(learning_rate=0.039),
+    "delete": dict(learning_rate=6.98e-05),
     "duck": dict(learning_rate=0.00624, target_accuracy=0.0463),
-    "eu_k": dict(learning_rate=0.0217),
-    "fisher_forgetting": dict(alpha=5.53e-06),
-    "influence": dict(scale=2.13, damping=0.00136),
+    "eu_k": dict(learning_rate=0.121),
+    "fisher_forgetting": dict(alpha=1.17e-06),
+    "influence": dict(scale=0.314, damping=0.000596),
     "kl_contrastive": dict(
-        learning_rate=0.004, uniform_learning_rate=0.005, forget_learning_rate=0.0003
+        learning_rate=0.0499,
+        uniform_learning_rate=0.000646,
+        forget_learning_rate=2.96e-05,
     ),
-    "kl_uniform": dict(learning_rate=0.00134),
-    "l1_sparse": dict(learning_rate=0.0289, alpha=0.0172),
-    "layer_noise": dict(learning_rate=0.00216, sigma=0.0293),
+    "kl_uniform": dict(learning_rate=0.000703),
+    "l1_sparse": dict(learning_rate=0.0412, alpha=0.00364),
+    "layer_noise": dict(learning_rate=0.0552, sigma=0.012),
     "lfssd": dict(alpha=10.0, dampening=1.0),
-    "lipschitz": dict(learning_rate=0.0162, sigma=0.924),
+    "lipschitz": dict(learning_rate=0.000988, sigma=0.153),
     "masked_small_gradients": dict(learning_rate=0.042, fraction=0.776),
     "newton_head": dict(weight_decay=0.00836),
     "noise_reset": dict(learning_rate=0.0142, sigma=0.578),
     "ntk_scrub": dict(scale=833.0, weight_decay=0.043),
     "prune_finetune": dict(learning_rate=0.213, sparsity=0.813),
-    "prune_reinit_entropy": dict(learning_rate=0.0757, fraction=0.912),
+    "prune_reinit_entropy": dict(learning_rate=0.0106, fraction=0.833),
     "reset_head_distill": dict(
         learning_rate=0.042, warmup_learning_rate=0.0671, temperature=2.31
     ),
-    "sfron": dict(learning_rate=0.00162, alpha=85400.0),
+    "sfron": dict(learning_rate=0.008, alpha=46.5),
+    "undo": dict(learning_rate=0.0314, share=0.285),
+    "weight_distortion": dict(learning_rate=0.0178, sigma=0.0833),
+    "weight_negation": dict(learning_rate=0.033),
+    "retrain_short": dict(learning_rate=0.05),
 }
 
-OTHERS = {name: FIXED.get(name, {}) | floats for name, floats in TUNED.items()}
+# By hand: other numbers of epochs, and back to another one.
+MORE = {
+    "retrain_short@3": dict(epochs=3, batch_size=64, learning_rate=0.1),
+    "rewind": FIXED["rewind"] | dict(learning_rate=0.05),
+    "rewind@2": FIXED["rewind"] | dict(epoch=2, learning_rate=0.1),
+}
+
+OTHERS = {name: FIXED.get(name, {}) | floats for name, floats in TUNED.items()} | MORE

@@ -34,7 +34,7 @@ def get_config(preset: str):
 # Chosen by `--tune --config.tune.draws=3 --config.tune.seeds=2`.
 METHODS = {
     "finetune": dict(learning_rate=0.1, epochs=10, batch_size=64),
-    "gradient_ascent": dict(learning_rate=0.25, epochs=5, batch_size=64),
+    "gradient_ascent": dict(learning_rate=0.0553, epochs=5, batch_size=64),
     "neggrad_plus": dict(
         learning_rate=0.1, epochs=5, alpha=0.86, batch_size=64, forget_batch_size=64
     ),
@@ -44,11 +44,11 @@ METHODS = {
     ),
     "scrub": dict(
         optimizer="adam",
-        learning_rate=0.00443,
+        learning_rate=0.00226,
         epochs=6,
         max_epochs=3,
         gamma=1.0,
-        alpha=0.368,
+        alpha=0.00317,
         temperature=2.0,
         batch_size=64,
         forget_batch_size=32,

@@ -14,6 +14,7 @@ import numpy as np
 from trees import assert_close, assert_equal, distance, flat, pick
 
 from unlearn.methods import METHODS, MethodInfo
+from unlearn.methods.registry import NEEDS
 from unlearn.problem import withhold
 
 SMALL = dict(
@@ -72,11 +73,20 @@ def settings(info: MethodInfo) -> dict:
     return small | OVERRIDES.get(info.name, {})
 
 
+def seen(info: MethodInfo, problem):
+    """The problem as the method sees it, with made-up early weights if it needs any."""
+    kept = withhold(problem, info.needs)
+    if "early" in info.needs and kept.early is None:
+        fresh = problem.model.init(jax.random.key(9), problem.input_spec.zeros())
+        kept = kept.replace(early={1: fresh})
+    return kept
+
+
 def case(name, problem, **changes):
     """The jitted method with its constants, and the problem as the method sees it."""
     info = METHODS[name]
     fn = functools.partial(info.fn, **settings(info) | changes)
-    return jax.jit(fn), withhold(problem, info.needs)
+    return jax.jit(fn), seen(info, problem)
 
 
 # The protocol. A method sees what it needs, no more; one of its floats is traced.
@@ -110,7 +120,7 @@ def run(info: MethodInfo, key, variables, problem, value):
     name, _ = swept(info)
     if name is not None:
         constants[name] = value
-    return info.fn(key, variables, withhold(problem, info.needs), **constants)
+    return info.fn(key, variables, seen(info, problem), **constants)
 
 
 @functools.cache
@@ -129,7 +139,7 @@ def check_declaration(info: MethodInfo):
     assert [p.name for p in parameters[:3]] == ["key", "variables", "problem"]
     for p in parameters[3:]:
         assert p.kind is p.KEYWORD_ONLY and p.default is not p.empty
-    assert set(info.needs) <= {"forget", "retain", "forget_classes", "validation"}
+    assert set(info.needs) <= set(NEEDS)
     assert info.scope in ("class", "random", "both")
     assert info.kind in ("exact", "approximate", "zero-shot")
     assert (info.kind == "zero-shot") == (not {"forget", "retain"} & set(info.needs))

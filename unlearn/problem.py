@@ -110,6 +110,7 @@ class Examples(Protocol):
         "retain",
         "forget_classes",
         "validation",
+        "early",
     ],
     meta_fields=[
         "model",
@@ -132,6 +133,8 @@ class Problem:
     method is given only a sample of a set (`sample_retain`), `total_forget` or
     `total_retain` is the size of the real one; `None` says that the set is whole.
     Batches are spread over the devices of `mesh`, if there is one: see `on_devices`.
+    `early`, for methods that rewind, has the original's variables after some epochs of
+    its training, by their number; they depend on all examples, forgotten ones too.
     """
 
     examples: Any  # a tree of arrays [N, ...], such as uint8[N, H, W, C]
@@ -145,6 +148,7 @@ class Problem:
     forget_classes: jax.Array = None  # int32[.]
     augment: Callable[[jax.Array, Any], Any] | None = None
     validation: "Problem | None" = None
+    early: dict[int, Variables] | None = None
     total_forget: int | None = None
     total_retain: int | None = None
     mesh: Mesh | None = None
@@ -371,9 +375,9 @@ def sample_retain(key: jax.Array, problem: Problem, count: int) -> Problem:
 def withhold(problem: Problem, needs: Sequence[str]) -> Problem:
     """Keeps only what `needs` names; everything else is gone, not hidden.
 
-    `needs` may name `forget`, `retain`, `forget_classes` and `validation`. With only
-    one of the two sets, the examples and labels are cut down to that set, and nothing
-    tells the size of the other.
+    `needs` may name `forget`, `retain`, `forget_classes`, `validation` and `early`.
+    With only one of the two sets, the examples and labels are cut down to that set, and
+    nothing tells the size of the other.
     """
     return drop_fields(cut_to_sets(problem, needs), needs)
 
@@ -395,6 +399,7 @@ def cut_to_sets(problem: Problem, needs: Sequence[str]) -> Problem:
 
 
 def drop_fields(problem: Problem, needs: Sequence[str]) -> Problem:
-    """Drops the classes to forget and the validation set unless `needs` names them."""
-    gone = [name for name in ("validation", "forget_classes") if name not in needs]
+    """Drops what is no set of the training data unless `needs` names it."""
+    others = "validation", "forget_classes", "early"
+    gone = [name for name in others if name not in needs]
     return problem.replace(**dict.fromkeys(gone))

@@ -135,6 +135,11 @@ def shadow_margins(
             f"{name} forgets whole classes, and shadow models forget single examples: "
             "choose another method"
         )
+    if name in methods.METHODS and "early" in methods.METHODS[name].needs:
+        raise InputError(
+            f"{name} needs early weights of the originals, which shadow models do not "
+            "keep: choose another method, or audit it by an experiment"
+        )
     if name == "retrain":
         constants = shadows.recipe._asdict() | constants
     fn = _answerer(name, tuple(sorted(constants.items())))

@@ -329,9 +329,16 @@ class Recipe(NamedTuple):
 
 
 def train(
-    key: jax.Array, problem: Problem, indices: jax.Array, recipe: Recipe
+    key: jax.Array,
+    problem: Problem,
+    indices: jax.Array,
+    recipe: Recipe,
+    epochs: int | None = None,
 ) -> tuple[Variables, jax.Array]:
-    """Trains from scratch on `indices`; returns (variables, losses float32[E, S])."""
+    """Trains from scratch on `indices`; returns (variables, losses float32[E, S]).
+
+    With `epochs` it stops after so many, on the way that the whole training goes.
+    """
     key_init, key_fit = jax.random.split(key)
     variables = problem.model.init(key_init, problem.inputs(indices[:1]))
     return fit(
@@ -341,7 +348,7 @@ def train(
         indices,
         classification(problem.model),
         recipe.optimizer(len(indices)),
-        epochs=recipe.epochs,
+        epochs=recipe.epochs if epochs is None else epochs,
         batch_size=recipe.batch_size,
         balance=recipe.balance,
         parts=recipe.parts,

@@ -134,6 +134,29 @@ def test_sequential_requests_are_the_method_twice(run, name):
 
 
 @pytest.mark.slow
+def test_rewinding_starts_from_each_models_own_early_weights(run):
+    study = studies.fixed_study("rewound", run, np.arange(10), 12)
+    run.config.methods.rewind.update(epoch=1, epochs=1, batch_size=16)
+    found = shadow_models.measured(study, "rewind").margins[3]
+    everything = np.concatenate([study.forget[3], study.retain[3]])
+    recipe = training.Recipe(**run.config.train)
+    key = shadow_models._keys(study, "original")[3]
+    early, _ = training.train(key, run.problem, everything, recipe, 1)
+    problem = run.problem.replace(
+        forget=study.forget[3], retain=study.retain[3], early={1: early}
+    )
+    variables, _ = pipeline.run_method(
+        methods.METHODS["rewind"].fn,
+        jax.random.split(shadow_models._keys(study, "rewind")[3], 1)[0],
+        {},
+        problem,
+        **run.config.methods.rewind,
+    )
+    expected = alone(study, variables, run.problem)
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.slow
 def test_another_study_may_use_the_same_originals(run):
     request = studies.request_study(run)
     forget = np.arange(5, 10)

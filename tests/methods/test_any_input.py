@@ -16,7 +16,6 @@ from trees import distance
 from unlearn import shadows
 from unlearn.errors import InputError
 from unlearn.methods import METHODS
-from unlearn.problem import withhold
 
 CONTINUOUS = {
     "boundary_shrink",
@@ -62,7 +61,7 @@ def test_what_needs_floats_or_images_is_known():
 def answered(kind, name, **constants):
     problem, info = case(kind).problem, METHODS[name]
     fn = jax.jit(functools.partial(info.fn, **constants))
-    return fn(jax.random.key(1), original(kind), withhold(problem, info.needs))[0]
+    return fn(jax.random.key(1), original(kind), cases.seen(info, problem))[0]
 
 
 @pytest.mark.slow
@@ -102,7 +101,7 @@ def test_a_method_runs_on_any_input_or_says_why_not(kind, name):
             forget_classes=jnp.array([1]),
         )
     fn = functools.partial(info.fn, **cases.settings(info))
-    args = jax.random.key(1), original(kind), withhold(problem, info.needs)
+    args = jax.random.key(1), original(kind), cases.seen(info, problem)
     if name in REFUSED[kind]:
         with pytest.raises(InputError, match=f"^{name} needs") as error:
             fn(*args)

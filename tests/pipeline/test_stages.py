@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 from small_runs import Silent, problem_of, results, run, small_config
-from trees import assert_equal
+from trees import assert_close, assert_equal
 
 from unlearn import methods, pipeline, store, training
 from unlearn import problem as problems
@@ -78,6 +78,25 @@ def test_a_chain_is_one_method_after_the_other(tmp_path):
     assert_equal(chained, jax.tree.map(np.asarray, after))
     with pytest.raises(InputError, match="run them alone"):
         run(tmp_path / "other", run=("sisa+finetune",))
+
+
+@pytest.mark.slow
+def test_rewinding_starts_on_the_way_of_the_originals_training(tmp_path):
+    config = small_config()
+    constants = dict(epoch=2, epochs=1, batch_size=16, learning_rate=0.05)
+    own = {f"methods__rewind__{name}": value for name, value in constants.items()}
+    run(tmp_path, run=("rewind",), seeds=1, **own)
+    problem, recipe = problem_of(config), training.Recipe(**config.train)
+    everything, key = np.arange(len(problem.labels)), pipeline.key_of(0, "original")
+    early, _ = training.train(key, problem, everything, recipe, 2)
+    expected, _ = methods.rewind(
+        pipeline.key_of(0, "rewind"), {}, problem.replace(early={2: early}), **constants
+    )
+    folder, like = tmp_path / "checkpoints", pipeline.template(problem)
+    found, _ = store.load_checkpoint(folder / "rewind" / "0" / "final", like)
+    assert_close(found, expected)
+    with pytest.raises(InputError, match="rewinds to epoch 99: set its epoch to 1"):
+        run(tmp_path / "late", run=("rewind",), methods__rewind__epoch=99)
 
 
 @pytest.mark.slow

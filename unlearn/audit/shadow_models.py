@@ -86,18 +86,23 @@ def _trained(study: Study, name: str):
 
 
 def _training(study: Study, name: str):
-    """Returns what trains a model from scratch, and its arguments for all models."""
+    """Returns what trains a model from scratch, and its arguments for all models.
+
+    `original@E` are the originals after E epochs.
+    """
+    name, _, epochs = name.partition("@")
     sets = [study.retain] if name != "original" else [study.forget, study.retain]
     indices = np.concatenate(sets, axis=1)
     recipe = training.Recipe(**study.run.config.train)
-    return _trainer(recipe), (_keys(study, name), indices)
+    trainer = _trainer(recipe, int(epochs) if epochs else None)
+    return trainer, (_keys(study, name), indices)
 
 
 @functools.lru_cache(maxsize=16)
-def _trainer(recipe: training.Recipe):
+def _trainer(recipe: training.Recipe, epochs: int | None):
     def train(model, problem, examples, labels):
         key, indices = model
-        variables, _ = training.train(key, problem, indices, recipe)
+        variables, _ = training.train(key, problem, indices, recipe, epochs)
         return {"variables": variables} | measure(problem, variables, examples, labels)
 
     return train
@@ -111,6 +116,10 @@ def _answering(study: Study, name: str, variables_of: Callable):
         models = *models, variables_of(study, "retrain", study.models)
     constants = tuple(dict(study.run.config.methods.get(name, {})).items())
     info = methods.METHODS.get(name)
+    if info and "early" in info.needs:
+        early = f"original@{dict(constants)['epoch']}"
+        kept = variables_of(study.source or study, early, study.models)
+        models = *models, {dict(constants)["epoch"]: kept}
     fn = _answerer(
         name,
         info.fn if info else None,
@@ -126,7 +135,7 @@ def _answerer(
     name: str, fn: Any, needs: tuple[str, ...], constants: tuple, requests: int
 ):
     def answer(model, problem, examples, labels):
-        key, variables, forget, retain, *teacher = model
+        key, variables, forget, retain, *more = model  # a teacher, or early weights
         parts = forget.reshape(requests, -1)
         later = forget[parts.shape[1] :]
         spare = jnp.resize(retain, later.shape)
@@ -139,8 +148,10 @@ def _answerer(
             if name == "no_op":
                 return variables, None
             if name == "head_distill":
-                return controls.head_distill(variables, current, *teacher), None
+                return controls.head_distill(variables, current, *more), None
             seen = withhold(current, needs)
+            if "early" in needs:
+                seen = seen.replace(early=more[0])
             options = dict(constants)
             return run_method(fn, key, variables, seen, **options)[0], None
 

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar, cast
 from unlearn.errors import InputError
 from unlearn.problem import Problem
 
-NEEDS = ("forget", "retain", "forget_classes", "validation")
+NEEDS = ("forget", "retain", "forget_classes", "validation", "early")
 SCOPES = ("both", "class", "random")
 KINDS = ("exact", "approximate", "zero-shot")
 INPUTS = {"any": None, "continuous": (), "images": (3,)}
@@ -130,8 +130,9 @@ def method(
     """Registers the decorated function, which then checks its problem when called.
 
     Args:
-      needs: any of `forget`, `retain`, `forget_classes` and `validation`. All else is
-        withheld from the method (`problem.withhold`).
+      needs: any of `forget`, `retain`, `forget_classes`, `validation` and `early`, the
+        original after the epochs that its argument `epoch` names. All else is withheld
+        from the method (`problem.withhold`).
       paper: where the method is described, such as `arXiv:2304.04934`.
       differs: what is not as in the paper; nothing by default.
       search: floats worth tuning, each with its lowest and highest value.
@@ -176,6 +177,8 @@ def _sees_data(needs: tuple[str, ...]) -> bool:
 
 def _fault(info: MethodInfo) -> str | None:
     """What is wrong with a declaration, in one line."""
+    if "early" in info.needs and "epoch" not in inspect.signature(info.fn).parameters:
+        return "it needs early weights: its argument `epoch` says of which epoch"
     if info.name in RESERVED or not info.name.isidentifier():
         return "the name is taken, or not one of letters, digits and _: choose another"
     unknown = [need for need in info.needs if need not in NEEDS]

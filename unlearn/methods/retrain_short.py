@@ -13,7 +13,7 @@ import jax
 from unlearn.methods.registry import method
 from unlearn.methods.retrain import DEFAULTS
 from unlearn.problem import Problem, Variables
-from unlearn.training import Recipe, classification, fit
+from unlearn.training import Recipe, train
 
 
 @method(
@@ -44,8 +44,6 @@ def retrain_short(
     after `epochs`.
     """
     del variables
-    key_init, key_fit = jax.random.split(key)
-    variables = problem.model.init(key_init, problem.inputs(problem.retain[:1]))
     recipe = Recipe(
         planned_epochs or epochs,
         batch_size,
@@ -54,16 +52,7 @@ def retrain_short(
         weight_decay,
         warmup_epochs,
         decay,
+        balance,
     )
-    variables, losses = fit(
-        key_fit,
-        variables,
-        problem,
-        problem.retain,
-        classification(problem.model),
-        recipe.optimizer(len(problem.retain)),
-        epochs=epochs,
-        batch_size=batch_size,
-        balance=balance,
-    )
+    variables, losses = train(key, problem, problem.retain, recipe, epochs)
     return variables, {"loss": losses}

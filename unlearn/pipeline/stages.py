@@ -112,7 +112,46 @@ def import_model(run: Run, name: str, seed: int) -> tuple[Variables, dict]:
     return variables, dict(imported.INFO)
 
 
+def seen(run: Run, part: str, seed: int) -> Problem:
+    """Returns what a method may see, the seed's early weights included."""
+    needs = methods.METHODS[part].needs
+    problem = withheld(run, needs)
+    if "early" not in needs:
+        return problem
+    epoch = run.config.methods[part].epoch
+    kept = run.remember("early", (seed, epoch), lambda: early(run, seed, epoch))
+    return problem.replace(early={epoch: kept})
+
+
 # Training
+
+
+def early(run: Run, seed: int, epoch: int) -> Variables:
+    """Returns the original after its first epochs, trained once more to the same bits.
+
+    Raises:
+      InputError: the original is not trained here, or not for so long.
+    """
+    recipe = training.Recipe(**run.config.train)
+    if imported.file_of(run.config, "original", seed):
+        raise InputError(
+            "a method that rewinds needs the original's early weights, and this one "
+            "was trained elsewhere: leave the method out"
+        )
+    if not 0 < epoch <= recipe.epochs:
+        raise InputError(
+            f"the original is trained for {recipe.epochs} epochs, and a method rewinds "
+            f"to epoch {epoch}: set its epoch to 1..{recipe.epochs}"
+        )
+    problem, indices = run.problem, jnp.arange(len(run.problem.labels))
+    begin, advance = train_functions(problem.model, recipe, len(indices))
+    key_init, key_fit = jax.random.split(key_of(seed, "original"))
+    state = devices.compiled(begin, key_init, problem)[0](key_init, problem)
+    keys = training.epoch_keys(key_fit, recipe.epochs)
+    advance, _ = devices.compiled(advance, keys[0], state, problem, indices)
+    for number in range(epoch):
+        state, _ = advance(keys[number], state, problem, indices)
+    return state.variables
 
 
 def train(run: Run, name: str, seed: int) -> tuple[Variables, dict]:
@@ -251,7 +290,7 @@ def apply_method(run: Run, name: str, seed: int) -> tuple[Variables, dict]:
     spent, infos = {"seconds": 0.0, "compile_seconds": 0.0}, {}
     rewind(run.log, name, seed)
     for part, key in zip(parts, keys, strict=True):
-        problem = withheld(run, methods.METHODS[part].needs)
+        problem = seen(run, part, seed)
         constants = tuple(run.config.methods[part].items())
         fn = method_function(methods.METHODS[part].fn, constants)
         with mistakes_of(methods.METHODS[part]):

@@ -291,7 +291,7 @@ def many_trials(
     settings = run.config.methods[name]
     fixed = {key: value for key, value in settings.items() if key not in trials[0]}
     floats = {key: jnp.array([trial[key] for trial in trials]) for key in trials[0]}
-    problem = stages.withheld(run, methods.METHODS[name].needs)
+    problem = stages.seen(run, name, seed)
     args = (
         stages.key_of(seed, name),
         stages.original(run, seed),

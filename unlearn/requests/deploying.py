@@ -264,6 +264,11 @@ def check_method(config: "ConfigDict", method: str) -> list[str]:
         alone = *training_time.METHODS, "retrain", "retrain_short"
         if len(parts) > 1 and part in alone:
             raise InputError(f"{part} trains a model of its own: it cannot be chained")
+        if part in methods.METHODS and "early" in methods.METHODS[part].needs:
+            raise InputError(
+                f"{part} needs weights from early in the training, which deployments "
+                "do not keep: choose another method, such as retrain_short"
+            )
         if part in methods.METHODS and methods.METHODS[part].scope == "class":
             raise InputError(
                 f"{part} forgets whole classes, and requests name examples: choose "
