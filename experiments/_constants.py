@@ -6,7 +6,7 @@ from unlearn.pipeline.config import method_defaults
 def set_constants(config, *tables) -> None:
     """Writes the tables into `config.methods`, later ones over earlier ones.
 
-    `name@label` is the method once more, with these constants and else the defaults.
+    `name__label` is the method once more, with these constants and else the defaults.
     """
     for table in tables:
         for name, constants in table.items():

@@ -46,11 +46,12 @@ TUNED = {
     "retrain_short": dict(learning_rate=0.05),
 }
 
-# By hand: other numbers of epochs, and back to another one.
+# By hand: other numbers of epochs, and back to another one. In every preset, so that
+# all have the same settings.
 MORE = {
-    "retrain_short@3": dict(epochs=3, batch_size=64, learning_rate=0.1),
+    "retrain_short__3": dict(epochs=3, batch_size=64, learning_rate=0.1),
     "rewind": FIXED["rewind"] | dict(learning_rate=0.05),
-    "rewind@2": FIXED["rewind"] | dict(epoch=2, learning_rate=0.1),
+    "rewind__2": FIXED["rewind"] | dict(epoch=2, learning_rate=0.1),
 }
 
-OTHERS = {name: FIXED.get(name, {}) | floats for name, floats in TUNED.items()} | MORE
+OTHERS = {name: FIXED.get(name, {}) | floats for name, floats in TUNED.items()}

@@ -23,7 +23,7 @@ from unlearn.audit import run
 
 from . import _audit as shared
 from ._constants import set_constants
-from ._digits_others import OTHERS
+from ._digits_others import MORE, OTHERS
 from .digits_forget import METHODS
 
 __all__ = ["get_config", "run"]
@@ -35,6 +35,7 @@ def get_config(preset: str):
     config.train.epochs = 30
     config.train.batch_size = 64
     config.train.learning_rate = 0.05
+    set_constants(config, MORE)
     if preset == "smoke":
         shared.make_smoke(config, "8x8x1")
         return config

@@ -11,7 +11,7 @@ models are from each other.
 from unlearn.pipeline import default_config
 
 from ._constants import set_constants
-from ._digits_others import OTHERS
+from ._digits_others import MORE, OTHERS
 
 
 def get_config(preset: str):
@@ -22,6 +22,7 @@ def get_config(preset: str):
     config.train.epochs = 30
     config.train.batch_size = 64
     config.train.learning_rate = 0.05
+    set_constants(config, MORE)
     if preset == "smoke":
         config.data.name = "synthetic:8x8x1,classes=10,train=600,test=200"
         config.seeds = 2

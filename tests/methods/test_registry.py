@@ -127,11 +127,11 @@ def test_reserved_names_are_those_of_controls_and_training_time_methods():
 
 
 def test_a_method_once_more_under_a_label():
-    info = METHODS["finetune@fast"]
-    assert info == METHODS["finetune"]._replace(name="finetune@fast")
-    assert "finetune@5" in METHODS and METHODS.get("finetune@5")
-    assert "finetune@5" not in list(METHODS)
-    for name in ("finetune@", "finetune@a@b", "finetune@a/b", "fine@5", "@5"):
+    info = METHODS["finetune__fast"]
+    assert info == METHODS["finetune"]._replace(name="finetune__fast")
+    assert "finetune__5" in METHODS and METHODS.get("finetune__5")
+    assert "finetune__5" not in list(METHODS)
+    for name in ("finetune__", "finetune__a__b", "finetune__a/b", "fine__5", "__5"):
         assert name not in METHODS and METHODS.get(name) is None
         with pytest.raises(KeyError):
             METHODS[name]

@@ -123,7 +123,7 @@ def settings(config: "ConfigDict") -> Iterator[str]:
             if value and all(isinstance(part, int | float) for part in value):
                 text = ",".join(map(str, value)) + ("," if len(value) == 1 else "")
             elif value and all(
-                re.fullmatch(r"[a-z_][a-z_+@\d]*", str(v)) for v in value
+                re.fullmatch(r"[a-z_][a-z_+\d]*", str(v)) for v in value
             ):
                 text = ",".join(value)
         elif isinstance(value, bool | int | float | str):

@@ -90,20 +90,20 @@ class MethodInfo(NamedTuple):
 
 
 class Methods(dict[str, MethodInfo]):
-    """Methods by name; `name@label` is one of them, with constants of its own.
+    """Methods by name; `name__label` is one of them, with constants of its own.
 
     Labels are letters and digits. Not listed: there are as many as an experiment makes.
     """
 
     def __missing__(self, name: str) -> MethodInfo:
-        base, _, label = name.partition("@")
+        base, _, label = name.partition("__")
         if not label.isalnum():
             raise KeyError(name)
         return super().__getitem__(base)._replace(name=name)
 
     def __contains__(self, name: object) -> bool:
-        base, at, label = str(name).partition("@")
-        return super().__contains__(base) and (label.isalnum() or not at)
+        base, apart, label = str(name).partition("__")
+        return super().__contains__(base) and (label.isalnum() or not apart)
 
     def get(self, name, default=None):
         return self[name] if name in self else default  # noqa: SIM401
@@ -179,6 +179,8 @@ def _fault(info: MethodInfo) -> str | None:
     """What is wrong with a declaration, in one line."""
     if "early" in info.needs and "epoch" not in inspect.signature(info.fn).parameters:
         return "it needs early weights: its argument `epoch` says of which epoch"
+    if "__" in info.name:
+        return "two underscores part a name from a label: choose another name"
     if info.name in RESERVED or not info.name.isidentifier():
         return "the name is taken, or not one of letters, digits and _: choose another"
     unknown = [need for need in info.needs if need not in NEEDS]
