@@ -1,0 +1,33 @@
+"""Leak, accuracy and compute: every method beside retraining in fewer epochs.
+
+    python launch.py --experiment=frontier
+
+An audit of random requests of the digits, with every method that takes them and with
+retraining in 1 to 6 of its 30 epochs; ends in `frontier.html` (hover, choose the axes),
+`frontier.csv` and `frontier.md` beside the page of the audit.
+"""
+
+from unlearn import audit, pipeline
+from unlearn.audit import frontier
+
+from . import digits_audit
+from ._digits_others import MORE
+
+__all__ = ["get_config", "run"]
+
+
+def get_config(preset: str):
+    config = digits_audit.get_config(preset)
+    config.audit.harder.models = 0
+    if preset == "smoke":
+        config.run = "finetune", "retrain_short"
+        config.methods.retrain_short.update(epochs=1, batch_size=64)
+        return config
+    config.run = tuple(dict.fromkeys((*pipeline.fitting(config), *MORE)))
+    return config
+
+
+def run(config, folder, *, data_dir=None):
+    audited = audit.run(config, folder, data_dir=data_dir)
+    frontier.write(audited)
+    return audited

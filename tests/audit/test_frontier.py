@@ -1,0 +1,123 @@
+"""Who is ahead of a shortened retraining, and the page that says so."""
+
+import csv
+import json
+import re
+
+import numpy as np
+import pytest
+
+from unlearn.audit import frontier
+from unlearn.audit.frontier import Interval, Point
+from unlearn.report import frontier_page
+
+
+def point(name, kind, cost, leak, lost, width=0.01):
+    """A model of which only planted examples were attacked."""
+    around = [Interval(x, x - width, x + width) for x in (leak, lost)]
+    leaks = {"planted": around[0]}
+    return Point(name, kind, cost, cost, leaks, around[1], 0.97 + lost)
+
+
+REFERENCES = [
+    point("original", "original", 0.0, 1.0, 0.0),
+    point("retrain_short__3", "retraining", 0.1, 0.5, -0.05),
+    point("retrain_short", "retraining", 0.2, 0.5, -0.01),
+    point("retrain", "retraining", 1.0, 0.5, 0.0),
+]
+
+
+def standing(*args):
+    made = point("method", "method", *args)
+    return frontier.standing(made, [*REFERENCES, made], "planted")
+
+
+@pytest.mark.parametrize(
+    "cost, leak, lost, expected",
+    [
+        (0.15, 0.50, -0.00, "ahead"),  # as little leak, more accuracy than 3 epochs
+        (0.15, 0.55, -0.02, "ahead"),  # leaks a little, and is more accurate
+        (0.25, 0.55, -0.02, "behind"),  # 6 epochs are better in both
+        (0.25, 0.50, -0.01, "level"),  # 6 epochs are the same
+        (0.25, 0.48, -0.01, "level"),  # less leak, within the intervals
+        (0.25, 0.55, 0.02, "ahead"),  # leaks more, and is more accurate than 6 epochs
+        (0.05, 0.60, -0.10, "uncontested"),  # no retraining is as cheap
+        (0.05, 1.00, -0.10, "behind"),  # doing nothing is better
+        (0.05, 1.00, 0.00, "level"),  # nothing was done
+        (9.00, 0.50, 0.00, "level"),  # retraining, at nine times the cost
+        (9.00, 0.50, -0.03, "behind"),
+    ],
+)
+def test_standing(cost, leak, lost, expected):
+    assert standing(cost, leak, lost) == expected
+
+
+def test_references_stand_nowhere_and_a_measure_may_be_missing():
+    assert frontier.standing(REFERENCES[2], REFERENCES, "planted") == ""
+    made = point("method", "method", 0.15, 0.5, 0.0)
+    assert frontier.standing(made, [*REFERENCES, made], "whole") == ""
+
+
+def test_the_worst_measure_counts_and_the_best_come_first():
+    assert frontier.overall({"single": "ahead", "whole": "level"}) == "level"
+    assert frontier.overall({"single": "ahead", "whole": ""}) == "ahead"
+    good = point("good", "method", 0.15, 0.50, 0.0)
+    worse = point("worse", "method", 0.15, 0.60, 0.0)
+    bad = point("bad", "method", 0.30, 0.90, -0.1)
+    ranked = frontier.ranked([*REFERENCES, bad, worse, good])
+    assert [p.name for p, _ in ranked] == ["good", "worse", "bad"]
+    assert [w["planted"] for _, w in ranked] == ["ahead", "ahead", "behind"]
+
+
+def test_points_are_what_the_facts_say():
+    def row(name, leak, seconds, kind="method"):
+        cell = {"value": leak, "low": leak - 0.1, "high": leak + 0.1}
+        lost = {"value": -0.02, "low": None, "high": None}
+        stress = {"leak": cell} if name != "finetune" else None
+        found = {"name": name, "kind": kind, "leak": cell, "whole": cell}
+        found |= {"lost": lost, "accuracy": {"value": 0.9}, "seconds": seconds}
+        return found | {"stress": stress}
+
+    rows = [
+        row("original", 1.0, 2.0, "reference"),
+        row("retrain", 0.5, 4.0, "reference"),
+        row("finetune", 0.7, 1.0),
+        row("retrain_short__3", 0.5, 0.4),
+        row("collapsed", 0.5, None, "control"),
+    ]
+    counted = {"retrain": 1000, "finetune": 300, "retrain_short__3": 100, "gone": 7}
+    points = frontier.points_of({"models": rows}, counted)
+    assert [(p.name, p.kind, p.cost, p.seconds) for p in points] == [
+        ("original", "original", 0.0, 0.0),
+        ("retrain", "retraining", 1.0, 1.0),
+        ("finetune", "method", 0.3, 0.25),
+        ("retrain_short__3", "retraining", 0.1, 0.1),
+    ]
+    assert points[2].leak == {
+        "single": pytest.approx((0.7, 0.6, 0.8)),
+        "whole": pytest.approx((0.7, 0.6, 0.8)),
+    }
+    assert points[2].lost == (-0.02, -0.02, -0.02)
+
+
+def test_the_files(tmp_path):
+    made = [point(f"m{i}", "method", 0.3, 0.5 + i / 100, -0.01) for i in range(12)]
+    points = [*REFERENCES, *made]
+    measures = {"planted": "strongest attack on mislabelled examples"}
+    about = ["12 of 100 <training> examples."]
+    ranked = frontier.ranked(points)
+    frontier_page.write(tmp_path, "title", points, ranked, measures, about)
+    with (tmp_path / "frontier.csv").open() as file:
+        rows = {row["model"]: row for row in csv.DictReader(file)}
+    assert len(rows) == 16 and rows["m3"]["standing_planted"] == "behind"
+    np.testing.assert_allclose(float(rows["m3"]["leak_planted_high"]), 0.54)
+    table = (tmp_path / "frontier.md").read_text().splitlines()
+    assert len(table) == 2 + 4 + frontier_page.BEST
+    assert table[3] == "| retrain_short__3 | 10.0% | 92.0% | 0.500 | reference |"
+    page = (tmp_path / "frontier.html").read_text()
+    assert "&lt;training&gt;" in page and "http-equiv" not in page
+    assert not re.search(r"""(src|href)=["']""", page)  # nothing is loaded
+    (found,) = re.findall(r"const rows = (.*?), measures = ", page)
+    assert {row["name"]: row["cost"] for row in json.loads(found)} == {
+        p.name: p.cost for p in points
+    }

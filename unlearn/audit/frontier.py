@@ -1,0 +1,176 @@
+"""Which methods are worth their cost: leak, accuracy and compute against retraining.
+
+The competitor of every method is retraining for fewer epochs, which leaks nothing and
+loses accuracy instead, and the original, to which nothing was done at no cost. Of those
+that cost at most what a method costs, one that is at least as good in leak and in
+accuracy, and better in one of them beyond the intervals, leaves it *behind*. A method
+that is better than each of them beyond the intervals, in leak or in accuracy, is
+*ahead*; one that is neither is *level*. *Uncontested*: as ahead, but no shortened
+retraining was as cheap.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import jax
+
+from unlearn import methods, operations, pipeline
+from unlearn.audit.run import Audit
+from unlearn.pipeline import Run, stages
+from unlearn.report import frontier_page
+
+MEASURES = {
+    "single": "strongest attack on single examples",
+    "whole": "attack on a whole forgotten set",
+    "planted": "strongest attack on mislabelled examples",
+}
+STANDINGS = "ahead", "uncontested", "level", "behind"
+
+
+class Interval(NamedTuple):
+    """A value with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Point(NamedTuple):
+    """A model of an audit."""
+
+    name: str
+    kind: str  # original, retraining (short or whole), method
+    cost: float  # operations, as a share of retraining's
+    seconds: float  # measured, as a share of retraining's
+    leak: dict[str, Interval]  # AUC by measure; 0.5: nothing is told
+    lost: Interval  # test accuracy above that of retraining, as a share
+    accuracy: float
+
+
+def write(audit: Audit) -> list[tuple[Point, dict[str, str]]]:
+    """Writes the frontier of an audit beside its page; returns it, see `ranked`."""
+    run, facts = audit.result.run, audit.facts
+    names = [model["name"] for model in facts["models"] if model["kind"] == "method"]
+    points = points_of(facts, operations_of(run, names))
+    found = ranked(points)
+    judged, data = facts["judged"], facts["data"]
+    about = (
+        f"{facts['request']['examples']:,} of {data['train']:,} training examples of "
+        f"{data['name']} are requested. Judged are {judged['models']} models of each "
+        f"kind, and {judged['stress_models']} with mislabelled examples.",
+        facts["conclusion"],
+    )
+    title = run.sets.title
+    frontier_page.write(run.folder, title, points, found, MEASURES, about)
+    run.progress.say(f"The frontier is {run.folder / 'frontier.html'}")
+    return found
+
+
+def operations_of(run: Run, names: Sequence[str]) -> dict[str, int]:
+    """Counts the operations of retraining and of each method on the run's request."""
+    key, like = jax.random.key(0), pipeline.template(run.alone)
+    recipe = dict(run.config.train)
+    found = {}
+    for name in ("retrain", *names):
+        found[name] = 0
+        for part in pipeline.split_chain(name):
+            info = methods.METHODS[part]
+            constants = recipe if part == "retrain" else run.config.methods[part]
+            problem = stages.withheld(run, info.needs)
+            if "early" in info.needs:
+                problem = problem.replace(early={constants["epoch"]: like})
+            fn = stages.method_function(info.fn, tuple(dict(constants).items()))
+            found[name] += operations.count(fn, key, like, problem)
+    return found
+
+
+def points_of(facts: Mapping, counted: Mapping[str, int]) -> list[Point]:
+    """Returns what `schema.Facts` say of the original, of retraining and of methods."""
+    rows = {model["name"]: model for model in facts["models"]}
+    whole = counted["retrain"], rows["retrain"]["seconds"]
+    return [
+        _point(name, rows[name], counted, *whole)
+        for name in ("original", *counted)
+        if name in rows and rows[name]["leak"]
+    ]
+
+
+def _point(name, row, counted, operations, seconds) -> Point:
+    leak = {"single": row["leak"], "whole": row["whole"]}
+    if row.get("stress"):
+        leak["planted"] = row["stress"]["leak"]
+    known = methods.METHODS.get(name)
+    kind = "retraining" if known and known.kind == "exact" else "method"
+    nothing = name == "original"
+    return Point(
+        name,
+        "original" if nothing else kind,
+        0.0 if nothing else counted[name] / operations,
+        0.0 if nothing else row["seconds"] / seconds,
+        {measure: _interval(cell) for measure, cell in leak.items()},
+        _interval(row["lost"]),
+        row["accuracy"]["value"],
+    )
+
+
+def _interval(cell: Mapping) -> Interval:
+    ends = (cell[key] for key in ("low", "high"))
+    return Interval(cell["value"], *(cell["value"] if x is None else x for x in ends))
+
+
+def standing(point: Point, points: Sequence[Point], measure: str) -> str:
+    """Says where a method stands among the retrainings that cost no more; "" for none.
+
+    Args:
+      points: all of them; the original and the retrainings count.
+      measure: a key of `MEASURES`.
+    """
+    if point.kind != "method" or measure not in point.leak:
+        return ""
+    rivals = [
+        other
+        for other in points
+        if other.kind != "method" and other.cost <= point.cost and measure in other.leak
+    ]
+    if any(_beats(rival, point, measure) for rival in rivals):
+        return "behind"
+    if not all(_better_somewhere(point, rival, measure) for rival in rivals):
+        return "level"
+    contested = any(rival.kind == "retraining" for rival in rivals)
+    return "ahead" if contested else "uncontested"
+
+
+def _beats(one: Point, other: Point, measure: str) -> bool:
+    as_good = one.leak[measure].value <= other.leak[measure].value
+    as_good &= one.lost.value >= other.lost.value
+    return as_good and _better_somewhere(one, other, measure)
+
+
+def _better_somewhere(one: Point, other: Point, measure: str) -> bool:
+    leaks_less = one.leak[measure].high < other.leak[measure].low
+    return leaks_less or one.lost.low > other.lost.high
+
+
+def standings(point: Point, points: Sequence[Point]) -> dict[str, str]:
+    """Returns where a method stands by each measure there is."""
+    return {measure: standing(point, points, measure) for measure in point.leak}
+
+
+def overall(found: Mapping[str, str]) -> str:
+    """Returns the worst standing of several, by which a method is judged."""
+    return max(filter(None, found.values()), key=STANDINGS.index, default="")
+
+
+def ranked(points: Sequence[Point]) -> list[tuple[Point, dict[str, str]]]:
+    """Returns the methods with their standings, the best first.
+
+    Those of one overall standing by the largest leak that any attack finds.
+    """
+    found = [(p, standings(p, points)) for p in points if p.kind == "method"]
+
+    def rank(row):
+        point, where = row
+        leak = max(cell.value for cell in point.leak.values())
+        return STANDINGS.index(overall(where)), leak
+
+    return sorted(found, key=rank)

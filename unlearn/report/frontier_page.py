@@ -1,0 +1,95 @@
+"""The frontier as files: `frontier.html`, `frontier.csv` and `frontier.md`.
+
+The page is one file, with nothing to load: hover over a point, choose the axes.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unlearn.report.csv_files import write_csv
+from unlearn.report.page import environment
+from unlearn.report.text import markdown_cell
+from unlearn.store import write_text
+
+if TYPE_CHECKING:
+    from unlearn.audit.frontier import Point
+
+BEST = 10  # rows of the table for a README
+MARKS = {"ahead": "▲", "uncontested": "◆", "level": "●", "behind": "▼"}
+
+
+def write(
+    folder: Path,
+    title: str,
+    points: Sequence["Point"],
+    ranked: Sequence[tuple["Point", Mapping[str, str]]],
+    measures: Mapping[str, str],
+    about: Sequence[str],
+) -> None:
+    """Writes the three files.
+
+    Args:
+      points: of the original, the retrainings and the methods.
+      ranked: the methods with their standings by measure, best first.
+      measures: what each measure of the leak is.
+      about: lines on the study: models, examples, what was measured where.
+    """
+    where = {point.name: dict(found) for point, found in ranked}
+    order = [p for p in points if p.kind != "method"] + [p for p, _ in ranked]
+    rows = [_row(point, where.get(point.name, {})) for point in order]
+    write_csv(folder / "frontier.csv", [_flat(row) for row in rows])
+    write_text(folder / "frontier.md", markdown(rows, measures))
+    names = [name for name in measures if all(name in row["leak"] for row in rows)]
+    text = (
+        environment()
+        .get_template("frontier.html")
+        .render(
+            title=title,
+            rows=rows,
+            names=names,
+            measures=measures,
+            marks=MARKS,
+            about=about,
+        )
+    )
+    write_text(folder / "frontier.html", text)
+
+
+def _row(point: "Point", standings: Mapping[str, str]) -> dict:
+    return point._asdict() | {
+        "leak": {name: cell._asdict() for name, cell in point.leak.items()},
+        "lost": point.lost._asdict(),
+        "standing": standings,
+    }
+
+
+def _flat(row: Mapping) -> dict:
+    flat = {"model": row["name"]}
+    flat |= {key: row[key] for key in ("kind", "cost", "seconds", "accuracy")}
+    cells = {"lost": row["lost"]} | {f"leak_{k}": v for k, v in row["leak"].items()}
+    for name, cell in cells.items():
+        flat |= {name: cell["value"]}
+        flat |= {f"{name}_{end}": cell[end] for end in ("low", "high")}
+    return flat | {f"standing_{k}": v for k, v in row["standing"].items()}
+
+
+def markdown(rows: Sequence[Mapping], measures: Mapping[str, str]) -> str:
+    """Writes the original, the retrainings and the best methods as a table."""
+    names = [name for name in measures if name in rows[0]["leak"]]
+    head = ["model", "compute", "test", *names, "stands"]
+    lines = [" | ".join(head), " | ".join([":--"] + ["--:"] * (len(head) - 1))]
+    methods = [row for row in rows if row["kind"] == "method"]
+    for row in [row for row in rows if row["kind"] != "method"] + methods[:BEST]:
+        standings = list(dict.fromkeys(filter(None, row["standing"].values())))
+        cells = [
+            markdown_cell(row["name"]),
+            f"{row['cost']:.1%}",
+            f"{row['accuracy']:.1%}",
+            *(f"{row['leak'][name]['value']:.3f}" for name in names),
+            " to ".join((standings[0], standings[-1])[: len(standings)])
+            if standings
+            else "reference",
+        ]
+        lines.append(" | ".join(cells))
+    return "\n".join(f"| {line} |" for line in lines) + "\n"
