@@ -169,6 +169,8 @@ ELSEWHERE = {
     "ham10000_zero_shot": "test_ham_report.py",
     "cifar_forget": "test_colab.py",
     "mnist_methods": "the same code as digits_methods",
+    "digits_audit": "the same code as frontier",
+    "cifar_audit": "the same code as frontier",
     "mnist_audit": "the same code as digits_audit; classes in tests/audit/test_run.py",
 }
 

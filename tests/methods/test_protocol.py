@@ -42,7 +42,7 @@ def test_settings_name_methods_and_arguments_that_exist():
 
 
 NETS = {
-    "resnet": ("wideresnet", dict(depth=10, widen=1)),
+    "resnet": ("poolnet", dict(widths=(4,))),  # residual, with batch statistics
     "transformer": ("vit", dict(patch=2, width=8, depth=1, heads=2, mlp=8)),
 }
 
