@@ -43,7 +43,6 @@ TUNED = {
     "undo": dict(learning_rate=0.0314, share=0.285),
     "weight_distortion": dict(learning_rate=0.0178, sigma=0.0833),
     "weight_negation": dict(learning_rate=0.033),
-    "retrain_short": dict(learning_rate=0.05),
 }
 
 # By hand: other numbers of epochs, and back to another one. In every preset, so that

@@ -55,6 +55,26 @@ def test_retrain_is_the_reference():
     assert row["verdict"] == "reference"
 
 
+def test_speed_ups_are_against_the_shortest_retraining_that_is_as_accurate():
+    def rows(model, seconds, test):
+        return [
+            make_row(model, seed, 0.9, 1.0, test + seed / 100, 0.1) | {"seconds": s}
+            for seed, s in enumerate((seconds, 1.5 * seconds))
+        ]
+
+    whole = rows("retrain", 8.0, 0.950) + rows("finetune", 1.0, 0.950)
+    assert by_model(whole)["finetune"]["speedup"] == pytest.approx(8)
+    short = rows("retrain_short", 4.0, 0.947)  # loses less than half a point
+    found = by_model(whole + short)
+    assert found["finetune"]["speedup"] == pytest.approx(4)
+    assert found["retrain"]["speedup"] == pytest.approx(0.5)
+    shorter = rows("retrain_short__3", 2.0, 0.940)  # loses a point
+    longer = rows("retrain_short__9", 6.0, 0.960)
+    found = by_model(whole + short + shorter + longer)
+    assert found["finetune"]["speedup"] == pytest.approx(4)
+    assert found["retrain_short__3"]["speedup"] == pytest.approx(2)
+
+
 def test_order_is_original_retrain_then_by_gap_then_diverged():
     rows = TWO_SEEDS + [diverged("a", 0), diverged("a", 1)]
     rows += [diverged("half", 0), make_row("half", 1, 0.9, 1.0, 0.94, 0.1)]

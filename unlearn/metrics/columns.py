@@ -117,7 +117,7 @@ COLUMNS = {
         ),
         Column("seconds", "Seconds", "s", 2, "the method alone"),
         Column("compile_seconds", "Compile s", "s", 2, "compilation, not in Seconds"),
-        Column("speedup", "Speed-up", "×", 1, "seconds of retrain / of the method"),
+        Column("speedup", "Speed-up", "×", 1, "seconds of retraining / of the method"),
         Column("cost", "Cost", "%", 2, "seconds as a share of those of retraining"),
     )
 }

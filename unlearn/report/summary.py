@@ -20,6 +20,7 @@ FAR_BELOW = 0.1
 """A reference that loses more test accuracy to the original than this is not one that
 the same training would give: forgetting a tenth of the data, or a class that the test
 does not count, costs some points."""
+EQUAL = 0.005  # test accuracy that a retraining may lose to be as good as a longer one
 NO_REFERENCE, WEAK_REFERENCE = "no reference", "weak reference"
 NOT_METRICS = ("model", "status", "seed", "seconds", "compile_seconds")
 
@@ -41,8 +42,8 @@ def summarize(
     too. Intervals and floors are NaN with one seed.
 
     `seconds` is the mean, `compile_seconds` the largest over seeds, and `speedup` the
-    ratio of means: all seconds of retraining over all seconds of the model, over the
-    seeds both finished (a mean of ratios would favour noisy timings).
+    ratio of means: all seconds of the `yardstick` over all seconds of the model, over
+    the seeds both finished (a mean of ratios would favour noisy timings).
 
     `seeds` counts the finished ones and `diverged` the others. Diverged seeds are left
     out of every statistic, and a model with any comes after those without. `verdict`
@@ -73,12 +74,13 @@ def summarize(
         name: _mean([distance(*pair) for pair in pairs])
         for name, distance in distances.items()
     }
+    finished = {model: _finished(rows, metrics) for model, rows in models.items()}
+    shortest = finished[yardstick(finished)] if retrain else {}
     summary = [
-        _summary_row(model, rows, metrics, retrain, floors)
+        _summary_row(model, rows, metrics, retrain, floors, shortest)
         for model, rows in models.items()
     ]
     judged = _unjudged(summary)
-    finished = {model: _finished(rows, metrics) for model, rows in models.items()}
     for row in summary:
         missed = "" if judged else _misses(row["model"], finished, whole_classes)
         row["misses"] = missed
@@ -86,6 +88,29 @@ def summarize(
         if row["model"] != "retrain" and row["status"] != "diverged":
             row["verdict"] = judged or row["verdict"]
     return sorted(summary, key=_order)
+
+
+def yardstick(finished: Mapping[str, Mapping[int, Mapping]]) -> str:
+    """Names what speed-ups are against: the shortest retraining that is as accurate.
+
+    That is `retrain`, or a `retrain_short` that loses at most `EQUAL` of test accuracy
+    to it over the seeds of both. Against a training that is longer than it needs to be
+    every method is fast.
+
+    Args:
+      finished: the rows of each model by seed.
+    """
+    whole, best = finished["retrain"], "retrain"
+    least = _mean([row["seconds"] for row in whole.values()])
+    for name, rows in finished.items():
+        pairs = [(row, whole[seed]) for seed, row in rows.items() if seed in whole]
+        if name.partition("__")[0] != "retrain_short" or not pairs:
+            continue
+        lost = _mean([b["test_accuracy"] - a["test_accuracy"] for a, b in pairs])
+        seconds = _mean([row["seconds"] for row, _ in pairs])
+        if lost <= EQUAL and seconds < least:
+            best, least = name, seconds
+    return best
 
 
 def _misses(model, finished, whole_classes) -> str:
@@ -162,7 +187,7 @@ def caveats(summary: Sequence[Mapping], classes: int) -> list[str]:
     return lines
 
 
-def _summary_row(model, rows, metrics, retrain, floors) -> dict:
+def _summary_row(model, rows, metrics, retrain, floors, shortest) -> dict:
     finished = _finished(rows, metrics)
     paired = [(row, retrain[seed]) for seed, row in finished.items() if seed in retrain]
     diverged = len(rows) - len(finished)
@@ -187,12 +212,10 @@ def _summary_row(model, rows, metrics, retrain, floors) -> dict:
     compiling = [seconds for seconds in compiling if not math.isnan(seconds)]
     summary["seconds"] = _mean([row["seconds"] for row in finished.values()])
     summary["compile_seconds"] = max(compiling, default=math.nan)
-    ours = _mean([row["seconds"] for row, _ in paired])
-    summary["speedup"] = (
-        _mean([other["seconds"] for _, other in paired]) / ours
-        if ours != 0
-        else math.nan
-    )
+    both = [seed for seed in finished if seed in shortest]
+    ours = _mean([finished[seed]["seconds"] for seed in both])
+    theirs = _mean([shortest[seed]["seconds"] for seed in both])
+    summary["speedup"] = theirs / ours if ours != 0 else math.nan
     summary["verdict"] = _verdict(summary, paired)
     return summary
 

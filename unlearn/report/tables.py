@@ -8,6 +8,7 @@ from unlearn.metrics import columns
 from unlearn.metrics.equivalence import TOLERANCE
 from unlearn.metrics.gaps import SCORES
 from unlearn.metrics.purpose import FORGET, TEST
+from unlearn.report.summary import EQUAL
 from unlearn.report.text import encodable, markdown_cell, printable
 
 if TYPE_CHECKING:
@@ -39,8 +40,9 @@ why). Its forget accuracy on a class is more than {100 * FORGET:.0f} points from
 of retraining, or its Avg. Gap on other examples is larger than that of doing nothing; \
 or it loses more than {100 * TEST:.0f} points of test accuracy to retraining.
 - **Seconds**: the method alone, preparation included, compilation (its own column: \
-the largest over seeds) and evaluation apart. **Speed-up**: seconds of `retrain` / \
-seconds of the method.
+the largest over seeds) and evaluation apart. **Speed-up**: seconds of `retrain`, or \
+of the shortest `retrain_short` that loses at most {100 * EQUAL:g} points of test \
+accuracy to it, / seconds of the method.
 """
 
 
