@@ -95,8 +95,15 @@ def test_rewinding_starts_on_the_way_of_the_originals_training(tmp_path):
     folder, like = tmp_path / "checkpoints", pipeline.template(problem)
     found, _ = store.load_checkpoint(folder / "rewind" / "0" / "final", like)
     assert_close(found, expected)
-    with pytest.raises(InputError, match="rewinds to epoch 99: set its epoch to 1"):
-        run(tmp_path / "late", run=("rewind",), methods__rewind__epoch=99)
+
+
+def test_an_original_that_cannot_be_rewound(tmp_path):
+    """Known before anything is loaded."""
+    with pytest.raises(InputError, match="rewind.epoch must be from 1 to 2, .* is 99"):
+        run(tmp_path, run=("rewind",), methods__rewind__epoch=99)
+    with pytest.raises(InputError, match="was trained elsewhere: leave it out"):
+        run(tmp_path, run=("rewind",), model__weights="there.safetensors")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow

@@ -93,6 +93,8 @@ def check(config: "ConfigDict", names: Sequence[str]) -> None:
                 f"{name} forgets whole classes only: leave it out, or set "
                 "forget.kind=class and forget.classes"
             )
+        if info and "early" in info.needs:
+            check_rewinding(config, name)
     models.check_name(config.model.name)
     imported.check_settings(config)
     if config.attack_examples < 0:
@@ -100,6 +102,21 @@ def check(config: "ConfigDict", names: Sequence[str]) -> None:
     sections = {f"methods.{name}": config.methods[name] for name in parts}
     for section, constants in (sections | {"train": config.train}).items():
         check_constants(section, constants)
+
+
+def check_rewinding(config: "ConfigDict", name: str) -> None:
+    """Refuses to rewind an original that was trained elsewhere, or not for so long."""
+    epoch, trained = config.methods[name].epoch, config.train.epochs
+    if config.model.weights:
+        raise InputError(
+            f"{name} needs weights from early in the original's training, and this one "
+            "was trained elsewhere: leave it out"
+        )
+    if not 0 < epoch <= trained:
+        raise InputError(
+            f"methods.{name}.epoch must be from 1 to {trained}, the epochs that the "
+            f"original is trained for; it is {epoch}"
+        )
 
 
 def check_constants(section: str, constants: Mapping) -> None:
