@@ -71,6 +71,7 @@ def test_what_does_not_compile_is_tried_again():
     assert len(tries) == 2
 
 
+@pytest.mark.slow
 def test_programs_are_forgotten_before_linux_ends_the_process(monkeypatch):
     devices.compiled(double, jnp.zeros(41))
     kept = len(devices._executables)

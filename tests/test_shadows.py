@@ -78,6 +78,7 @@ def options(name):
     return {} if name == "original" else dict(epochs=1, batch_size=8)
 
 
+@pytest.mark.slow
 def test_retraining_follows_the_recipe_of_the_originals(made):
     own = shadows.shadow_margins(KEY, made, "retrain")
     same = shadows.shadow_margins(KEY, made, "retrain", **RECIPE._asdict())

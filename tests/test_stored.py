@@ -126,6 +126,7 @@ def test_predictions_of_arrays_that_are_not_on_a_device(both):
     assert_equal(found, training.predict(CNN, variables, there.examples, *args))
 
 
+@pytest.mark.slow
 def test_predictions_and_many_models(both):
     recipe = training.Recipe(epochs=2, batch_size=16, warmup_epochs=0)
 
@@ -141,6 +142,7 @@ def test_predictions_and_many_models(both):
     assert_equal(*found)
 
 
+@pytest.mark.slow
 def test_a_batch_on_two_devices(both):
     mesh = spread.make_mesh(2)
     recipe = training.Recipe(epochs=2, batch_size=15)

@@ -33,6 +33,7 @@ def gradient(problem, model=None, small=1.0):
     return jax.jit(jax.grad(loss))(variables["params"])
 
 
+@pytest.mark.slow
 def test_small_gradients_survive():
     """Of a loss so small that float16 alone has next to none of them."""
     whole, half = problem_of("float32"), problem_of("float16")

@@ -58,9 +58,8 @@ def make(num_classes):
 """
 
 
-@pytest.mark.parametrize(
-    "make", [features, pytest.param(tokens, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("make", [features, tokens])
 def test_a_run_on_what_is_no_image(make, tmp_path):
     (tmp_path / "net.py").write_text(NET)
     net = f"{tmp_path / 'net.py'}:make" if make is tokens else "mlp"

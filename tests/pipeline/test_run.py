@@ -58,6 +58,7 @@ def test_measured_on_the_checkpoints_that_were_saved(finished):
         assert float(row["forget_accuracy"]) == pytest.approx(hits.mean())
 
 
+@pytest.mark.slow
 def test_a_diverged_method_is_reported_and_the_others_go_on(tmp_path):
     result = run(
         tmp_path / "x",
