@@ -28,6 +28,7 @@ from unlearn.methods.layer_noise import layer_noise
 from unlearn.methods.lfssd import lfssd
 from unlearn.methods.lipschitz import lipschitz
 from unlearn.methods.masked_small_gradients import masked_small_gradients
+from unlearn.methods.munba import munba
 from unlearn.methods.neggrad_plus import neggrad_plus
 from unlearn.methods.newton_head import newton_head
 from unlearn.methods.noise_reset import noise_reset
@@ -44,6 +45,7 @@ from unlearn.methods.salun import salun
 from unlearn.methods.scrub import scrub
 from unlearn.methods.sfron import sfron
 from unlearn.methods.ssd import ssd
+from unlearn.methods.trew import trew
 from unlearn.methods.undo import undo
 from unlearn.methods.unsir import unsir
 from unlearn.methods.weight_distortion import weight_distortion
