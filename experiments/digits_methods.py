@@ -79,6 +79,8 @@ FIXED = {
     "reset_head_distill": dict(epochs=10),
     "kl_contrastive": dict(epochs=3, batch_size=64, forget_batch_size=32),
     "layer_noise": dict(epochs=10, tail_epochs=4),
+    "amun": dict(epochs=5, batch_size=64, with_forget=False),
+    "mu_mis": dict(batch_size=32),
     "munba": dict(epochs=5, batch_size=64, forget_batch_size=32),
     "trew": dict(epochs=5, batch_size=64),
     "undo": dict(epochs=5, batch_size=64),

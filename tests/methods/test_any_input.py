@@ -18,11 +18,13 @@ from unlearn.errors import InputError
 from unlearn.methods import METHODS
 
 CONTINUOUS = {
+    "amun",
     "boundary_shrink",
     "curriculum_distill",
     "emmn",
     "gkt",
     "lipschitz",
+    "mu_mis",
     "unsir",
 }
 IMAGES = {"conv_transpose", "gkt"}

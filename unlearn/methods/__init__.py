@@ -5,6 +5,7 @@
 # ruff: noqa: F401  (the methods are re-exported)
 
 from unlearn.methods.amnesiac_relabel import amnesiac_relabel
+from unlearn.methods.amun import amun
 from unlearn.methods.bad_teacher import bad_teacher
 from unlearn.methods.boundary_expand import boundary_expand
 from unlearn.methods.boundary_shrink import boundary_shrink
@@ -28,6 +29,7 @@ from unlearn.methods.layer_noise import layer_noise
 from unlearn.methods.lfssd import lfssd
 from unlearn.methods.lipschitz import lipschitz
 from unlearn.methods.masked_small_gradients import masked_small_gradients
+from unlearn.methods.mu_mis import mu_mis
 from unlearn.methods.munba import munba
 from unlearn.methods.neggrad_plus import neggrad_plus
 from unlearn.methods.newton_head import newton_head

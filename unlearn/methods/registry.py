@@ -105,7 +105,7 @@ class Methods(dict[str, MethodInfo]):
         base, apart, label = str(name).partition("__")
         return super().__contains__(base) and (label.isalnum() or not apart)
 
-    def get(self, name, default=None):
+    def get(self, name: Any, default: Any = None) -> Any:
         return self[name] if name in self else default  # noqa: SIM401
 
 
