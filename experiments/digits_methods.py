@@ -81,6 +81,8 @@ FIXED = {
     "layer_noise": dict(epochs=10, tail_epochs=4),
     "amun": dict(epochs=5, batch_size=64, with_forget=False),
     "mu_mis": dict(batch_size=32),
+    "lotus": dict(epochs=5, batch_size=64),
+    "regun": dict(epochs=5, batch_size=64, forget_batch_size=32),
     "munba": dict(epochs=5, batch_size=64, forget_batch_size=32),
     "trew": dict(epochs=5, batch_size=64),
     "undo": dict(epochs=5, batch_size=64),

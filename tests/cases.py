@@ -60,6 +60,7 @@ OVERRIDES = {
     "newton_head": dict(steps=1, weight_decay=0.1, batch_size=40),
     "emmn": dict(epochs=1),
     "gkt": dict(batch_size=8),
+    "lotus": dict(margin=2.0),  # else it may stop at once
     "kl_contrastive": dict(epochs=1, batch_size=40),
     "masked_small_gradients": dict(batch_size=20),
     "layer_noise": dict(epochs=3, tail_epochs=1),

@@ -28,6 +28,7 @@ from unlearn.methods.l1_sparse import l1_sparse
 from unlearn.methods.layer_noise import layer_noise
 from unlearn.methods.lfssd import lfssd
 from unlearn.methods.lipschitz import lipschitz
+from unlearn.methods.lotus import lotus
 from unlearn.methods.masked_small_gradients import masked_small_gradients
 from unlearn.methods.mu_mis import mu_mis
 from unlearn.methods.munba import munba
@@ -39,6 +40,7 @@ from unlearn.methods.prune_finetune import prune_finetune
 from unlearn.methods.prune_reinit_entropy import prune_reinit_entropy
 from unlearn.methods.random_labels import random_labels
 from unlearn.methods.registry import METHODS, MethodInfo, method
+from unlearn.methods.regun import regun
 from unlearn.methods.reset_head_distill import reset_head_distill
 from unlearn.methods.retrain import retrain
 from unlearn.methods.retrain_short import retrain_short
