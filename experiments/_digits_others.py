@@ -45,10 +45,13 @@ TUNED = {
     "weight_negation": dict(learning_rate=0.033),
 }
 
-# By hand: other numbers of epochs, and back to another one. In every preset, so that
-# all have the same settings.
+# By hand: other numbers of epochs, the fewer the higher the rate, and back to another
+# epoch. In every preset, so that all have the same settings.
+SHORT = {2: 0.1, 3: 0.1, 4: 0.1, 5: 0.1, 8: 0.05, 15: 0.05}
 MORE = {
-    "retrain_short__3": dict(epochs=3, batch_size=64, learning_rate=0.1),
+    f"retrain_short__{epochs}": dict(epochs=epochs, batch_size=64, learning_rate=rate)
+    for epochs, rate in SHORT.items()
+} | {
     "rewind": FIXED["rewind"] | dict(learning_rate=0.05),
     "rewind__2": FIXED["rewind"] | dict(epoch=2, learning_rate=0.1),
 }

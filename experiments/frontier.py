@@ -2,9 +2,9 @@
 
     python launch.py --experiment=frontier
 
-An audit of random requests of the digits, with every method that takes them and with
-retraining in 1 to 6 of its 30 epochs; ends in `frontier.html` (hover, choose the axes),
-`frontier.csv` and `frontier.md` beside the page of the audit.
+An audit of a random request of the digits, with every method that takes one and with
+retraining in 2 to 15 of its 30 epochs. It ends in `frontier.html` (hover, choose the
+axes), `frontier.csv` and `frontier.md` beside the page of the audit.
 """
 
 from unlearn import audit, pipeline

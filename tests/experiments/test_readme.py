@@ -127,7 +127,7 @@ def test_the_three_lines_that_load_an_exported_model(tmp_path, monkeypatch):
     file.parent.mkdir(parents=True)
     unlearn.save_weights(file, saved)
     given = {"unlearn": unlearn, "jax": jax, "inputs": inputs}
-    exec(code(README, "load_weights"), given)
+    exec(code(RESULTS, "load_weights"), given)
     np.testing.assert_array_equal(
         given["model"].apply(given["variables"], inputs)[0],
         net.apply(saved, inputs)[0],
