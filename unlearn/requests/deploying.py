@@ -261,8 +261,7 @@ def check_method(config: "ConfigDict", method: str) -> list[str]:
             raise InputError(
                 f"there is no method {part!r}: {hint}choose from {', '.join(known)}"
             )
-        alone = *training_time.METHODS, "retrain", "retrain_short"
-        if len(parts) > 1 and part in alone:
+        if len(parts) > 1 and part in (*strategies.ANEW, *training_time.METHODS):
             raise InputError(f"{part} trains a model of its own: it cannot be chained")
         if part in methods.METHODS and "early" in methods.METHODS[part].needs:
             raise InputError(

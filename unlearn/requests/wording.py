@@ -6,6 +6,7 @@ They are written for the person who signs, in plain words.
 from collections.abc import Mapping
 
 from unlearn.requests.measuring import ENOUGH
+from unlearn.requests.strategies import ANEW
 
 APPROXIMATE = (
     "The method is approximate: it gives no guarantee. What was measured is below; it "
@@ -42,7 +43,7 @@ def work(
             "examples times epochs, where one model trained anew takes "
             f"{told['full_examples']:,}."
         )
-    if method in ("retrain", "retrain_short"):
+    if method in ANEW:
         recipe = settings["methods"].get(method, settings["train"])
         return (
             f"A model was trained from the start on the {left:,} training examples "
