@@ -121,7 +121,7 @@ def test_a_method_runs_on_any_input_or_says_why_not(kind, name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", RUN)
 def test_u_lira_sees_through_the_original_and_not_through_retraining(kind):
     problem, recipe, _ = case(kind, mislabelled=24)
     key = jax.random.key(0)

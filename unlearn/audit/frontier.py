@@ -10,7 +10,6 @@ retraining was as cheap.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import jax
 
@@ -18,6 +17,7 @@ from unlearn import methods, operations, pipeline
 from unlearn.audit.run import Audit
 from unlearn.pipeline import Run, stages
 from unlearn.report import frontier_page
+from unlearn.report.frontier_page import Interval, Point
 
 MEASURES = {
     "single": "strongest attack on single examples",
@@ -25,26 +25,6 @@ MEASURES = {
     "planted": "strongest attack on mislabelled examples",
 }
 STANDINGS = "ahead", "uncontested", "level", "behind"
-
-
-class Interval(NamedTuple):
-    """A value with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-
-class Point(NamedTuple):
-    """A model of an audit."""
-
-    name: str
-    kind: str  # original, retraining (short or whole), method
-    cost: float  # operations, as a share of retraining's
-    seconds: float  # measured, as a share of retraining's
-    leak: dict[str, Interval]  # AUC by measure; 0.5: nothing is told
-    lost: Interval  # test accuracy above that of retraining, as a share
-    accuracy: float
 
 
 def write(audit: Audit) -> list[tuple[Point, dict[str, str]]]:

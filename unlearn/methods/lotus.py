@@ -84,7 +84,8 @@ def lotus(
         logits, variables = problem.model.apply(
             variables, inputs, train=True, key=key_model
         )
-        noise = jax.random.gumbel(key_noise, answers.shape) if gumbel else 0.0
+        noise = jax.random.gumbel(key_noise, answers.shape, answers.dtype)
+        noise = noise if gumbel else jnp.zeros_like(noise)
         wanted = targets(answers + noise, blurred, temperature)
         losses = -jnp.sum(wanted * jax.nn.log_softmax(logits.astype(jnp.float32)), -1)
         return jnp.mean(batch.weights * losses), variables
@@ -147,7 +148,7 @@ def targets(
       blurred: bool[B]: a softmax at `temperature`; elsewhere the one-hot maximum.
     """
     soft = jax.nn.softmax(noisy / temperature)
-    hard = jax.nn.one_hot(jnp.argmax(noisy, -1), noisy.shape[-1])
+    hard = jax.nn.one_hot(jnp.argmax(noisy, -1), noisy.shape[-1], dtype=noisy.dtype)
     return jnp.where(blurred[:, None], soft, hard)
 
 

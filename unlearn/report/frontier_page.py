@@ -5,25 +5,42 @@ The page is one file, with nothing to load: hover over a point, choose the axes.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 from unlearn.report.csv_files import write_csv
 from unlearn.report.page import environment
 from unlearn.report.text import markdown_cell
 from unlearn.store import write_text
 
-if TYPE_CHECKING:
-    from unlearn.audit.frontier import Point
-
 BEST = 10  # rows of the table for a README
 MARKS = {"ahead": "▲", "uncontested": "◆", "level": "●", "behind": "▼"}
+
+
+class Interval(NamedTuple):
+    """A value with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Point(NamedTuple):
+    """A model of an audit."""
+
+    name: str
+    kind: str  # original, retraining (short or whole), method
+    cost: float  # operations, as a share of retraining's
+    seconds: float  # measured, as a share of retraining's
+    leak: dict[str, Interval]  # AUC by measure; 0.5: nothing is told
+    lost: Interval  # test accuracy above that of retraining, as a share
+    accuracy: float
 
 
 def write(
     folder: Path,
     title: str,
-    points: Sequence["Point"],
-    ranked: Sequence[tuple["Point", Mapping[str, str]]],
+    points: Sequence[Point],
+    ranked: Sequence[tuple[Point, Mapping[str, str]]],
     measures: Mapping[str, str],
     about: Sequence[str],
 ) -> None:
@@ -56,7 +73,7 @@ def write(
     write_text(folder / "frontier.html", text)
 
 
-def _row(point: "Point", standings: Mapping[str, str]) -> dict:
+def _row(point: Point, standings: Mapping[str, str]) -> dict:
     return point._asdict() | {
         "leak": {name: cell._asdict() for name, cell in point.leak.items()},
         "lost": point.lost._asdict(),

@@ -44,7 +44,7 @@ def work(
             f"{told['full_examples']:,}."
         )
     if method in ANEW:
-        recipe = settings["methods"].get(method, settings["train"])
+        recipe = settings["train"] | settings["methods"].get(method, {})
         return (
             f"A model was trained from the start on the {left:,} training examples "
             f"that stay, for {recipe['epochs']} epochs."
