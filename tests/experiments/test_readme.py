@@ -77,7 +77,7 @@ def test_every_flag_it_names_exists(text):
             assert name in own, name
     for name in re.findall(r"--experiment=(\w+)(?![\w.])", text):
         assert name in (*NAMES, "NAME"), name
-    everything = {*METHODS, *training_time.METHODS}
+    everything = {"all", *METHODS, *training_time.METHODS}
     for chosen in re.findall(r"--methods=([\w+,]+)", text):
         assert set(re.split(r"[+,]", chosen)) <= everything
 
