@@ -53,7 +53,8 @@ def write(
       about: lines on the study: models, examples, what was measured where.
     """
     where = {point.name: dict(found) for point, found in ranked}
-    order = [p for p in points if p.kind != "method"] + [p for p, _ in ranked]
+    others = sorted((p for p in points if p.kind != "method"), key=lambda p: p.cost)
+    order = [*others, *(point for point, _ in ranked)]
     rows = [_row(point, where.get(point.name, {})) for point in order]
     write_csv(folder / "frontier.csv", [_flat(row) for row in rows])
     write_text(folder / "frontier.md", markdown(rows, measures))
