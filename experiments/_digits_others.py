@@ -6,6 +6,7 @@ Whole numbers are those of `digits_methods`; floats were chosen by
 nothing.
 """
 
+from ._constants import set_constants
 from .digits_methods import FIXED
 
 TUNED = {
@@ -57,3 +58,10 @@ MORE = {
 }
 
 OTHERS = {name: FIXED.get(name, {}) | floats for name, floats in TUNED.items()}
+
+
+def set_training(config) -> None:
+    """Sets the data and the recipe that all these constants were chosen for."""
+    config.data.name = "digits"
+    config.train.update(epochs=30, batch_size=64, learning_rate=0.05)
+    set_constants(config, MORE)

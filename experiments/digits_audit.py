@@ -23,7 +23,7 @@ from unlearn.audit import run
 
 from . import _audit as shared
 from ._constants import set_constants
-from ._digits_others import MORE, OTHERS
+from ._digits_others import OTHERS, set_training
 from .digits_forget import METHODS
 
 __all__ = ["get_config", "run"]
@@ -31,11 +31,7 @@ __all__ = ["get_config", "run"]
 
 def get_config(preset: str):
     config = shared.base_config(preset, ("finetune", "salun", "scrub", "ssd"))
-    config.data.name = "digits"
-    config.train.epochs = 30
-    config.train.batch_size = 64
-    config.train.learning_rate = 0.05
-    set_constants(config, MORE)
+    set_training(config)
     if preset == "smoke":
         shared.make_smoke(config, "8x8x1")
         return config

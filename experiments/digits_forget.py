@@ -11,18 +11,14 @@ each other. Retraining in 6 of the 30 epochs loses 0.4 points of test accuracy.
 from unlearn.pipeline import default_config
 
 from ._constants import set_constants
-from ._digits_others import MORE, OTHERS
+from ._digits_others import OTHERS, set_training
 
 
 def get_config(preset: str):
     config = default_config()
     config.run = tuple(METHODS)
-    config.data.name = "digits"
     config.model.name = "cnn"
-    config.train.epochs = 30
-    config.train.batch_size = 64
-    config.train.learning_rate = 0.05
-    set_constants(config, MORE)
+    set_training(config)
     if preset == "smoke":
         config.data.name = "synthetic:8x8x1,classes=10,train=600,test=200"
         config.seeds = 2

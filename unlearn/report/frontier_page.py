@@ -57,8 +57,8 @@ def write(
     order = [*others, *(point for point, _ in ranked)]
     rows = [_row(point, where.get(point.name, {})) for point in order]
     write_csv(folder / "frontier.csv", [_flat(row) for row in rows])
-    write_text(folder / "frontier.md", markdown(rows, measures))
     names = [name for name in measures if all(name in row["leak"] for row in rows)]
+    write_text(folder / "frontier.md", markdown(rows, names))
     text = (
         environment()
         .get_template("frontier.html")
@@ -92,9 +92,13 @@ def _flat(row: Mapping) -> dict:
     return flat | {f"standing_{k}": v for k, v in row["standing"].items()}
 
 
-def markdown(rows: Sequence[Mapping], measures: Mapping[str, str]) -> str:
-    """Writes the original, the retrainings and the best methods as a table."""
-    names = [name for name in measures if name in rows[0]["leak"]]
+def markdown(rows: Sequence[Mapping], names: Sequence[str]) -> str:
+    """Writes the original, the retrainings and the best methods as a table.
+
+    Args:
+      rows: the methods among them best first.
+      names: the measures of the leak to show.
+    """
     head = ["model", "compute", "test", *names, "stands"]
     lines = [" | ".join(head), " | ".join([":--"] + ["--:"] * (len(head) - 1))]
     methods = [row for row in rows if row["kind"] == "method"]

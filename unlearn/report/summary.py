@@ -67,17 +67,17 @@ def summarize(
             "the results have no row of model 'retrain', to which every other is "
             "compared; retrain first"
         )
-    retrain = _finished(models.get("retrain", []), metrics)
+    finished = {model: _finished(rows, metrics) for model, rows in models.items()}
+    retrain = finished.get("retrain", {})
     distances = {f"{name}_gap": partial(_difference, name) for name in metrics} | SCORES
     pairs = list(combinations(retrain.values(), 2))
     floors = {
         name: _mean([distance(*pair) for pair in pairs])
         for name, distance in distances.items()
     }
-    finished = {model: _finished(rows, metrics) for model, rows in models.items()}
     shortest = finished[yardstick(finished)] if retrain else {}
     summary = [
-        _summary_row(model, rows, metrics, retrain, floors, shortest)
+        _summary_row(model, rows, finished[model], metrics, retrain, floors, shortest)
         for model, rows in models.items()
     ]
     judged = _unjudged(summary)
@@ -187,8 +187,7 @@ def caveats(summary: Sequence[Mapping], classes: int) -> list[str]:
     return lines
 
 
-def _summary_row(model, rows, metrics, retrain, floors, shortest) -> dict:
-    finished = _finished(rows, metrics)
+def _summary_row(model, rows, finished, metrics, retrain, floors, shortest) -> dict:
     paired = [(row, retrain[seed]) for seed, row in finished.items() if seed in retrain]
     diverged = len(rows) - len(finished)
     summary = {
