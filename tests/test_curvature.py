@@ -95,6 +95,7 @@ def test_woodfisher_is_the_dense_inverse_fisher_product():
     assert np.linalg.norm(k - expected) > 0.5 * np.linalg.norm(expected)
 
 
+@pytest.mark.slow
 def test_gauss_newton_product_through_custom_gradients():
     """Convolutions and pooling here refuse plain forward mode; a ragged last batch."""
     images, labels = tiny_data(11)

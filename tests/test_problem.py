@@ -71,11 +71,15 @@ def linear(outputs):
             "float32[4, 4, 1]",
             marks=pytest.mark.slow,
         ),
-        (np.arange(30).reshape(6, 5).astype(np.int32), "int32[5]"),
+        pytest.param(
+            np.arange(30).reshape(6, 5).astype(np.int32),
+            "int32[5]",
+            marks=pytest.mark.slow,
+        ),
         pytest.param(np.eye(6, dtype=np.uint8), "uint8[6]", marks=pytest.mark.slow),
         pytest.param(np.eye(6) > 0, "bool[6]", marks=pytest.mark.slow),
         ({"a": np.ones((6, 2), np.float32), "b": np.ones((6, 3), np.int8)}, None),
-        ([[1.0, 2.0]] * 6, "float32[2]"),
+        pytest.param([[1.0, 2.0]] * 6, "float32[2]", marks=pytest.mark.slow),
     ],
 )
 def test_anything_but_images_is_taken_as_it_is(inputs, words):

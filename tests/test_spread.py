@@ -173,6 +173,7 @@ def test_more_devices_than_there_are(tmp_path):
         pipeline.run(config, tmp_path)
 
 
+@pytest.mark.slow
 def test_models_are_mapped_over_devices_of_their_own(mesh):
     problem = on_devices(tiny_problem(CNN), mesh)
     with pytest.raises(ValueError, match="on_devices"):

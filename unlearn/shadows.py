@@ -223,6 +223,22 @@ def trainer(recipe: training.Recipe) -> Callable:
     return train
 
 
+@functools.lru_cache(maxsize=16)
+def measured_trainer(recipe: training.Recipe, epochs: int | None = None) -> Callable:
+    """Returns what trains a model from scratch and measures it.
+
+    `((key, indices), problem, examples, labels) -> dict`: what `measure` returns, and
+    the `variables`. With `epochs` it stops after so many of the recipe's.
+    """
+
+    def train(model, problem, examples, labels):
+        key, indices = model
+        variables, _ = training.train(key, problem, indices, recipe, epochs)
+        return {"variables": variables} | measure(problem, variables, examples, labels)
+
+    return train
+
+
 @functools.lru_cache(maxsize=64)
 def _answerer(name: str, constants: tuple) -> Callable:
     def answer(model, problem, examples, labels):

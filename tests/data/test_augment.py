@@ -61,6 +61,7 @@ def test_same_key_same_result_and_others_differ():
     assert (first != augment(jax.random.key(4), inputs())).any()
 
 
+@pytest.mark.slow
 def test_vmap_over_keys_equals_a_loop():
     augment, keys = augmentation(flip=True, crop=1), jax.random.split(jax.random.key(0))
     together = jax.vmap(augment, (0, None))(keys, inputs())

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 from cases import case
 from conftest import tiny_problem
 from references import cross_entropies, descend_with
@@ -14,6 +15,7 @@ FULL = dict(batch_size=100)  # every pass is one step on all there is
 KEY = jax.random.key(3)
 
 
+@pytest.mark.slow
 def test_amnesiac_labels_are_drawn_once(variables):
     """Four full-batch steps of Adam with one and the same wrong label in all."""
     problem, epochs, rate = tiny_problem(forget=1), 4, 0.02

@@ -56,6 +56,7 @@ def test_steps_end_just_behind_the_boundary():
     np.testing.assert_allclose(moved, expected[:, None] * towards, 1e-3, 1e-5)
 
 
+@pytest.mark.slow
 def test_a_larger_first_radius_gives_a_farther_example_and_a_smaller_none():
     problem, variables, ahead, _ = two_classes()
     right = ahead > 0
@@ -115,6 +116,7 @@ def test_images_move_in_pixels_as_by_the_gradient_of_the_cross_entropy():
     assert pixels.min() > -1e-6 and pixels.max() < 1 + 1e-6
 
 
+@pytest.mark.slow
 def test_a_certain_answer_is_left_although_its_loss_has_no_slope():
     """The cross-entropy in float32 is flat there; the way to the boundary is not."""
     problem, variables, ahead, _ = two_classes()
@@ -213,6 +215,7 @@ def test_it_is_fine_tuning_on_the_union(
         assert_close(after["params"], two_steps(own)[0], 1e-4, 1e-5)
 
 
+@pytest.mark.slow
 def test_what_has_no_adversarial_example_has_no_part():
     """A net that answers 0 always: nothing is found of class 0, x itself of others."""
     problem, original = linear_case()
@@ -229,6 +232,7 @@ def test_what_has_no_adversarial_example_has_no_part():
     np.testing.assert_allclose(moved, -0.5 * found.mean() * gradient, 1e-5)
 
 
+@pytest.mark.slow
 def test_adversarial_examples_are_not_augmented(problem, near):
     seen = Joined(problem.replace(augment=lambda key, x: 0 * x + 7), near)
     size, forget = len(problem.labels), problem.forget
@@ -240,6 +244,7 @@ def test_adversarial_examples_are_not_augmented(problem, near):
     assert np.all(near.labels != problem.labels[forget]) and np.all(batch.weights == 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("statistics", ["frozen", "batch"])
 def test_batch_statistics_are_frozen_on_request(norm_problem, statistics):
     inputs = norm_problem.inputs(norm_problem.forget)

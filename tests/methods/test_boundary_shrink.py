@@ -40,6 +40,7 @@ def test_boundary_shrink_takes_the_nearest_wrong_label_and_trains_to_it():
     assert np.any(found[0] != found[1]) and np.all(found != y)
 
 
+@pytest.mark.slow
 def test_boundary_shrink_relabels_by_the_original_throughout(problem, variables):
     fn, seen = case("boundary_shrink", problem, learning_rate=0.5, epochs=6)
     short, _ = case("boundary_shrink", problem, learning_rate=0.0, epochs=1)
@@ -47,6 +48,7 @@ def test_boundary_shrink_relabels_by_the_original_throughout(problem, variables)
     np.testing.assert_array_equal(*labels)
 
 
+@pytest.mark.slow
 def test_boundary_shrink_clips_pixels_alone():
     """Float inputs have no range: they move by all of the bound."""
     images, _ = linear_case(mean=0.4, std=0.2)

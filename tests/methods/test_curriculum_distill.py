@@ -61,6 +61,7 @@ def test_a_pool_is_never_smaller_than_a_batch(share):
     assert np.asarray(rows.indices)[0].max() < 8
 
 
+@pytest.mark.slow
 def test_curriculum_distils_what_the_original_says_of_the_other_classes(
     norm_class_problem, norm_variables, monkeypatch
 ):

@@ -42,6 +42,7 @@ def duck_targets(problem, variables):
     return np.asarray(found)
 
 
+@pytest.mark.slow
 def test_duck_targets_are_the_nearest_other_centroids(problem, variables):
     params, y = variables["params"], np.asarray(problem.labels[problem.forget])
     near = cosines(

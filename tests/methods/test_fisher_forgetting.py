@@ -40,6 +40,7 @@ def test_fisher_forgetting_draws_from_the_formula(class_problem, variables):
             assert np.all(np.abs(draws.mean(0) - mean) < 5 * deviation / 3000**0.5)
 
 
+@pytest.mark.slow
 def test_fisher_forgetting_treats_head_rows_of_forgotten_classes_only(
     class_problem, variables
 ):

@@ -4,6 +4,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import pytest
 from cases import case
 from references import heavy_ball
 from trees import assert_close, distance
@@ -15,6 +16,7 @@ KEY = jax.random.key(3)
 WHOLE = dict(batch_size=40, momentum=0.9)
 
 
+@pytest.mark.slow
 def test_l1_penalty_falls_to_zero_by_epochs(problem, variables):
     """Four epochs, the last without: alpha times 1, 2/3, 1/3, 0; on every weight."""
     alpha, rate = 0.02, 0.05

@@ -13,6 +13,7 @@ def wide():
     return wide_case()
 
 
+@pytest.mark.slow
 def test_layer_noise_noises_a_share_of_the_drawn_layers(wide):
     """One noisy epoch: half of two layers, so one; the head is new besides."""
     problem, variables = wide

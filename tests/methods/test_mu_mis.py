@@ -91,6 +91,7 @@ def test_its_own_logit_gets_flatter_and_the_other_steeper(tiny):
     assert np.all(np.diff(info["loss"][:, 0]) < 0)
 
 
+@pytest.mark.slow
 def test_the_other_class_is_drawn_anew_and_never_one_that_is_forgotten():
     """Linear: the slope of logit k is column k, so the columns that move tell."""
     problem, variables = linear_case(classes=6)

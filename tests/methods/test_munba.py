@@ -153,6 +153,7 @@ def test_three_steps_against_plain_ones(two_classes):
     assert_close(after["params"], params, 1e-5, 1e-5)
 
 
+@pytest.mark.slow
 def test_a_step_helps_both_players_where_their_sum_does_not(two_classes):
     problem, variables = two_classes
     gradients, params = players(problem), variables["params"]
@@ -192,6 +193,7 @@ def test_wrong_labels_are_learnt_and_the_rest_is_kept(problem, variables):
     assert accuracy(after, problem.retain) > 0.9
 
 
+@pytest.mark.slow
 def test_only_the_first_steps_of_an_epoch_bargain_with_phases(problem, variables):
     """The bargain is clipped to nothing: with phases retain is still descended on."""
     options = dict(learning_rate=0.1, epochs=2, batch_size=11, max_norm=0.0, **BARE)

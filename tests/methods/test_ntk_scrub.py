@@ -63,6 +63,7 @@ def copies(problem, retain=5, forget=2):
     )
 
 
+@pytest.mark.slow
 def test_a_sample_counts_by_the_true_sizes_of_the_sets():
     """Exactly that of all the data, where each drawn example stands for its copies."""
     problem = linear_problem("random")

@@ -94,6 +94,7 @@ def test_a_batch_of_one_has_the_reference_of_its_class(problem, variables):
     assert_close(after("batch"), after("class"))
 
 
+@pytest.mark.slow
 def test_the_filling_of_a_ragged_batch_counts_for_nothing(problem, variables):
     """Neither in the loss nor in the reference: 7 examples in batches of 4."""
     params = variables["params"]

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from cases import case
 from conftest import tiny_problem, trained
 from trees import assert_close, assert_equal
@@ -28,6 +29,7 @@ def test_it_is_a_training_of_as_many_epochs(problem):
     np.testing.assert_allclose(info["loss"], losses, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_stopped_it_is_the_first_part_of_a_long_one(problem):
     """The same losses as a full training; a squeezed one has others."""
     key = jax.random.key(5)
@@ -38,6 +40,7 @@ def test_stopped_it_is_the_first_part_of_a_long_one(problem):
     assert abs(squeezed["loss"][2] / losses[2] - 1).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_it_keeps_nothing_of_the_original():
     problem = tiny_problem()
     original = trained(problem, epochs=3)

@@ -41,6 +41,7 @@ def test_it_is_fine_tuning_from_the_early_weights(rewindable, epoch):
     assert_close(found, finetune(KEY_FIT, start, rewindable, **SHARED)[0])
 
 
+@pytest.mark.slow
 def test_noise_at_the_end_is_of_its_size(rewindable):
     start = rewindable.early[1]
     plain, _ = rewind(KEY, start, rewindable, **SHARED)

@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+import pytest
 from cases import case
 from trees import flat
 
@@ -9,6 +10,7 @@ from unlearn.methods.salun import saliency_mask
 from unlearn.training import cross_entropy
 
 
+@pytest.mark.slow
 def test_salun_masked_weights_keep_their_bits(norm_problem, norm_variables):
     """Momentum and weight decay move nothing that the mask holds."""
     fn, seen = case("salun", norm_problem, epochs=5, weight_decay=0.1, fraction=0.3)

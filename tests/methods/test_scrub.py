@@ -117,6 +117,7 @@ def test_scrub_max_pass_moves_away_from_the_teacher_on_the_forget_set(
     assert distance(after, variables) > 1e-2
 
 
+@pytest.mark.slow
 def test_scrub_rewinds_to_the_epoch_closest_to_validation(problem, variables):
     fn, seen = case("scrub", problem, epochs=5, max_epochs=3, learning_rate=2e-2)
     after, info = fn(jax.random.key(2), variables, seen)

@@ -83,6 +83,7 @@ def targets(problem, variables, beta, temperature):
     return np.asarray(jax.nn.softmax(found)), logits, np.asarray(labels)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("beta, temperature", [(10.0, 0.1), (3.0, 0.5)])
 def test_the_target_is_tilted_by_the_head(problem, original, beta, temperature):
     found, logits, labels = targets(problem, original, beta, temperature)

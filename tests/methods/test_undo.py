@@ -20,6 +20,7 @@ def original(problem):
     return trained(problem, epochs=3)
 
 
+@pytest.mark.slow
 def test_nothing_of_a_fresh_start_is_fine_tuning(problem, original):
     options = dict(share=0.0, warmup_epochs=0)
     found, info = undo(KEY, original, problem, **SHARED, **options)
@@ -34,6 +35,7 @@ def test_all_of_it_is_retraining(problem, original):
     assert_close(found, expected)
 
 
+@pytest.mark.slow
 def test_it_goes_a_part_of_the_way(problem, original):
     """Without steps that move: on the line from the original to a fresh net."""
 
@@ -47,6 +49,7 @@ def test_it_goes_a_part_of_the_way(problem, original):
     np.testing.assert_allclose(at(0.3), 0.7 * start + 0.3 * end, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_distillation_starts_at_the_divergence_from_the_original(problem, original):
     """Of the mixed net, in one batch of all; of the original itself it is nothing."""
     options = dict(epochs=1, batch_size=1000, labels=0.0, temperature=2.0)

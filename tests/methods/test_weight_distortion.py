@@ -19,6 +19,7 @@ def original(problem):
     return trained(problem, epochs=3)
 
 
+@pytest.mark.slow
 def test_without_noise_it_is_fine_tuning(problem, original):
     found, _ = weight_distortion(KEY, original, problem, **SHARED, sigma=0.0)
     assert_close(found, finetune(KEY_FIT, original, problem, **SHARED)[0])

@@ -17,6 +17,7 @@ def original(problem):
     return trained(problem, epochs=3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layers, negated", [(1, ["trunk"]), (2, ["trunk", "head"])])
 def test_it_is_fine_tuning_from_the_negated_net(problem, original, layers, negated):
     params = dict(original["params"])

@@ -196,6 +196,7 @@ def test_scores_of_512_models_that_are_off(shift, scale, expected, tolerance):
     assert score == pytest.approx(expected, abs=tolerance)
 
 
+@pytest.mark.slow
 def test_score_relative_to_retraining():
     rng = np.random.default_rng(10)
     unlearned, retrained = rng.normal(size=(150, 100)), rng.normal(size=(200, 100))

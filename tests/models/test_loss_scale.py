@@ -73,6 +73,7 @@ def test_only_the_way_back_is_multiplied(factor):
     assert_close(jax.vmap(jax.grad(once))(both), factor * 3 * both**2, 1e-6, 1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", [jax.jacrev, jax.jacfwd])
 @pytest.mark.parametrize("second", [jax.jacrev, jax.jacfwd])
 def test_second_derivatives_are_as_they_are(first, second):

@@ -133,7 +133,7 @@ def test_dropout_is_for_training_only(name, options):
     np.testing.assert_array_equal(plain, same)
 
 
-LARGE = "resnet50", "vit_ti", "vit_s", "vit_b"
+LARGE = "resnet18", "resnet50", "wideresnet", "vit_ti", "vit_s", "vit_b"
 
 
 @pytest.mark.parametrize(

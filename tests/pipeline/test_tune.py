@@ -8,7 +8,7 @@ from small_runs import small_config
 
 from unlearn import methods, pipeline, training
 from unlearn.errors import InputError
-from unlearn.pipeline import tune
+from unlearn.pipeline import trials, tune
 from unlearn.report import csv_files
 
 
@@ -46,10 +46,10 @@ def test_the_first_trial_is_what_the_experiment_has(tuned):
 
 @pytest.mark.parametrize("name", ["ssd", "salun", "finetune"])
 def test_points_lie_in_the_ranges_and_repeat(name):
-    trials = tune.points(name, pipeline.default_config().methods[name], 9)
-    assert trials == tune.points(name, pipeline.default_config().methods[name], 9)
-    assert len({tuple(t.values()) for t in trials}) == 9
-    for trial in trials[1:]:
+    points = tune.points(name, pipeline.default_config().methods[name], 9)
+    assert points == tune.points(name, pipeline.default_config().methods[name], 9)
+    assert len({tuple(t.values()) for t in points}) == 9
+    for trial in points[1:]:
         for key, (low, high) in methods.METHODS[name].search.items():
             assert low * 0.99 <= trial[key] <= high * 1.01
 
@@ -61,7 +61,7 @@ def test_a_trial_is_the_method_run_alone(tuned):
     config = config_of(forget__seed=10_000)
     names = tuple(config.run)
     run = pipeline.prepare(config, folder / "tuning" / "draw_10000", names)
-    sample, gaps = tune.Sample(run.problem, config.tune.examples), []
+    sample, gaps = trials.Sample(run.problem, config.tune.examples), []
     for seed in (100, 101):
         constants = dict(config.methods.gradient_ascent)
         constants["learning_rate"] = trial["learning_rate"]
@@ -77,7 +77,7 @@ def test_a_trial_is_the_method_run_alone(tuned):
             problem.model, after, sample.examples, problem.preprocess
         )
         mine = sample.measure(config, np.asarray(mine))
-        other = sample.measure(config, tune.predict(run, sample, "retrain", seed))
+        other = sample.measure(config, trials.predict(run, sample, "retrain", seed))
         names = ("forget_accuracy", "retain_accuracy", "test_accuracy")
         gaps.append(
             np.mean([abs(mine[k] - other[k]) for k in (*names, "mia_confidence")])
@@ -174,7 +174,7 @@ def test_either_objective_can_choose(tmp_path):
 
 def test_a_second_run_computes_nothing_anew(tuned, monkeypatch):
     folder, best, _ = tuned
-    monkeypatch.setattr(tune, "many_trials", None)
+    monkeypatch.setattr(trials, "many_trials", None)
     assert tune.run(config_of(), folder) == best
 
 
@@ -183,6 +183,7 @@ def test_without_validation_it_says_so(tmp_path):
         tune.run(config_of(data__validation=0.0), tmp_path)
 
 
+@pytest.mark.slow
 def test_methods_without_a_search_are_left_out(tuned, monkeypatch, tmp_path, capsys):
     bare = methods.METHODS["finetune"]._replace(name="bare", search={})
     monkeypatch.setitem(methods.METHODS, "bare", bare)

@@ -139,6 +139,7 @@ def test_a_hash_is_shortened_but_selected_whole(browser, report):
     assert width < 150 and chosen == "11" * 32
 
 
+@pytest.mark.slow
 def test_page_on_paper(browser, report):
     browser.open(report, 690, "dark", media="print")  # A4 within its margins
     shade = browser.value("getComputedStyle(document.body).backgroundColor")

@@ -28,7 +28,7 @@ from unlearn.audit.studies import Study
 from unlearn.metrics import lira
 from unlearn.pipeline import run_method, template
 from unlearn.problem import Variables, withhold
-from unlearn.shadows import measure
+from unlearn.shadows import measure, measured_trainer
 
 REFERENCES = ("original", "retrain", "oracle")
 """Trained from scratch; `oracle` is a second retrained model, for the floors."""
@@ -94,18 +94,8 @@ def _training(study: Study, name: str):
     sets = [study.retain] if name != "original" else [study.forget, study.retain]
     indices = np.concatenate(sets, axis=1)
     recipe = training.Recipe(**study.run.config.train)
-    trainer = _trainer(recipe, int(epochs) if epochs else None)
+    trainer = measured_trainer(recipe, int(epochs) if epochs else None)
     return trainer, (_keys(study, name), indices)
-
-
-@functools.lru_cache(maxsize=16)
-def _trainer(recipe: training.Recipe, epochs: int | None):
-    def train(model, problem, examples, labels):
-        key, indices = model
-        variables, _ = training.train(key, problem, indices, recipe, epochs)
-        return {"variables": variables} | measure(problem, variables, examples, labels)
-
-    return train
 
 
 def _answering(study: Study, name: str, variables_of: Callable):

@@ -15,46 +15,52 @@ beyond it are chosen only if every trial is, and then the most accurate one.
 `tug_of_war` pays for lost accuracy itself, and a trial that keeps all and forgets
 nothing is no better than one beyond the limit: of whole classes, the trials that reach
 their purpose (`purpose.shortfall`) come first, and if there is none all are alike. The
-constants that are there stay unless beaten by `MARGIN`, or where no trial reaches its
+constants that are there stay unless beaten by a margin, or where no trial reaches its
 purpose by `FAR`: the best of failures, such as 2 % where 100 is best, is no choice.
-Test data is not used. Every trial is a row of `tuning.csv`; a chosen constant near a
-limit of its range is named, as a wider range could be better.
+`audit`: what attacks on few shadow models find (`leak_trials`), as a share of what
+they find of the original, under the same utility limit: neither of the other two sees
+a leak, and either may choose a trial that has one. Test data is not used. Every trial
+is a row of `tuning.csv`; a chosen constant near a limit of its range is named, as a
+wider range could be better.
 """
 
-import functools
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-
-from unlearn import devices, methods, metrics, store, training
-from unlearn.data.splits import ForgetConfig
+from unlearn import methods, store
 from unlearn.errors import InputError
-from unlearn.metrics import columns, purpose
-from unlearn.metrics.membership import spread
-from unlearn.pipeline import setup, stages
+from unlearn.metrics import purpose
+from unlearn.pipeline import leak_trials, setup, trials
 from unlearn.pipeline.checks import check, methods_of
-from unlearn.pipeline.evaluation import predict_examples
 from unlearn.pipeline.imported import require_reference
 from unlearn.pipeline.other_requests import check_apart, other_requests
-from unlearn.pipeline.run import copy_originals, plain
+from unlearn.pipeline.run import plain
 from unlearn.pipeline.setup import Run
-from unlearn.problem import Problem, joined, rows
 from unlearn.report import csv_files
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
 
+
+class Objective(NamedTuple):
+    """What trials are chosen by."""
+
+    column: str  # of `tuning.csv`
+    best: Callable  # min or max
+    judge: Callable  # `runs -> (method, trials) -> rows`
+    margin: float  # what is no better than that leaves the constants as they are
+
+
 OBJECTIVES = {
-    "avg_gap": (metrics.avg_gap, min),
-    "tug_of_war": (metrics.tug_of_war, max),
+    # The noise of some thousands of validation examples, and of 24 shadow models.
+    "avg_gap": Objective("avg_gap", min, trials.judge, 0.002),
+    "tug_of_war": Objective("tug_of_war", max, trials.judge, 0.002),
+    "audit": Objective("leak", min, leak_trials.judge, 0.05),
 }
-TRIAL = columns.STANDARD
+FAR = 0.05  # of Tug-of-War
 
 
 class TuneConfig(NamedTuple):
@@ -66,7 +72,8 @@ class TuneConfig(NamedTuple):
     draws: int = 1  # forget sets, or classes: others than those of the tables
     examples: int = 2000  # at most so many of the forget and of the retain set measured
     utility: float = purpose.TEST  # of validation accuracy: may be lost to retraining
-    objective: str = "avg_gap"  # or tug_of_war
+    objective: str = "avg_gap"  # or tug_of_war, or audit
+    models: int = 24  # of a request, for audit: shadow models
     classes: tuple[int | str, ...] = ()  # a forget set each, in place of `draws`
 
     def check(self) -> None:
@@ -81,6 +88,11 @@ class TuneConfig(NamedTuple):
                 raise InputError(
                     f"tune.{name} must be at least 1; it is {getattr(self, name)}"
                 )
+        if self.models < leak_trials.LEAST_MODELS or self.models % 2:
+            raise InputError(
+                f"tune.models must be even and at least {leak_trials.LEAST_MODELS}; "
+                f"it is {self.models}"
+            )
 
 
 def run(
@@ -108,28 +120,14 @@ def run(
     store.check_claim(folder, claimed)
     runs = prepare(config, folder, names, data_dir)
     lock = store.claim(folder, claimed)
-    seeds = range(settings.first_seed, settings.first_seed + settings.seeds)
-    for seed in seeds:
-        stages.original(runs[0], seed)
-    for run in runs[1:]:
-        if run.origin == runs[0].origin:
-            copy_originals(runs[0].folder, run.folder, seeds)
     of = {"tuning": setup.hash_of(claimed, [run.fingerprint for run in runs])}
     path, progress = folder / "tuning.csv", runs[0].progress
     if fixed:
         progress.say(f"Nothing to tune in {', '.join(fixed)}: no floats in the search")
-    pairs = [
-        (run, Sample(run.problem, settings.examples), seed)
-        for run in runs
-        for seed in seeds
-    ]
-    references = [
-        sample.measure(config, predict(run, sample, "retrain", seed))
-        for run, sample, seed in pairs
-    ]
+    judge = OBJECTIVES[settings.objective].judge(runs)
     best, rows = {}, []
     for number, name in enumerate(names, 1):
-        trials = points(name, config.methods[name], settings.trials)
+        tried = points(name, config.methods[name], settings.trials)
         record = folder / "trials" / f"{name}.json"
         if record.exists():
             kept = store.load_record(record)
@@ -140,7 +138,7 @@ def run(
             done = [dict(row) for row in kept["trials"]]
         else:
             started = time.perf_counter()
-            done = score_trials(config, name, trials, pairs, references)
+            done = judge(name, tried)
             choose(done, settings.objective)["chosen"] = True
             kept = [[[k, plain(v)] for k, v in row.items()] for row in done]
             of_method = of | {"method": name}
@@ -152,7 +150,7 @@ def run(
         rows += done
         csv_files.write_csv(path, rows)
         row = choose(done, settings.objective)
-        best[name] = {constant: row[constant] for constant in trials[0]}
+        best[name] = {constant: row[constant] for constant in tried[0]}
     progress.say(f"Every trial is in {path}. For the experiment's file:\n")
     for name, constants in best.items():
         text = ", ".join(f"{key}={value!r}" for key, value in constants.items())
@@ -161,15 +159,15 @@ def run(
     return best
 
 
-def trial_line(name: str, trials: list[dict], objective: str) -> str:
+def trial_line(name: str, tried: list[dict], objective: str) -> str:
     """Says in a line what tuning a method has brought."""
-    row = choose(trials, objective)
+    row, column = choose(tried, objective), OBJECTIVES[objective].column
     limit = "" if row["feasible"] else ", beyond the utility limit"
     found = near_a_limit(name, row)
     edge = f", near the limit of its range: {', '.join(found)}" if found else ""
     return (
-        f"{name:<22} {objective} {100 * row[objective]:6.2f}, "
-        f"{100 * trials[0][objective]:6.2f} before, trial {row['trial']}{limit}{edge}"
+        f"{name:<22} {column} {100 * row[column]:6.2f}, "
+        f"{100 * tried[0][column]:6.2f} before, trial {row['trial']}{limit}{edge}"
     )
 
 
@@ -183,30 +181,6 @@ def near_a_limit(name: str, row: Mapping) -> list[str]:
         if not 0.1 < (value - low) / (high - low) < 0.9:
             found.append(key)
     return found
-
-
-def score_trials(
-    config: "ConfigDict",
-    name: str,
-    trials: Sequence[dict[str, float]],
-    pairs: Sequence[tuple[Run, "Sample", int]],
-    references: Sequence[dict | None],
-) -> list[dict]:
-    """Returns a row a trial, a mean over the pairs of a request and a seed."""
-    of = {
-        "forget_sets": " ".join(dict.fromkeys(run.folder.name for run, _, _ in pairs)),
-        "seeds": " ".join(str(seed) for seed in dict.fromkeys(s for _, _, s in pairs)),
-    }
-    logits = [many_trials(*pair, name, trials) for pair in pairs]
-    rows = []
-    for i, point in enumerate(trials):
-        row = {"method": name, "trial": i} | of
-        measured = [
-            sample.measure(config, of_pair[i])
-            for (_, sample, _), of_pair in zip(pairs, logits, strict=True)
-        ]
-        rows.append(row | score(config, measured, references) | point)
-    return rows
 
 
 def prepare(
@@ -228,7 +202,7 @@ def points(name: str, constants: Mapping, count: int) -> list[dict[str, float]]:
     from scipy.stats import qmc
 
     search = methods.METHODS[name].search
-    trials = [{key: float(constants[key]) for key in search}]
+    tried = [{key: float(constants[key]) for key in search}]
     size = math.ceil(math.log2(max(2, count)))
     units = qmc.Sobol(len(search), seed=0).random_base2(size)[: count - 1]
     for unit in units:
@@ -236,122 +210,8 @@ def points(name: str, constants: Mapping, count: int) -> list[dict[str, float]]:
         for u, (key, (low, high)) in zip(unit, search.items(), strict=True):
             value = low * (high / low) ** u if low > 0 else low + (high - low) * u
             trial[key] = float(f"{value:.3g}")
-        trials.append(trial)
-    return trials
-
-
-class Sample:
-    """Evenly spaced examples of the forget and the retain set; all of validation."""
-
-    def __init__(self, problem: Problem, examples: int):
-        held_out = problem.validation
-        assert held_out is not None
-        chosen = [
-            np.asarray(indices)[spread(len(indices), min(examples, len(indices)))]
-            for indices in (problem.forget, problem.retain)
-        ]
-        self.forget, self.size = len(chosen[0]), sum(map(len, chosen))
-        indices = np.concatenate(chosen)
-        self.examples = joined(rows(problem.examples, indices), held_out.examples)
-        self.labels = np.asarray(problem.labels)[indices]
-        self.held_out_labels = np.asarray(held_out.labels)
-        self.classes = np.asarray(problem.forget_classes)
-
-    def measure(
-        self, config: "ConfigDict", logits: np.ndarray
-    ) -> dict[str, float] | None:
-        """Computes the standard metrics from logits; None if they are not finite."""
-        if not np.isfinite(logits).all():
-            return None
-        return metrics.measure(
-            logits[: self.size],
-            self.labels,
-            np.arange(self.forget),
-            np.arange(self.forget, self.size),
-            logits[self.size :],
-            self.held_out_labels,
-            forget_classes=self.classes,
-            attack_examples=config.attack_examples,
-        )
-
-
-def predict(run: Run, sample: Sample, name: str, seed: int) -> np.ndarray:
-    variables, _ = stages.make_model(run, name, seed)
-    return predict_examples(run.problem, variables, sample.examples)
-
-
-def many_trials(
-    run: Run,
-    sample: Sample,
-    seed: int,
-    name: str,
-    trials: Sequence[dict[str, float]],
-) -> np.ndarray:
-    """Returns logits float32[trials, examples, K]: one program makes all of them."""
-    settings = run.config.methods[name]
-    fixed = {key: value for key, value in settings.items() if key not in trials[0]}
-    floats = {key: jnp.array([trial[key] for trial in trials]) for key in trials[0]}
-    problem = stages.seen(run, name, seed)
-    args = (
-        stages.key_of(seed, name),
-        stages.original(run, seed),
-        problem,
-        sample.examples,
-        floats,
-    )
-    program = trial_program(methods.METHODS[name].fn, tuple(fixed.items()))
-    execute, _ = devices.compiled(program, *args)
-    return np.asarray(execute(*args))
-
-
-@functools.cache
-def trial_program(fn: Callable, fixed: tuple[tuple[str, Any], ...]) -> Callable:
-    """Returns what maps a method over trials and predicts; `fixed`: constants."""
-
-    def program(key, variables, problem, examples, floats):
-        model = problem.model
-
-        def one(constants):
-            method = stages.run_method
-            constants = dict(fixed) | constants
-            after, _ = method(fn, key, variables, problem, **constants)
-            return training.predict(model, after, examples, problem.preprocess)
-
-        return jax.lax.map(one, floats)
-
-    return program
-
-
-def score(
-    config: "ConfigDict",
-    measured: Sequence[dict | None],
-    references: Sequence[dict | None],
-) -> dict:
-    """Returns a trial's columns from its metrics on each pair; `None`: diverged."""
-    row = {"chosen": False, "feasible": False, "misses": "diverged"}
-    row |= dict.fromkeys((*OBJECTIVES, *TRIAL), math.nan)
-    pairs = []
-    for own, reference in zip(measured, references, strict=True):
-        if own is None:
-            return row
-        assert reference is not None
-        pairs.append((own, reference))
-    lost = np.mean([r["test_accuracy"] - m["test_accuracy"] for m, r in pairs])
-    row["feasible"] = bool(lost <= config.tune.utility)
-    for objective, (of_pair, _) in OBJECTIVES.items():
-        row[objective] = float(np.mean([of_pair(m, r) for m, r in pairs]))
-    own, reference = (
-        {key: float(np.mean([m[key] for m in of])) for key in TRIAL}
-        for of in zip(*pairs, strict=True)
-    )
-    row["misses"] = ""
-    if ForgetConfig(**config.forget).whole_classes:
-        row["misses"] = purpose.shortfall(own, {}, reference, whole_classes=True)
-    return row | own
-
-
-MARGIN = 2e-3  # the noise of some thousands of validation examples
-FAR = 0.05  # of Tug-of-War
+        tried.append(trial)
+    return tried
 
 
 def choose(rows: list[dict], objective: str = "avg_gap") -> dict:
@@ -359,10 +219,11 @@ def choose(rows: list[dict], objective: str = "avg_gap") -> dict:
 
     By `tug_of_war` those are feasible that reach their purpose, or if there is none,
     every finite trial. The first trial, which is what the experiment has, stays unless
-    it is beaten by more than `MARGIN`, or by `FAR` if none reaches its purpose.
+    it is beaten by more than the objective's margin, or by `FAR` if none reaches its
+    purpose.
     """
+    column, best, _, margin = OBJECTIVES[objective]
     finite = [row for row in rows if not math.isnan(row["test_accuracy"])]
-    margin = MARGIN
     if objective == "tug_of_war":
         feasible = [row for row in finite if not row["misses"]]
         if not feasible:
@@ -370,9 +231,8 @@ def choose(rows: list[dict], objective: str = "avg_gap") -> dict:
     else:
         feasible = [row for row in finite if row["feasible"]]
     if feasible:
-        _, best = OBJECTIVES[objective]
-        top = best(feasible, key=lambda row: row[objective])
+        top = best(feasible, key=lambda row: row[column])
         stays = any(row is rows[0] for row in feasible)
-        stays &= abs(top[objective] - rows[0][objective]) <= margin
+        stays &= abs(top[column] - rows[0][column]) <= margin
         return rows[0] if stays else top
     return max(finite or rows, key=lambda row: row["test_accuracy"])
