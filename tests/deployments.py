@@ -12,6 +12,7 @@ from unlearn.report.progress import Progress
 SYNTHETIC = "synthetic:6x6x1,classes=3,train=60,test=30"
 QUICK = {
     "finetune": {"epochs": 1},
+    "rewind": {"epochs": 1},
     "newton_head": {"steps": 1},
     "sisa": {"shards": 3, "slices": 2, "epochs": 4, "batch_size": 8},
     "certified": {"past_budget": "retrain"},

@@ -13,7 +13,7 @@ from unlearn.methods import METHODS
 from unlearn.metrics.lira import FORGET, OUT, RETAIN, margins
 from unlearn.metrics.strongest import attack_all
 from unlearn.problem import withhold
-from unlearn.training import Recipe, predict_set
+from unlearn.training import Recipe, predict_set, train
 
 RECIPE = Recipe(epochs=2, batch_size=8)
 KEY = jax.random.key(3)
@@ -120,3 +120,24 @@ def test_a_method_for_classes_is_refused(made):
 def test_an_unknown_method_is_refused(made):
     with pytest.raises(InputError, match="unknown method 'fintune'"):
         shadows.shadow_margins(KEY, made, "fintune")
+
+
+def test_what_rewinds_needs_the_early_weights_of_each_model(problem):
+    made = shadows.train_shadows(KEY, problem, RECIPE, models=9, early=(1,))
+    (epoch,) = made.early
+    indices = np.concatenate([made.forget[4], made.retain[4]])
+    key = jax.random.split(jax.random.split(KEY)[1], 9)[4]
+    alone, _ = train(key, problem, jnp.asarray(indices), RECIPE, epoch)
+    for one, many in zip(
+        jax.tree.leaves(alone), jax.tree.leaves(made.early[1]), strict=True
+    ):
+        np.testing.assert_allclose(one, many[4], atol=1e-5)
+    found = shadows.shadow_margins(KEY, made, "rewind", epochs=1, batch_size=8)
+    assert np.isfinite(found).all()
+    with pytest.raises(InputError, match=r"after epoch 2, .* keep \[1\]: .* early=\(2"):
+        shadows.shadow_margins(KEY, made, "rewind", epoch=2)
+
+
+def test_early_epochs_are_those_of_the_recipe(problem):
+    with pytest.raises(InputError, match="early must have epochs from 1 to 2"):
+        shadows.train_shadows(KEY, problem, RECIPE, models=9, early=(3,))

@@ -17,6 +17,7 @@ and more, for the runs of the pipeline.
 """
 
 import functools
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -45,6 +46,7 @@ class Shadows(NamedTuple):
     forget: np.ndarray  # int32[S, T / 3]
     retain: np.ndarray  # int32[S, R]: a third of the targets, and all other examples
     variables: Variables  # of the originals, on the host: [S, ...] each
+    early: dict[int, Variables]  # the same after so many epochs
 
 
 def train_shadows(
@@ -54,6 +56,7 @@ def train_shadows(
     *,
     models: int = 48,
     targets: ArrayLike | None = None,
+    early: Sequence[int] = (),
 ) -> Shadows:
     """Draws the states of the targets and trains the originals on RETAIN and FORGET.
 
@@ -63,12 +66,21 @@ def train_shadows(
       recipe: how each model is trained.
       models: S, at least 9; of every three each target has each state once.
       targets: int[T], T divisible by 3; default: the problem's forget set.
+      early: epochs of the training whose weights are kept too, for methods that
+        rewind; each is that part of the training once more.
 
     Raises:
-      InputError: too few models, targets that are not examples or not divisible by 3.
+      InputError: too few models, targets that are not examples or not divisible by 3;
+        an early epoch that the recipe does not have.
     """
     if models < LEAST:
         raise InputError(f"models must be at least {LEAST}; it is {models}")
+    for epoch in early:
+        if not 1 <= epoch <= recipe.epochs:
+            raise InputError(
+                f"early must have epochs from 1 to {recipe.epochs}, those of the "
+                f"recipe; it has {epoch}"
+            )
     size = len(problem.labels)
     targets = check_forget_indices(
         np.asarray(problem.forget if targets is None else targets), size
@@ -94,11 +106,17 @@ def train_shadows(
         forget.astype(np.int32),
         np.stack(kept).astype(np.int32),
         {},
+        {},
     )
     indices = np.concatenate([shadows.forget, shadows.retain], axis=1)
     keys = jax.random.split(key_train, models)
-    variables, _ = parallel.map_models(trainer(recipe), (keys, indices), problem)
-    return shadows._replace(variables=variables)
+    models = keys, indices
+    variables, _ = parallel.map_models(trainer(recipe), models, problem)
+    kept_early = {
+        epoch: parallel.map_models(trainer(recipe, epoch), models, problem)[0]
+        for epoch in early
+    }
+    return shadows._replace(variables=variables, early=kept_early)
 
 
 def shadow_margins(
@@ -136,10 +154,13 @@ def shadow_margins(
             "choose another method"
         )
     if name in methods.METHODS and "early" in methods.METHODS[name].needs:
-        raise InputError(
-            f"{name} needs early weights of the originals, which shadow models do not "
-            "keep: choose another method, or audit it by an experiment"
-        )
+        epoch = constants.get("epoch", method_default(name, "epoch"))
+        if epoch not in shadows.early:
+            raise InputError(
+                f"{name} needs the originals after epoch {epoch}, and these shadow "
+                f"models keep {sorted(shadows.early) or 'none'}: train them with "
+                f"early=({epoch},), or choose another epoch"
+            )
     if name == "retrain":
         constants = shadows.recipe._asdict() | constants
     fn = _answerer(name, tuple(sorted(constants.items())))
@@ -149,7 +170,7 @@ def shadow_margins(
         of = rows(problem.examples, targets), problem.labels[targets]
     margins, _ = parallel.map_models(
         fn,
-        (keys, shadows.variables, shadows.forget, shadows.retain),
+        (keys, shadows.variables, shadows.forget, shadows.retain, shadows.early),
         problem,
         of[0],
         jnp.asarray(of[1]),
@@ -210,15 +231,16 @@ def measure(
 
 
 @functools.lru_cache(maxsize=16)
-def trainer(recipe: training.Recipe) -> Callable:
+def trainer(recipe: training.Recipe, epochs: int | None = None) -> Callable:
     """Returns `((key, indices), problem) -> variables`, trained from scratch.
 
-    The same recipe gives the same function, so that what was compiled is found again.
+    With `epochs` it stops after so many of the recipe's. The same arguments give the
+    same function, so that what was compiled is found again.
     """
 
     def train(model, problem):
         key, indices = model
-        return training.train(key, problem, indices, recipe)[0]
+        return training.train(key, problem, indices, recipe, epochs)[0]
 
     return train
 
@@ -231,21 +253,28 @@ def measured_trainer(recipe: training.Recipe, epochs: int | None = None) -> Call
     the `variables`. With `epochs` it stops after so many of the recipe's.
     """
 
+    train_alone = trainer(recipe, epochs)
+
     def train(model, problem, examples, labels):
-        key, indices = model
-        variables, _ = training.train(key, problem, indices, recipe, epochs)
+        variables = train_alone(model, problem)
         return {"variables": variables} | measure(problem, variables, examples, labels)
 
     return train
 
 
+def method_default(name: str, option: str) -> Any:
+    """Returns the default of a method's constant."""
+    return inspect.signature(methods.METHODS[name].fn).parameters[option].default
+
+
 @functools.lru_cache(maxsize=64)
 def _answerer(name: str, constants: tuple) -> Callable:
     def answer(model, problem, examples, labels):
-        key, variables, forget, retain = model
+        key, variables, forget, retain, early = model
         if name != "original":
             info = methods.METHODS[name]
-            seen = withhold(problem.replace(forget=forget, retain=retain), info.needs)
+            seen = problem.replace(forget=forget, retain=retain, early=early)
+            seen = withhold(seen, info.needs)
             variables, _ = info.fn(key, variables, seen, **dict(constants))
         return measure(problem, variables, examples, labels)["margins"]
 

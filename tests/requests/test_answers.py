@@ -14,7 +14,7 @@ from unlearn.requests.calls import make_call
 from unlearn.requests.deployment import open_deployment
 
 METHODS = ["finetune", "newton_head", "retrain", "sisa", "certified", "amnesiac"]
-CHAINS = ["newton_head+finetune"]
+CHAINS = ["newton_head+finetune", "rewind"]
 
 
 def tree(folder):

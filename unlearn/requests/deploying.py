@@ -12,7 +12,7 @@ import unlearn
 from unlearn import methods, metrics, models, pipeline, store, training_time
 from unlearn.data.splits import DataConfig
 from unlearn.errors import InputError
-from unlearn.pipeline.checks import check_constants
+from unlearn.pipeline.checks import check_constants, check_rewinding
 from unlearn.pipeline.imported import input_notes
 from unlearn.problem import Problem, Variables
 from unlearn.report.progress import Progress
@@ -263,11 +263,6 @@ def check_method(config: "ConfigDict", method: str) -> list[str]:
             )
         if len(parts) > 1 and part in (*strategies.ANEW, *training_time.METHODS):
             raise InputError(f"{part} trains a model of its own: it cannot be chained")
-        if part in methods.METHODS and "early" in methods.METHODS[part].needs:
-            raise InputError(
-                f"{part} needs weights from early in the training, which deployments "
-                "do not keep: choose another method, such as retrain_short"
-            )
         if part in methods.METHODS and methods.METHODS[part].scope == "class":
             raise InputError(
                 f"{part} forgets whole classes, and requests name examples: choose "
@@ -282,6 +277,8 @@ def check_method(config: "ConfigDict", method: str) -> list[str]:
                         f"{part} needs a validation set for {option}: give "
                         f"data.validation=0.1, or set methods.{part}.{option}=False"
                     )
+    for part in strategies.early(method):
+        check_rewinding(config, part)
     if method == "certified" and config.methods.certified.past_budget == "refuse":
         raise InputError(
             "an erasure must not be refused: set "

@@ -13,7 +13,7 @@ from unlearn.requests.calls import Call
 from unlearn.requests.deployment import Deployment, version_of
 from unlearn.requests.matching import Loaded
 from unlearn.requests.resolve import SPLITS, TRAIN, places, salted_hash, spelled
-from unlearn.requests.strategies import Strategy, guarantee_of, model_of
+from unlearn.requests.strategies import Strategy, early, guarantee_of, model_of
 
 
 class Job(NamedTuple):
@@ -78,12 +78,18 @@ def entry_of(
 
 
 def retrained_of(job: Job, info: dict) -> dict:
-    """Returns what was trained again: for SISA, from which slice of which shard on."""
+    """Returns what was trained again: for SISA from which slice of which shard on.
+
+    For a method that rewinds, from the weights of which epochs.
+    """
     names = "shards", "slices", "retrained_examples", "full_examples", "retrained"
     names = *names, "subtracted", "stored"
     found = {name: info[name] for name in names if name in info}
+    constants = job.deployment.settings["methods"]
+    if len(job.rows) and (parts := early(job.deployment.method)):
+        found["rewound_to_epochs"] = [constants[part]["epoch"] for part in parts]
     if job.deployment.method == "sisa" and len(job.rows):
-        settings = job.deployment.settings["methods"]["sisa"]
+        settings = constants["sisa"]
         found["from_slice"] = touched(job.deployment, job.rows, settings)
     return found
 
@@ -159,7 +165,11 @@ def facts_of(
         "measured": dict(measured),
         "not_shown": wording.not_shown(measured, kind),
         "depends": wording.still_depends(
-            kind, trained, settings["data"]["name"], settings["model"]["weights"]
+            kind,
+            trained,
+            settings["data"]["name"],
+            settings["model"]["weights"],
+            bool(early(deployment.method)),
         ),
         "code": dict(code),
         "commands": {

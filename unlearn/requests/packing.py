@@ -31,6 +31,16 @@ class Packing(NamedTuple):
     unpack: Callable[[dict, Arrays, list[Arrays | None], Problem], Any]
 
 
+class Rewindable(NamedTuple):
+    """The variables in use, and earlier ones that the next request rewinds to.
+
+    `early` are those of the first training, by epochs: they have seen every example.
+    """
+
+    variables: Variables
+    early: dict[int, Variables]
+
+
 def kind_of(state: Any) -> str:
     """Returns the kind of a state: a name of `PACKINGS`.
 
@@ -39,6 +49,7 @@ def kind_of(state: Any) -> str:
     """
     kinds = {sisa.State: "sisa", amnesiac.State: "amnesiac"}
     kinds |= {certified.State: "certified", dict: "variables"}
+    kinds |= {Rewindable: "rewindable"}
     if isinstance(state, dict) and "params" not in state or type(state) not in kinds:
         raise InputError(
             "a state is what `fit` or `forget` of unlearn.training_time returns, or "
@@ -73,6 +84,26 @@ def unpack_variables(
     del settings, parts
     like = slice_training.structure(problem)
     return common.from_arrays(inside("variables", arrays), like)
+
+
+def pack_rewindable(state: Rewindable) -> Packed:
+    """Takes variables and early variables apart: a part an epoch."""
+    epochs = sorted(state.early)
+    parts = [("", under("variables", state.early[epoch])) for epoch in epochs]
+    arrays = under("variables", state.variables)
+    return Packed({"epochs": epochs}, arrays, [*parts])
+
+
+def unpack_rewindable(
+    settings: dict, arrays: Arrays, parts: list[Arrays | None], problem: Problem
+) -> Rewindable:
+    """Makes variables and early variables."""
+    early = {
+        epoch: unpack_variables({}, part, [], problem)
+        for epoch, part in zip(settings["epochs"], parts, strict=True)
+        if part
+    }
+    return Rewindable(unpack_variables({}, arrays, [], problem), early)
 
 
 def pack_sisa(state: sisa.State) -> Packed:
@@ -204,6 +235,7 @@ def joined(parts: list[Arrays | None], like: Any) -> Any:
 
 PACKINGS = {
     "variables": Packing(pack_variables, unpack_variables),
+    "rewindable": Packing(pack_rewindable, unpack_rewindable),
     "sisa": Packing(pack_sisa, unpack_sisa),
     "amnesiac": Packing(pack_amnesiac, unpack_amnesiac),
     "certified": Packing(pack_certified, unpack_certified),

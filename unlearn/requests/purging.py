@@ -67,6 +67,11 @@ def unreached(found: Deployment, lines: list[dict], call: Call) -> list[str]:
         for line in lines
         if line["kind"] == "export" and line["version"] != version_of(lines)
     ]
+    if strategies.early(found.method) and erased:
+        told.append(
+            "the weights from early in the training, from before erasures, which the "
+            "next request starts from: a new deployment alone is rid of them"
+        )
     kind = strategies.guarantee_of(found.method)
     if kind == "none":
         told.append(

@@ -21,12 +21,13 @@ import numpy as np
 from unlearn import store
 from unlearn.errors import InputError
 from unlearn.problem import Problem, in_words
-from unlearn.requests.packing import PACKINGS, Arrays, kind_of
+from unlearn.requests.packing import PACKINGS, Arrays, Rewindable, kind_of
 from unlearn.store.files import cannot_write, partial_path
 from unlearn.store.tensors import pack_tensors
 from unlearn.training_time import METHODS, common, slice_training
 
 FORMAT = 1
+WITHOUT_DATA = "variables", "rewindable"  # kinds that go on with any data
 STATE = "state.safetensors"
 SUFFIX = ".safetensors"
 
@@ -70,7 +71,8 @@ def save(folder: str | Path, state: Any, slices: SliceStore | None = None) -> st
 
     Args:
       folder: of this state alone.
-      state: of `sisa`, `amnesiac` or `certified`, or variables `{"params": ...}`.
+      state: of `sisa`, `amnesiac` or `certified`, variables `{"params": ...}`, or these
+        with early ones.
       slices: where its parts go; default: the folder `slices` beside `folder`.
 
     Raises:
@@ -87,7 +89,7 @@ def save(folder: str | Path, state: Any, slices: SliceStore | None = None) -> st
         "kind": kind,
         "settings": packed.settings,
         "data": data_hash(state),
-        "model": {} if kind == "variables" else model_facts(state.problem),
+        "model": {} if kind in WITHOUT_DATA else model_facts(state.problem),
         "slices": os.path.relpath(slices.folder.absolute(), folder),
         "parts": [part and put(slices, *part, write) for part in packed.parts],
     }
@@ -215,12 +217,15 @@ def for_serving(state: Any) -> Any:
     """Returns a state that predicts as this one does, and cannot forget.
 
     Of `sisa` it has the last slices only, of `amnesiac` no updates, of `certified`
-    neither noise nor features; variables are as they are.
+    neither noise nor features, of what rewinds no early variables; variables are as
+    they are.
 
     Raises:
       InputError: it is no state, or a shard is not trained.
     """
     kind = kind_of(state)
+    if isinstance(state, Rewindable):
+        return state.variables
     return state if kind == "variables" else METHODS[kind].for_serving(state)
 
 
@@ -229,7 +234,7 @@ def for_serving(state: Any) -> Any:
 
 def data_hash(state: Any) -> str:
     """Returns the hash of the data that a state goes on with; "" if it needs none."""
-    if kind_of(state) == "variables" or is_for_serving(state):
+    if kind_of(state) in WITHOUT_DATA or is_for_serving(state):
         return ""
     if state.problem.examples is None or state.problem.labels is None:
         raise InputError(

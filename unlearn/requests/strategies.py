@@ -24,7 +24,9 @@ from unlearn.pipeline.epochs import train_functions
 from unlearn.problem import Problem, Variables, withhold
 from unlearn.report.progress import Progress
 from unlearn.requests import states
+from unlearn.requests.packing import Rewindable
 
+CHECKPOINT_SECONDS = 60
 ANEW = "retrain", "retrain_short"  # train a model anew, without what was erased
 
 
@@ -44,6 +46,13 @@ class Plain:
         return pipeline.split_chain(self.name)
 
     @property
+    def early_epochs(self) -> tuple[int, ...]:
+        """The epochs of the training whose weights the method rewinds to."""
+        return tuple(
+            sorted({self.constants[part]["epoch"] for part in early(self.name)})
+        )
+
+    @property
     def needs(self) -> tuple[str, ...]:
         found = (need for part in self.parts for need in methods.METHODS[part].needs)
         return tuple(dict.fromkeys(found))
@@ -51,25 +60,33 @@ class Plain:
     def check(self, problem: Problem, request: Callable[[], Problem]) -> None:
         """Traces the method on a request of one example: it fails now or never."""
         key, variables = jax.random.key(0), pipeline.template(problem)
+        kept = dict.fromkeys(self.early_epochs, variables)
         for part in self.parts:
-            seen = withhold(request(), methods.METHODS[part].needs)
+            given = request().replace(early=kept)
+            seen = withhold(given, methods.METHODS[part].needs)
             fn = _function(methods.METHODS[part].fn, self._constants(part))
             jax.eval_shape(fn, key, variables, seen)
 
     def _constants(self, part: str) -> tuple[tuple[str, Any], ...]:
         return tuple(self.constants[part].items())
 
-    def fit(self, key: jax.Array, problem: Problem) -> Variables:
-        """Trains on the retain set; continues where a killed process was."""
+    def fit(self, key: jax.Array, problem: Problem) -> Variables | Rewindable:
+        """Trains on the retain set; continues where a killed process was.
+
+        What the method rewinds to is kept; after a kill it is trained once more.
+        """
         recipe, rows = self.recipe, problem.retain
         begin, advance = train_functions(problem.model, recipe, len(rows))
         key_init, key_fit = jax.random.split(key)
         keys = training.epoch_keys(key_fit, recipe.epochs)
         state = devices.compiled(begin, key_init, problem)[0](key_init, problem)
         advance = devices.compiled(advance, keys[0], state, problem, rows)[0]
-        saved, done = store.epoch_checkpoints(self.place), 0
+        saved, done, kept = store.epoch_checkpoints(self.place), 0, {}
         if saved:
             done, path = saved[-1]
+            for number in range(1, min(done, max(self.early_epochs, default=0)) + 1):
+                state, _ = advance(keys[number - 1], state, problem, rows)
+                self._keep(kept, number, state)
             state, _ = store.load_checkpoint(path, state)
         last_saved = time.perf_counter()
         for number in range(done + 1, recipe.epochs + 1):
@@ -79,41 +96,53 @@ class Plain:
                     f"the training diverged in epoch {number}: the loss is {loss}; "
                     "lower train.learning_rate"
                 )
+            self._keep(kept, number, state)
             self.progress.tick(
                 f"training  epoch {number}/{recipe.epochs}  loss {loss:.4f}",
                 share=number / recipe.epochs,
             )
-            if time.perf_counter() - last_saved > 60:
+            if time.perf_counter() - last_saved > CHECKPOINT_SECONDS:
                 store.save_checkpoint(self.place / f"epoch_{number:04d}", state, {})
                 store.delete(*(p for _, p in store.epoch_checkpoints(self.place)[:-1]))
                 last_saved = time.perf_counter()
-        return jax.tree.map(np.asarray, state.variables)
+        variables = jax.tree.map(np.asarray, state.variables)
+        return Rewindable(variables, kept) if self.early_epochs else variables
+
+    def _keep(self, kept: dict, number: int, state: training.State) -> None:
+        if number in self.early_epochs:
+            kept[number] = jax.tree.map(np.array, state.variables)
 
     def forget(
-        self, key: jax.Array, state: Variables, problem: Problem, rows: np.ndarray
-    ) -> tuple[Variables, dict]:
+        self,
+        key: jax.Array,
+        state: Variables | Rewindable,
+        problem: Problem,
+        rows: np.ndarray,
+    ) -> tuple[Variables | Rewindable, dict]:
         """Runs the method, or the chain; `problem.forget` has the rows already."""
         del rows
         self.check_held_out(problem)
         keys = [key] if len(self.parts) == 1 else jax.random.split(key, len(self.parts))
-        infos = {}
+        infos, variables, kept = {}, self.weights(state), None
+        if isinstance(state, Rewindable):
+            kept = state.early
         for part, key in zip(self.parts, keys, strict=True):
             declared = methods.METHODS[part]
-            seen = withhold(problem, declared.needs)
+            seen = withhold(problem.replace(early=kept), declared.needs)
             if part == "retrain":
-                state = self.fit(key, seen)
+                variables = self.fit(key, seen)
                 continue
             fn = _function(declared.fn, self._constants(part))
-            execute, _ = devices.compiled(fn, key, state, seen)
-            state, info = jax.block_until_ready(execute(key, state, seen))
+            execute, _ = devices.compiled(fn, key, variables, seen)
+            variables, info = jax.block_until_ready(execute(key, variables, seen))
             infos |= plain_info(info)
-        state = jax.tree.map(np.asarray, state)
-        if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state)):
+        variables = jax.tree.map(np.asarray, variables)
+        if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(variables)):
             raise InputError(
                 f"{self.name} diverged: weights are not finite; nothing was changed: "
                 "deploy with smaller constants, or with method retrain"
             )
-        return state, infos
+        return Rewindable(variables, kept) if kept else variables, infos
 
     def check_held_out(self, problem: Problem) -> None:
         """Refuses to choose by a validation set of which nothing is left."""
@@ -126,13 +155,15 @@ class Plain:
                         f"data.validation or methods.{part}.{option}=False"
                     )
 
-    def predict(self, state: Variables, problem: Problem, examples: Any) -> np.ndarray:
+    def predict(
+        self, state: Variables | Rewindable, problem: Problem, examples: Any
+    ) -> np.ndarray:
         """Returns logits float32[N, K]."""
-        return pipeline.predict_examples(problem, state, examples)
+        return pipeline.predict_examples(problem, self.weights(state), examples)
 
-    def weights(self, state: Variables) -> Variables:
-        """Returns the variables."""
-        return state
+    def weights(self, state: Variables | Rewindable) -> Variables:
+        """Returns the variables in use."""
+        return state.variables if isinstance(state, Rewindable) else state
 
 
 @functools.lru_cache(maxsize=64)
@@ -220,6 +251,16 @@ def make(settings: dict, place: Path, slices: Path, progress: Progress) -> Strat
         return TrainingTime(name, settings["methods"][name], slices)
     constants = settings["methods"]
     return Plain(name, constants, training.Recipe(**settings["train"]), place, progress)
+
+
+def early(method: str) -> list[str]:
+    """Names the parts of a method that need weights from early in the training."""
+    parts = pipeline.split_chain(method)
+    return [
+        part
+        for part in parts
+        if part in methods.METHODS and "early" in methods.METHODS[part].needs
+    ]
 
 
 def guarantee_of(method: str) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from unlearn import store, training_time
 from unlearn.errors import InputError, counted
 from unlearn.report.progress import Progress
-from unlearn.requests import answer, ledger, matching, states
+from unlearn.requests import answer, ledger, matching, packing, states
 from unlearn.requests.calls import Call, make_call
 from unlearn.requests.deployment import (
     BEGUN,
@@ -238,7 +238,8 @@ def repeat_last(
 
 def arrays(state: Any) -> Any:
     """Returns a state less the data."""
-    return state if isinstance(state, dict) else training_time.without_data(state)
+    kind = packing.kind_of(state)
+    return state if kind in states.WITHOUT_DATA else training_time.without_data(state)
 
 
 def same_bits(one: Any, other: Any) -> bool:

@@ -6,7 +6,7 @@ They are written for the person who signs, in plain words.
 from collections.abc import Mapping
 
 from unlearn.requests.measuring import ENOUGH
-from unlearn.requests.strategies import ANEW
+from unlearn.requests.strategies import ANEW, early
 
 APPROXIMATE = (
     "The method is approximate: it gives no guarantee. What was measured is below; it "
@@ -59,6 +59,14 @@ def work(
         return (
             f"The updates of {told['subtracted']} training batches that held an erased "
             "example were subtracted, and the model was trained a little on the rest."
+        )
+    if rewinding := early(method):
+        epochs = {settings["methods"][part]["epoch"] for part in rewinding}
+        return (
+            f"The method {method} went back to the weights after epoch "
+            f"{' and '.join(map(str, sorted(epochs)))} of the first training, which "
+            f"had seen the erased examples, and trained them on the {left:,} training "
+            "examples that stay."
         )
     run = f"The method {method} was run on the weights of version "
     run += f"{entry['version_before']}."
@@ -153,7 +161,9 @@ def not_shown(measured: Mapping, kind: str) -> list[str]:
     return sentences
 
 
-def still_depends(kind: str, trained: bool, data: str, imported: str = "") -> list[str]:
+def still_depends(
+    kind: str, trained: bool, data: str, imported: str = "", rewinds: bool = False
+) -> list[str]:
     """Lists what still depends on the erased examples after an answer.
 
     Args:
@@ -161,6 +171,7 @@ def still_depends(kind: str, trained: bool, data: str, imported: str = "") -> li
       trained: whether a training example was erased.
       data: the name of the data set.
       imported: the file of the weights that were imported, if they were.
+      rewinds: whether the method goes back to weights from early in the training.
     """
     found = [f"The data themselves: {data}, and its backups. Delete the files there."]
     if not trained:
@@ -173,6 +184,12 @@ def still_depends(kind: str, trained: bool, data: str, imported: str = "") -> li
     )
     if imported:
         found.append(f"The weights that were imported: {imported}. Delete that file.")
+    if rewinds:
+        found.append(
+            "The weights from early in the training, which have seen the examples and "
+            "from which the next request starts. purge leaves them: a new deployment "
+            "alone is rid of them."
+        )
     if kind == "none":
         found.append("The new weights, as far as the method has not forgotten.")
     if kind == "certified":
