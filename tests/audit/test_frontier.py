@@ -86,7 +86,22 @@ def test_points_are_what_the_facts_say():
         row("collapsed", 0.5, None, "control"),
     ]
     counted = {"retrain": 1000, "finetune": 300, "retrain_short__3": 100, "gone": 7}
-    points = frontier.points_of({"models": rows}, counted)
+    tables = [
+        {
+            "id": "distributional",
+            "rows": [
+                {"model": "finetune", "cells": {"klom_forget_ratio": {"value": 7.5}}},
+                {"model": "retrain", "cells": {"klom_forget_ratio": {"value": 1.0}}},
+            ],
+        },
+        {
+            "id": "relearning_on_retain",
+            "rows": [{"model": "finetune", "cells": {"rise": {"value": np.nan}}}],
+        },
+    ]
+    points = frontier.points_of({"models": rows, "tables": tables}, counted)
+    assert points[2].shown == {"klom": 7.5} and points[1].shown == {"klom": 1.0}
+    assert points[0].shown == points[3].shown == {}
     assert [(p.name, p.kind, p.cost, p.seconds) for p in points] == [
         ("original", "original", 0.0, 0.0),
         ("retrain", "retraining", 1.0, 1.0),
@@ -105,16 +120,22 @@ def test_the_files(tmp_path):
     points = [*REFERENCES, *made]
     measures = {"planted": "strongest attack on mislabelled examples"}
     about = ["12 of 100 <training> examples."]
+    made[3] = made[3]._replace(shown={"klom": 2.5})
+    points = [*REFERENCES, *made]
     ranked = frontier.ranked(points)
-    frontier_page.write(tmp_path, "title", points, ranked, measures, about)
+    shown = {"klom": "KLoM of the <forget> set", "relearned": "of no model"}
+    frontier_page.write(tmp_path, "title", points, ranked, measures, about, shown)
     with (tmp_path / "frontier.csv").open() as file:
         rows = {row["model"]: row for row in csv.DictReader(file)}
     assert len(rows) == 16 and rows["m3"]["standing_planted"] == "behind"
     np.testing.assert_allclose(float(rows["m3"]["leak_planted_high"]), 0.54)
+    assert rows["m3"]["klom"] == "2.5" and not rows["m4"]["klom"]
     table = (tmp_path / "frontier.md").read_text().splitlines()
     assert len(table) == 2 + 4 + frontier_page.BEST
     assert table[3] == "| retrain_short__3 | 10.0% | 92.0% | 0.500 | reference |"
     page = (tmp_path / "frontier.html").read_text()
+    assert "KLoM of the &lt;forget&gt; set. No standing" in page
+    assert "of no model" not in page
     assert "&lt;training&gt;" in page and "http-equiv" not in page
     assert not re.search(r"""(src|href)=["']""", page)  # nothing is loaded
     (found,) = re.findall(r"const rows = (.*?), measures = ", page)

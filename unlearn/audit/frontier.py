@@ -9,6 +9,7 @@ that is better than each of them beyond the intervals, in leak or in accuracy, i
 retraining was as cheap.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 
 import jax
@@ -23,6 +24,17 @@ MEASURES = {
     "single": "strongest attack on single examples",
     "whole": "attack on a whole forgotten set",
     "planted": "strongest attack on mislabelled examples",
+}
+SHOWN = {
+    "klom": "KLoM of the forget set over its floor, mean; 1: as retraining",
+    "klom_95": "KLoM of the forget set over its floor, 95 %; 1: as retraining",
+    "relearned": "margin that training on retained data brings back, beyond "
+    "retraining's, nats; 0: as retraining",
+}
+COLUMNS = {  # of the audit's tables
+    "klom": ("distributional", "klom_forget_ratio"),
+    "klom_95": ("distributional", "p95_forget_ratio"),
+    "relearned": ("relearning_on_retain", "rise"),
 }
 STANDINGS = "ahead", "uncontested", "level", "behind"
 
@@ -41,7 +53,7 @@ def write(audit: Audit) -> list[tuple[Point, dict[str, str]]]:
         facts["conclusion"],
     )
     title = run.sets.title
-    frontier_page.write(run.folder, title, points, found, MEASURES, about)
+    frontier_page.write(run.folder, title, points, found, MEASURES, about, SHOWN)
     run.progress.say(f"The frontier is {run.folder / 'frontier.html'}")
     return found
 
@@ -68,14 +80,27 @@ def points_of(facts: Mapping, counted: Mapping[str, int]) -> list[Point]:
     """Returns what `schema.Facts` say of the original, of retraining and of methods."""
     rows = {model["name"]: model for model in facts["models"]}
     whole = counted["retrain"], rows["retrain"]["seconds"]
+    shown = shown_of(facts["tables"])
     return [
-        _point(name, rows[name], counted, *whole)
+        _point(name, rows[name], counted, *whole, shown.get(name, {}))
         for name in ("original", *counted)
         if name in rows and rows[name]["leak"]
     ]
 
 
-def _point(name, row, counted, operations, seconds) -> Point:
+def shown_of(tables: Sequence[Mapping]) -> dict[str, dict[str, float]]:
+    """Returns what tables of an audit say beside the verdict, by model and measure."""
+    found = {}
+    by_id = {table["id"]: table["rows"] for table in tables}
+    for measure, (table, column) in COLUMNS.items():
+        for row in by_id.get(table, ()):
+            value = row["cells"].get(column, {}).get("value")
+            if value is not None and math.isfinite(value):
+                found.setdefault(row["model"], {})[measure] = value
+    return found
+
+
+def _point(name, row, counted, operations, seconds, shown) -> Point:
     leak = {"single": row["leak"], "whole": row["whole"]}
     if row.get("stress"):
         leak["planted"] = row["stress"]["leak"]
@@ -90,6 +115,7 @@ def _point(name, row, counted, operations, seconds) -> Point:
         {measure: _interval(cell) for measure, cell in leak.items()},
         _interval(row["lost"]),
         row["accuracy"]["value"],
+        shown,
     )
 
 

@@ -5,6 +5,7 @@ The page is one file, with nothing to load: hover over a point, choose the axes.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from unlearn.report.csv_files import write_csv
@@ -34,6 +35,7 @@ class Point(NamedTuple):
     leak: dict[str, Interval]  # AUC by measure; 0.5: nothing is told
     lost: Interval  # test accuracy above that of retraining, as a share
     accuracy: float
+    shown: dict[str, float] = {}  # other measures, which no standing depends on
 
 
 def write(
@@ -43,6 +45,7 @@ def write(
     ranked: Sequence[tuple[Point, Mapping[str, str]]],
     measures: Mapping[str, str],
     about: Sequence[str],
+    shown: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Writes the three files.
 
@@ -51,6 +54,7 @@ def write(
       ranked: the methods with their standings by measure, best first.
       measures: what each measure of the leak is.
       about: lines on the study: models, examples, what was measured where.
+      shown: what each of the other measures is; they can be chosen as an axis.
     """
     where = {point.name: dict(found) for point, found in ranked}
     others = sorted((p for p in points if p.kind != "method"), key=lambda p: p.cost)
@@ -69,6 +73,7 @@ def write(
             measures=measures,
             marks=MARKS,
             about=about,
+            shown={k: v for k, v in shown.items() if any(k in p.shown for p in order)},
         )
     )
     write_text(folder / "frontier.html", text)
@@ -89,6 +94,7 @@ def _flat(row: Mapping) -> dict:
     for name, cell in cells.items():
         flat |= {name: cell["value"]}
         flat |= {f"{name}_{end}": cell[end] for end in ("low", "high")}
+    flat |= row["shown"]
     return flat | {f"standing_{k}": v for k, v in row["standing"].items()}
 
 
