@@ -49,6 +49,25 @@ def test_it_goes_a_part_of_the_way(problem, original):
     np.testing.assert_allclose(at(0.3), 0.7 * start + 0.3 * end, atol=1e-6)
 
 
+def test_only_the_last_layers_go(problem, original):
+    options = SHARED | dict(learning_rate=0.0, share=0.7)
+    some, _ = undo(KEY, original, problem, **options, layers=1)
+    every, _ = undo(KEY, original, problem, **options)
+    names = list(original["params"])
+    changed = []
+    for name in names:
+        if all(np.array_equal(*pair) for pair in leaves(some, original, name)):
+            continue
+        changed.append(name)
+        assert all(np.array_equal(*pair) for pair in leaves(some, every, name))
+    assert changed == ["head"] and len(names) > 1
+
+
+def leaves(one, other, name):
+    """The weights of a layer in two models, in pairs."""
+    return zip(*(jax.tree.leaves(v["params"][name]) for v in (one, other)), strict=True)
+
+
 @pytest.mark.slow
 def test_distillation_starts_at_the_divergence_from_the_original(problem, original):
     """Of the mixed net, in one batch of all; of the original itself it is nothing."""

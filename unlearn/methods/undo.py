@@ -4,22 +4,24 @@
     minimise  E_r[(1 - labels) KL(p || f(x)) + labels CE(f(x), y)]    p: the original
 
 `share` 0 is fine-tuning or self-distillation, 1 is retraining or distilling a fresh
-net: how much noise buys how little memory for how many epochs is one family with two
-ends. With `labels` 1 no answer of the original is used, only its weights. Batch
-statistics go the same part of the way. Lee et al., "Distillation Robustifies
+net: how many layers go how far for how many epochs is one family with two ends, doing
+nothing and retraining. With `layers` only so many of the last layers go; all are
+trained after. With `labels` 1 no answer of the original is used, only its weights.
+Batch statistics go the same part of the way. Lee et al., "Distillation Robustifies
 Unlearning", NeurIPS 2025, https://arxiv.org/abs/2506.06278, for language models: there
-the teacher was unlearned by another method (here: a chain, as
-`neggrad_plus+undo`), and the noise is 0.1 times initial weights.
+the teacher was unlearned by another method (here: a chain, as `neggrad_plus+undo`),
+and the noise is 0.1 times initial weights.
 """
 
 import jax
 import jax.numpy as jnp
 
+from unlearn.methods.cf_k import last_layers
 from unlearn.methods.registry import method
 from unlearn.methods.taught import taught
 from unlearn.optimizers import schedule, sgd
 from unlearn.problem import Problem, Variables
-from unlearn.surgery import fresh
+from unlearn.surgery import fresh, select
 from unlearn.training import batch_shape, cross_entropy, fit, kl_divergence
 
 
@@ -38,6 +40,7 @@ def undo(
     learning_rate: float = 0.05,
     epochs: int = 5,
     share: float = 0.6,
+    layers: int = 0,
     labels: float = 1.0,
     temperature: float = 1.0,
     batch_size: int = 128,
@@ -45,7 +48,11 @@ def undo(
     weight_decay: float = 5e-4,
     warmup_epochs: int = 1,
 ) -> tuple[Variables, dict]:
-    """Mixes with fresh weights, repairs; `info["loss"]` is float32[epochs, steps]."""
+    """Mixes with fresh weights, repairs; `info["loss"]` is float32[epochs, steps].
+
+    Raises:
+      InputError: `layers` are given, and the model has no `activations`.
+    """
     key_fresh, key_fit = jax.random.split(key)
     model, answered = problem.model, taught(problem, variables, problem.retain)
     mixed = jax.tree.map(
@@ -53,6 +60,8 @@ def undo(
         variables,
         fresh(key_fresh, problem),
     )
+    if layers:
+        mixed = select(last_layers(problem, variables, layers), mixed, variables)
 
     def objective(variables, batch, key):
         inputs, wanted = batch.inputs
