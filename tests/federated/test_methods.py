@@ -1,0 +1,284 @@
+"""Federated methods against plain re-expressions, closed forms and controls."""
+
+import inspect
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import tiny_problem
+from jax.flatten_util import ravel_pytree
+from plain_rounds import by_hand, order_of
+from trees import assert_close, flat
+
+from unlearn.errors import InputError
+from unlearn.federated import (
+    FEDERATED,
+    Recipe,
+    distillation,
+    federaser,
+    federate,
+    federated,
+    forget,
+    leave,
+    make_clients,
+    negation,
+    projected_ascent,
+    pseudo_gradient,
+    retrain,
+    train,
+)
+from unlearn.federated.registry import size_in_bytes
+from unlearn.federated.rounds import local_update
+from unlearn.training import kl_divergence, predict_set
+
+KEY = jax.random.key(5)
+RECIPE = Recipe(rounds=4, batch_size=4, learning_rate=0.3, keep_every=1)
+
+
+@pytest.fixture(scope="module")
+def made():
+    problem = tiny_problem(size=30, forget=6)
+    clients = make_clients([range(11), range(11, 16), range(16, 30)])
+    return train(KEY, problem, clients, RECIPE)
+
+
+@pytest.fixture(scope="module")
+def request_(made):
+    return leave(made.clients, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FEDERATED)
+def test_every_method_is_pure_and_says_what_it_cost(made, request_, name):
+    info = FEDERATED[name]
+    before = flat(made.variables)
+    program = jax.jit(lambda key, made, request: info.fn(key, made, request))
+    found, told = info.fn(KEY, made, request_)
+    again, _ = program(KEY, made, request_)
+    assert_close(found, again, atol=1e-4)
+    np.testing.assert_array_equal(flat(made.variables), before)
+    assert np.isfinite(flat(found)).all()
+    assert np.abs(flat(found) - before).max() > 1e-4
+    assert {"rounds", "messages", "passes"} <= set(told)
+    assert info.paper and (info.kind == "exact") == (name == "retrain")
+    defaults = list(inspect.signature(info.fn).parameters.values())[3:]
+    assert all(p.kind is p.KEYWORD_ONLY and p.default is not p.empty for p in defaults)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [n for n, i in FEDERATED.items() if not i.asks])
+def test_who_need_not_be_asked_is_not(made, request_, name):
+    """Other examples of the client that leaves, the same model: nothing is read."""
+    gone = np.asarray(made.clients.of(0))
+    blank = np.asarray(made.problem.examples).copy()
+    blank[gone] = 7
+    other = made.replace(problem=made.problem.replace(examples=jnp.asarray(blank)))
+    found, _ = FEDERATED[name].fn(KEY, made, request_)
+    again, _ = FEDERATED[name].fn(KEY, other, request_)
+    np.testing.assert_array_equal(flat(found), flat(again))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [n for n, i in FEDERATED.items() if i.asks])
+def test_who_is_asked_is_read(made, request_, name):
+    gone = np.asarray(made.clients.of(0))
+    blank = np.asarray(made.problem.examples).copy()
+    blank[gone] = 7
+    other = made.replace(problem=made.problem.replace(examples=jnp.asarray(blank)))
+    found, _ = FEDERATED[name].fn(KEY, made, request_)
+    again, _ = FEDERATED[name].fn(KEY, other, request_)
+    assert np.abs(flat(found) - flat(again)).max() > 1e-5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [n for n, i in FEDERATED.items() if i.scope == "any"])
+def test_some_examples_of_some_clients_are_forgotten(made, name):
+    found, _ = FEDERATED[name].fn(KEY, made, forget(made.clients, [1, 2, 20]))
+    assert np.isfinite(flat(found)).all()
+
+
+def test_retraining_is_a_federation_of_what_stays(made, request_):
+    found, told = retrain(KEY, made, request_)
+    expected, _ = federate(KEY, made.problem, request_.left, RECIPE)
+    assert_close(found, expected)
+    assert (told["rounds"], told["messages"], told["passes"]) == (4, 16, 4 * 19)
+    short, told = retrain(KEY, made, request_, rounds=2)
+    assert np.abs(flat(short) - flat(found)).max() > 1e-3
+    assert (told["rounds"], told["messages"], told["passes"]) == (2, 8, 2 * 19)
+
+
+@pytest.mark.slow
+def test_negation_changes_a_layer_and_goes_on(made, request_):
+    found, told = negation(KEY, made, request_, rounds=0)
+    for layer, sign in (("trunk", -1), ("head", 1)):
+        for name in ("kernel", "bias"):
+            ours, theirs = (v["params"][layer][name] for v in (found, made.variables))
+            np.testing.assert_array_equal(ours, sign * np.asarray(theirs))
+    assert told["rounds"] == told["messages"] == told["passes"] == 0
+    on, told = negation(KEY, made, request_, rounds=3)
+    recipe = RECIPE._replace(rounds=3)
+    expected = by_hand(
+        made.problem,
+        request_.left,
+        recipe,
+        found,
+        order_of(KEY, request_.left, recipe),
+    )
+    assert_close(on["params"], expected, atol=1e-5)
+    assert told["messages"] == 3 * 2 * 2
+
+
+def test_a_pseudo_gradient_is_taken_away(made, request_):
+    """Twice the scale, twice as far, against what the client would have sent."""
+    some, told = pseudo_gradient(KEY, made, request_, scale=1.0, rounds=0)
+    more, _ = pseudo_gradient(KEY, made, request_, scale=2.0, rounds=0)
+    start = flat(made.variables)
+    key = jax.random.split(jax.random.split(KEY)[0], 1)[0]
+    change, _ = local_update(
+        key, made.variables, made.problem, made.clients, jnp.int32(0), RECIPE
+    )
+    np.testing.assert_allclose(flat(some) - start, -flat(change), atol=1e-5)
+    np.testing.assert_allclose(flat(more) - start, -2 * flat(change), atol=1e-5)
+    assert told["messages"] == 2 and told["passes"] == 11
+
+
+@pytest.mark.slow
+def test_several_who_forget_are_averaged_by_what_they_forget(made):
+    request = forget(made.clients, [0, 1, 2, 20])
+    found, told = pseudo_gradient(KEY, made, request, scale=1.0, clients=2, rounds=0)
+    keys = jax.random.split(jax.random.split(KEY)[0], 2)
+    changes = [
+        flat(
+            local_update(
+                key, made.variables, made.problem, request.forgotten, client, RECIPE
+            )[0]
+        )
+        for key, client in zip(keys, (jnp.int32(0), jnp.int32(2)), strict=True)
+    ]
+    expected = flat(made.variables) - (3 * changes[0] + changes[1]) / 4
+    np.testing.assert_allclose(flat(found), expected, atol=1e-5)
+    assert told["passes"] == 4
+
+
+def test_ascent_stays_in_the_ball(made, request_):
+    """Far steps end on its surface, none at the model less what the client had sent."""
+    options = dict(rounds=0, samples=3)
+    far, told = projected_ascent(
+        KEY, made, request_, learning_rate=50.0, epochs=3, radius=0.2, **options
+    )
+    np.testing.assert_allclose(told["distance"], 1, rtol=1e-4)
+    still, told = projected_ascent(KEY, made, request_, learning_rate=0.0, **options)
+    assert told["distance"] < 1e-5
+    assert told["passes"] == (RECIPE.epochs + 2) * 11
+    key = jax.random.split(jax.random.split(KEY, 4)[0], 1)[0]
+    change, _ = local_update(
+        key, made.variables, made.problem, made.clients, jnp.int32(0), RECIPE
+    )
+    share, start = 11 / 30, flat(made.variables)
+    expected = (start - share * (start + flat(change))) / (1 - share)
+    np.testing.assert_allclose(flat(still), expected, atol=1e-5)
+    distances = [
+        np.linalg.norm(
+            expected
+            - flat(made.problem.model.init(k, made.problem.inputs(jnp.arange(1))))
+        )
+        for k in jax.random.split(jax.random.split(KEY, 4)[1], 3)
+    ]
+    moved = np.linalg.norm(flat(far) - expected)
+    np.testing.assert_allclose(moved, 0.2 * np.mean(distances), rtol=1e-3)
+
+
+@pytest.mark.slow
+def test_ascent_climbs_the_loss_of_who_leaves(made, request_):
+    def loss(variables):
+        rows = jnp.asarray(made.clients.of(0))
+        logits = predict_set(made.problem, variables, rows)
+        labels = made.problem.labels[rows]
+        return -float(jnp.mean(jax.nn.log_softmax(logits)[jnp.arange(11), labels]))
+
+    options = dict(rounds=0, epochs=3)
+    still, _ = projected_ascent(KEY, made, request_, learning_rate=0.0, **options)
+    found, told = projected_ascent(KEY, made, request_, learning_rate=0.05, **options)
+    assert 0 < told["distance"] <= 1.0001
+    assert loss(found) > loss(still) + 0.1
+
+
+def test_federaser_in_plain_steps(made, request_):
+    """Layer by layer: the size of the stored change, the direction of a new one."""
+    found, told = federaser(KEY, made, request_, epochs=2)
+    recipe, left = RECIPE._replace(epochs=2), request_.left
+    shares = np.asarray(left.sizes) / 19
+    variables = made.first
+    for number in range(4):
+        total = jax.tree.map(jnp.zeros_like, variables)
+        for client in (1, 2):
+            stored = jax.tree.map(
+                lambda u, n=number, c=client: u[n, c], made.history.updates
+            )
+            if number:
+                key = jax.random.fold_in(jax.random.fold_in(KEY, number), client)
+                change, _ = local_update(
+                    key, variables, made.problem, left, jnp.int32(client), recipe
+                )
+                stored = jax.tree.map(
+                    lambda d, u: d / jnp.linalg.norm(d) * jnp.linalg.norm(u),
+                    change,
+                    stored,
+                )
+            total = jax.tree.map(
+                lambda t, s, share=shares[client]: t + share * s, total, stored
+            )
+        variables = jax.tree.map(jnp.add, variables, total)
+    assert_close(found, variables, atol=1e-4)
+    assert (told["rounds"], told["messages"]) == (3, 12)
+    assert told["passes"] == 2 * 3 * 19
+
+
+def test_distillation_takes_the_updates_away(made, request_):
+    held_out = made.problem.validation
+    found, told = distillation(KEY, made, request_, epochs=0)
+    sent = jax.tree.map(lambda u: np.asarray(u)[:, 0].sum(0), made.history.updates)
+    expected = flat(made.variables) - 11 / 30 * flat(sent)
+    np.testing.assert_allclose(flat(found), expected, atol=1e-5)
+    assert told["messages"] == told["rounds"] == 0
+    rows = jnp.arange(15)
+
+    def far(variables):
+        ours, theirs = (
+            predict_set(held_out, v, rows) for v in (variables, made.variables)
+        )
+        return float(jnp.mean(kl_divergence(theirs, ours)))
+
+    near, told = distillation(KEY, made, request_, epochs=20)
+    assert far(near) < 0.2 * far(found)
+    assert told["passes"] == 20 * 15
+
+
+@pytest.mark.parametrize("name", [n for n, i in FEDERATED.items() if i.stores])
+def test_without_what_was_kept_it_says_so(made, request_, name):
+    bare = train(KEY, made.problem, made.clients, RECIPE._replace(keep_every=0))
+    with pytest.raises(InputError, match="train with keep_every"):
+        FEDERATED[name].fn(KEY, bare, request_)
+
+
+def test_distillation_without_examples_of_the_server_says_so(made, request_):
+    bare = made.replace(problem=made.problem.replace(validation=None))
+    with pytest.raises(InputError, match="give the problem a validation set"):
+        distillation(KEY, bare, request_)
+
+
+def test_a_declaration_that_does_not_fit_is_refused():
+    with pytest.raises(InputError, match="first three arguments must be key"):
+        federated(paper="none")(lambda key, problem: None)
+    with pytest.raises(InputError, match="unknown scope 'some'"):
+
+        @federated(paper="none", scope="some")
+        def odd(key, federated, request):
+            pass
+
+
+def test_bytes_are_those_of_the_arrays(made):
+    size = ravel_pytree(made.variables)[0].size
+    assert size_in_bytes(made.variables) == 4 * size
+    assert size_in_bytes(made.history.updates) == 4 * size * 4 * 3

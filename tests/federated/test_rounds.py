@@ -1,0 +1,190 @@
+"""Federated averaging against a plain loop over rounds, clients and batches."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import tiny_problem
+from plain_rounds import by_hand, loss, order_of
+from trees import assert_close, flat
+
+from unlearn.errors import InputError
+from unlearn.federated import (
+    Recipe,
+    by_group,
+    by_label,
+    federate,
+    forget,
+    leave,
+    make_clients,
+    rounds,
+    train,
+)
+
+KEY = jax.random.key(5)
+RECIPE = Recipe(rounds=3, epochs=2, batch_size=4, learning_rate=0.3)
+
+
+@pytest.fixture(scope="module")
+def problem():
+    return tiny_problem(size=30, forget=6)
+
+
+@pytest.fixture(scope="module")
+def clients():
+    return make_clients([range(11), range(11, 16), range(16, 30)])
+
+
+@pytest.mark.parametrize("server", [{}, {"server_rate": 0.5, "server_momentum": 0.9}])
+def test_rounds_are_those_of_a_plain_loop(problem, clients, server):
+    recipe = RECIPE._replace(**server)
+    found, history = federate(KEY, problem, clients, recipe)
+    start = rounds.start(jax.random.split(KEY)[0], problem)
+    expected = by_hand(problem, clients, recipe, start, order_of(KEY, clients, recipe))
+    assert_close(found["params"], expected)
+    assert history.losses.shape == history.who.shape == (3, 3)
+    assert history.updates is None
+    assert (np.asarray(history.who) == [0, 1, 2]).all()
+
+
+@pytest.mark.slow
+def test_a_client_alone_is_local_training(problem):
+    """An epoch of one client with everything is an epoch of SGD."""
+    clients = make_clients([range(29), [29]])
+    alone = leave(clients, 1).left
+    recipe = RECIPE._replace(rounds=1, epochs=1)
+    found, history = federate(KEY, problem, alone, recipe)
+    start = rounds.start(jax.random.split(KEY)[0], problem)
+    order = order_of(KEY, alone, recipe)
+    expected = by_hand(problem, alone, recipe, start, order)
+    assert_close(found["params"], expected)
+    rows = jnp.asarray(order(0, 0, 0)[:4])
+    assert history.losses[0, 0] > 0 and history.losses[0, 1] == 0
+    assert loss(start["params"], problem, rows) > 0
+
+
+def test_others_do_as_if_an_absent_client_had_never_been_there(problem, clients):
+    without = make_clients([range(11), range(16, 30)])
+    found, _ = federate(KEY, problem, leave(clients, 1).left, RECIPE)
+
+    order = order_of(KEY, leave(clients, 1).left, RECIPE)
+    start = rounds.start(jax.random.split(KEY)[0], problem)
+    expected = by_hand(
+        problem,
+        without,
+        RECIPE,
+        start,
+        lambda number, client, epoch: order(number, 2 * client, epoch),
+    )
+    assert_close(found["params"], expected)
+
+
+@pytest.mark.slow
+def test_some_take_part(problem):
+    clients = by_label(np.asarray(problem.labels), 5, 100.0)
+    recipe = RECIPE._replace(participants=2, rounds=40, epochs=1)
+    request = leave(clients, 4)
+    _, history = federate(KEY, problem, request.left, recipe)
+    who = np.asarray(history.who)
+    assert who.shape == (40, 2)
+    assert (who[:, 0] != who[:, 1]).all()
+    assert set(who.ravel()) == {0, 1, 2, 3}
+    few = make_clients([range(10), range(10, 20), range(20, 30)])
+    few = leave(few, 0)._replace().left
+    found, history = federate(KEY, problem, few, RECIPE._replace(participants=3))
+    everyone, _ = federate(KEY, problem, few, RECIPE)
+    assert_close(found, everyone)
+
+
+def test_kept_updates_add_up_to_what_was_trained(problem, clients):
+    recipe = RECIPE._replace(keep_every=1)
+    made = train(KEY, problem, clients, recipe)
+    shares = np.asarray(clients.sizes) / 30
+    total = jax.tree.map(
+        lambda w, u: w + np.einsum("c,rc...->...", shares, np.asarray(u)),
+        made.first,
+        made.history.updates,
+    )
+    assert_close(total, made.variables)
+    again, _ = federate(KEY, problem, clients, RECIPE)
+    assert_close(made.variables, again)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("every, kept", [(2, [0, 2]), (3, [0]), (5, [])])
+def test_every_so_many_rounds_are_kept(problem, clients, every, kept):
+    recipe = RECIPE._replace(rounds=4 if every < 5 else 3)
+    _, whole = federate(KEY, problem, clients, recipe._replace(keep_every=1))
+    variables, some = federate(KEY, problem, clients, recipe._replace(keep_every=every))
+    assert len(some.kept_who) == len(kept)
+    assert len(some.losses) == len(some.who) == recipe.rounds
+    np.testing.assert_allclose(some.losses, whole.losses, rtol=1e-5)
+    for one, other in zip(
+        jax.tree.leaves(some.updates), jax.tree.leaves(whole.updates), strict=True
+    ):
+        np.testing.assert_allclose(one, other[np.array(kept, int)], atol=1e-6)
+
+
+@pytest.mark.slow
+def test_it_is_pure_and_maps_over_keys(problem, clients):
+    keys = jax.random.split(KEY, 2)
+    many = jax.vmap(lambda k: federate(k, problem, clients, RECIPE)[0])(keys)
+    for number in (0, 1):
+        alone, _ = federate(keys[number], problem, clients, RECIPE)
+        picked = jax.tree.map(lambda leaf, n=number: leaf[n], many)
+        np.testing.assert_allclose(flat(alone), flat(picked), atol=1e-5)
+
+
+# Who holds what
+
+
+@pytest.mark.parametrize("alpha, shares", [(1000.0, (0.25, 0.45)), (0.05, (0.7, 1.0))])
+def test_small_alphas_give_clients_few_classes(alpha, shares):
+    labels = np.repeat([0, 1, 2], 200)
+    clients = by_label(labels, 5, alpha, seed=1)
+    held = np.concatenate([clients.of(c) for c in range(5)])
+    assert sorted(held) == list(range(600))
+    largest = [
+        np.bincount(labels[clients.of(c)], minlength=3).max() / len(clients.of(c))
+        for c in range(5)
+    ]
+    assert shares[0] <= np.mean(largest) <= shares[1]
+    assert min(clients.sizes) >= 2
+    again = by_label(labels, 5, alpha, seed=1)
+    np.testing.assert_array_equal(again.indices, clients.indices)
+
+
+def test_groups_are_clients():
+    clients, names = by_group([7, 3, 7, 3, 9])
+    assert names.tolist() == [3, 7, 9]
+    assert [clients.of(c).tolist() for c in range(3)] == [[1, 3], [0, 2], [4]]
+
+
+def test_a_request_says_what_goes_and_what_stays(clients):
+    request = forget(clients, [3, 4, 12, 29])
+    assert request.forgotten.sizes.tolist() == [2, 1, 1]
+    assert request.left.sizes.tolist() == [9, 4, 13]
+    assert request.left.of(1).tolist() == [11, 13, 14, 15]
+    assert request.left.indices.shape == clients.indices.shape
+    gone = leave(clients, 1)
+    assert gone.left.sizes.tolist() == [11, 0, 14]
+    assert gone.forgotten.of(1).tolist() == [11, 12, 13, 14, 15]
+
+
+@pytest.mark.parametrize(
+    "make, words",
+    [
+        (lambda: make_clients([[1]]), "needs two clients or more; there are 1"),
+        (lambda: make_clients([[1], []]), "client 1 has no examples"),
+        (lambda: make_clients([[1, 2], [2]]), "example 2 is held twice"),
+        (lambda: by_label([0, 1], 2, 0.0), "alpha must be above 0; it is 0.0"),
+        (lambda: by_label([0, 1, 0], 2, 1.0), "cannot be dealt out to 2 clients"),
+        (lambda: leave(make_clients([[1], [2]]), 2), "they are 0 to 1"),
+        (lambda: forget(make_clients([[1], [2]]), [3]), "no client holds example 3"),
+        (lambda: forget(make_clients([[1], [2]]), []), "must name examples"),
+        (lambda: forget(make_clients([[1], [2]]), [1, 2]), "leave some to train on"),
+    ],
+)
+def test_what_cannot_be_is_refused(make, words):
+    with pytest.raises(InputError, match=words):
+        make()

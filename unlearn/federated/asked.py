@@ -1,0 +1,33 @@
+"""The clients that forget, asked once more."""
+
+import jax
+import jax.numpy as jnp
+
+from unlearn.federated.clients import Request
+from unlearn.federated.rounds import Federated, local_update, over_clients
+from unlearn.problem import Variables
+from unlearn.training import Objective
+
+
+def asked_updates(
+    key: jax.Array,
+    federated: Federated,
+    request: Request,
+    clients: int,
+    *,
+    objective: Objective | None = None,
+) -> tuple[Variables, jax.Array]:
+    """Trains locally on what is forgotten; returns changes [clients, ...] and who.
+
+    Asked are the clients with most to forget: int32[clients].
+    """
+    who = jnp.argsort(-request.forgotten.sizes)[:clients]
+    start, held = federated.variables, request.forgotten
+
+    def one(scanned):
+        client, key = scanned
+        recipe = federated.recipe
+        args = key, start, federated.problem, held, client, recipe
+        return local_update(*args, objective)[0]
+
+    return over_clients(one, (who, jax.random.split(key, clients))), who

@@ -1,0 +1,55 @@
+"""PUF: what the forgetting client would send in a round is taken away, enlarged.
+
+    theta <- theta - scale (theta_f - theta)     theta_f: trained on what is forgotten
+    then FedAvg of what stays
+
+An ordinary round of an ordinary client, in which the server changes the sign, so it
+needs no storage. PUF, 2025, https://arxiv.org/abs/2504.05822.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from unlearn.federated.asked import asked_updates
+from unlearn.federated.clients import Request
+from unlearn.federated.recovery import recover
+from unlearn.federated.registry import federated
+from unlearn.federated.rounds import Federated, mean_update
+from unlearn.problem import Variables
+
+
+@federated(
+    paper="arXiv:2504.05822",
+    differs="one unlearning round; several forgetting clients are averaged",
+    asks=True,
+)
+def pseudo_gradient(
+    key: jax.Array,
+    federated: Federated,
+    request: Request,
+    *,
+    scale: float = 5.0,
+    clients: int = 1,
+    rounds: int = 6,
+) -> tuple[Variables, dict]:
+    """Takes the pseudo-gradient away, then recovers; `clients`: how many forget."""
+    key_asked, key_rounds = jax.random.split(key)
+    updates, who = asked_updates(key_asked, federated, request, clients)
+    shares = request.forgotten.sizes[who].astype(jnp.float32)
+    mean = mean_update(updates, shares)
+    variables = {
+        **federated.variables,
+        "params": jax.tree.map(
+            lambda w, u: w - scale * u, federated.variables["params"], mean["params"]
+        ),
+    }
+    passes = federated.recipe.epochs * jnp.sum(shares)
+    return recover(
+        key_rounds,
+        federated,
+        request,
+        variables,
+        rounds,
+        server=2 * clients,
+        more=passes,
+    )

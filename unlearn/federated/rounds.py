@@ -1,0 +1,259 @@
+"""Federated averaging: clients train on their own, the server averages what changed.
+
+    each round:  theta_c <- local training of theta on client c's examples
+                 theta   <- server optimiser(theta, sum_c n_c / n (theta_c - theta))
+
+McMahan et al., "Communication-Efficient Learning of Deep Networks from Decentralized
+Data", 2017, https://arxiv.org/abs/1602.05629; with a server optimiser Reddi et al.,
+"Adaptive Federated Optimization", 2021, https://arxiv.org/abs/2003.00295. A round is
+one program: it scans over rounds and maps over clients (vectorised on an accelerator,
+one after another on a CPU), and it maps over keys, so that many federations are one
+program as well. Batch statistics are averaged like the weights.
+"""
+
+import dataclasses
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from unlearn import parallel, training
+from unlearn.federated.clients import Clients
+from unlearn.optimizers import sgd
+from unlearn.problem import Problem, Variables
+from unlearn.training import Rows, classification
+
+__all__ = [
+    "Federated",
+    "History",
+    "Recipe",
+    "federate",
+    "local_update",
+    "mean_update",
+    "start",
+    "train",
+]
+
+
+class Recipe(NamedTuple):
+    """How a federation trains; the floats may be traced."""
+
+    rounds: int = 30
+    participants: int = 0  # clients a round, drawn at random; 0: all
+    epochs: int = 1  # of a client, a round
+    batch_size: int = 32
+    learning_rate: float = 0.1
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    server_rate: float = 1.0  # with 1 and no momentum: the average
+    server_momentum: float = 0.0
+    keep_every: int = 0  # rounds of which what clients sent is kept; 0: of none
+
+    def optimizer(self) -> optax.GradientTransformation:
+        """Makes the optimizer of a client, which starts anew each round."""
+        options = dict(momentum=self.momentum, weight_decay=self.weight_decay)
+        return sgd(self.learning_rate, **options)
+
+    def server(self) -> optax.GradientTransformation:
+        """Makes the optimizer of the server."""
+        return sgd(self.server_rate, momentum=self.server_momentum)
+
+
+class History(NamedTuple):
+    """What was seen, and kept, of a federation: R rounds of P participants."""
+
+    losses: jax.Array  # float32[R, P], of each participant's training
+    who: jax.Array  # int32[R, P]
+    kept_who: jax.Array  # int32[K, P]: the same of the rounds that are kept
+    updates: Any  # tree of float32[K, P, ...]: what they sent; None if none is kept
+
+
+def local_update(
+    key: jax.Array,
+    variables: Variables,
+    problem: Problem,
+    clients: Clients,
+    client: jax.Array,
+    recipe: Recipe,
+    objective: training.Objective | None = None,
+) -> tuple[Variables, jax.Array]:
+    """Trains on one client's examples; returns the change and the mean loss.
+
+    The loss of a batch is the mean over its examples, however few they are. Steps of
+    batches without any, which a smaller client has, change nothing.
+    """
+    objective = objective or classification(problem.model)
+    indices, size = clients.indices[client], clients.sizes[client]
+    steps, batch_size = training.batch_shape(len(indices), recipe.batch_size)
+    optimizer = recipe.optimizer()
+
+    def one_epoch(state, key):
+        key_order, key_steps = jax.random.split(key)
+        rows = own_batches(key_order, indices, size, steps, batch_size)
+
+        def step(state, scanned):
+            number, row = scanned
+            keys = jax.random.split(jax.random.fold_in(key_steps, number))
+            batch = problem.batch(*row, key=keys[0])
+            moved, loss = training.descend(objective, optimizer, state, batch, keys[1])
+            there = jnp.any(row.weights > 0)
+            state = jax.tree.map(lambda a, b: jnp.where(there, a, b), moved, state)
+            return state, jnp.where(there, loss, 0)
+
+        return jax.lax.scan(step, state, (jnp.arange(steps), rows))
+
+    state = training.start(variables, optimizer)
+    keys = training.epoch_keys(key, recipe.epochs)
+    state, losses = jax.lax.scan(one_epoch, state, keys)
+    change = jax.tree.map(jnp.subtract, state.variables, variables)
+    taken = jnp.maximum(-(-size // batch_size) * recipe.epochs, 1)
+    return change, jnp.sum(losses) / taken
+
+
+def own_batches(
+    key: jax.Array, indices: jax.Array, size: jax.Array, steps: int, batch_size: int
+) -> Rows:
+    """Shuffles the first `size` of a client's row; batches weigh 1 in the mean."""
+    count = len(indices)
+    places = jnp.arange(count)
+    drawn = jnp.where(places < size, jax.random.uniform(key, (count,)), 2.0)
+    order = jnp.argsort(drawn)
+    total = steps * batch_size
+    rows = indices[jnp.resize(order, (total,))].reshape(steps, batch_size)
+    own = (jnp.arange(total) < size).reshape(steps, batch_size)
+    weights = own * batch_size / jnp.maximum(own.sum(axis=1, keepdims=True), 1)
+    return Rows(rows, weights.astype(jnp.float32))
+
+
+def mean_update(updates: Variables, shares: jax.Array) -> Variables:
+    """Averages changes [P, ...] by shares float32[P] that need not add up to 1."""
+    shares = shares / jnp.maximum(jnp.sum(shares), 1e-12)
+    return jax.tree.map(lambda u: jnp.tensordot(shares, u, axes=1), updates)
+
+
+def start(key: jax.Array, problem: Problem) -> Variables:
+    """Returns fresh random variables: those of a federation that `key` trains."""
+    return problem.model.init(key, problem.inputs(jnp.zeros(1, jnp.int32)))
+
+
+def federate(
+    key: jax.Array,
+    problem: Problem,
+    clients: Clients,
+    recipe: Recipe,
+    *,
+    variables: Variables | None = None,
+) -> tuple[Variables, History]:
+    """Trains a federation; returns the server's variables and its history.
+
+    Args:
+      key: of the initial variables and of all rounds.
+      clients: those without examples are absent, and the others do as if they had
+        never been there.
+      variables: to go on from, in the place of fresh ones.
+    """
+    key_start, key_rounds = jax.random.split(key)
+    if variables is None:
+        variables = start(key_start, problem)
+    present = clients.sizes > 0
+    server, every = recipe.server(), max(recipe.keep_every, 1)
+    asked = recipe.participants or clients.number
+    clipped = recipe.rounds // every * every
+
+    def one_round(carry, key):
+        variables, state = carry
+        key_draw, key_train = jax.random.split(key)
+        who = participants(key_draw, present, asked)
+
+        def train(scanned):
+            client, key = scanned
+            return local_update(key, variables, problem, clients, client, recipe)
+
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(key_train, who)
+        updates, losses = over_clients(train, (who, keys))
+        shares = clients.sizes[who].astype(jnp.float32)
+        variables, state = apply_mean(server, variables, state, updates, shares)
+        return (variables, state), (losses, who, updates)
+
+    def without_updates(carry, key):
+        carry, (losses, who, _) = one_round(carry, key)
+        return carry, (losses, who)
+
+    def group(carry, keys):
+        """So many rounds, the first of which is kept."""
+        carry, (losses, who, updates) = one_round(carry, keys[0])
+        carry, rest = jax.lax.scan(without_updates, carry, keys[1:])
+        seen = jax.tree.map(
+            lambda a, b: jnp.concatenate([a[None], b]), (losses, who), rest
+        )
+        return carry, (seen, who, updates)
+
+    carry = variables, server.init(variables["params"])
+    keys = training.epoch_keys(key_rounds, recipe.rounds)
+    if not recipe.keep_every:
+        carry, (losses, who) = jax.lax.scan(without_updates, carry, keys)
+        return carry[0], History(losses, who, who[:0], None)
+    grouped = keys[:clipped].reshape(-1, every)
+    carry, ((losses, who), kept_who, updates) = jax.lax.scan(group, carry, grouped)
+    losses, who = (x.reshape(clipped, asked) for x in (losses, who))
+    carry, more = jax.lax.scan(without_updates, carry, keys[clipped:])
+    losses, who = (
+        jnp.concatenate(pair) for pair in zip((losses, who), more, strict=True)
+    )
+    return carry[0], History(losses, who, kept_who, updates)
+
+
+def participants(key: jax.Array, present: jax.Array, asked: int) -> jax.Array:
+    """Draws int32[asked] different clients, absent ones if there are no others."""
+    drawn = jnp.where(present, jax.random.uniform(key, present.shape), 2.0)
+    chosen = jnp.argsort(drawn)[:asked]
+    return jnp.sort(chosen) if asked == len(present) else chosen
+
+
+def over_clients(fn, scanned):
+    """Maps over clients: one after another on a CPU, vectorised elsewhere."""
+    if parallel.choose_mode() == "map":
+        return jax.lax.map(fn, scanned)
+    return jax.vmap(fn)(scanned)
+
+
+def apply_mean(server, variables, state, updates, shares):
+    """Takes the server's step; batch statistics take the average as it is."""
+    mean = mean_update(updates, shares)
+    gradient = jax.tree.map(jnp.negative, mean["params"])
+    step, state = server.update(gradient, state, variables["params"])
+    others = {name: mean[name] for name in mean if name != "params"}
+    moved = optax.apply_updates(variables, {**others, "params": step})
+    return moved, state
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["problem", "clients", "first", "variables", "history"],
+    meta_fields=["recipe"],
+)
+@dataclasses.dataclass(frozen=True)
+class Federated:
+    """A federation that was trained: what its unlearning methods are given."""
+
+    problem: Problem
+    clients: Clients
+    recipe: Recipe
+    first: Variables  # that it began with
+    variables: Variables  # that it ended with
+    history: History
+
+    def replace(self, **changes: Any) -> "Federated":
+        """Returns a copy with other fields."""
+        return dataclasses.replace(self, **changes)
+
+
+def train(
+    key: jax.Array, problem: Problem, clients: Clients, recipe: Recipe
+) -> Federated:
+    """Trains a federation, and returns all that may be needed to unlearn."""
+    variables, history = federate(key, problem, clients, recipe)
+    first = start(jax.random.split(key)[0], problem)
+    return Federated(problem, clients, recipe, first, variables, history)
