@@ -13,6 +13,7 @@ program as well. Batch statistics are averaged like the weights.
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -212,14 +213,20 @@ def participants(key: jax.Array, present: jax.Array, asked: int) -> jax.Array:
     return jnp.sort(chosen) if asked == len(present) else chosen
 
 
-def over_clients(fn, scanned):
+def over_clients(fn: Callable, scanned: Any) -> Any:
     """Maps over clients: one after another on a CPU, vectorised elsewhere."""
     if parallel.choose_mode() == "map":
         return jax.lax.map(fn, scanned)
     return jax.vmap(fn)(scanned)
 
 
-def apply_mean(server, variables, state, updates, shares):
+def apply_mean(
+    server: optax.GradientTransformation,
+    variables: Variables,
+    state: optax.OptState,
+    updates: Variables,
+    shares: jax.Array,
+) -> tuple[Variables, optax.OptState]:
     """Takes the server's step; batch statistics take the average as it is."""
     mean = mean_update(updates, shares)
     gradient = jax.tree.map(jnp.negative, mean["params"])
