@@ -77,17 +77,15 @@ def projected_ascent(
         key_order, key_steps = jax.random.split(key)
         rows = own_batches(key_order, indices, size, steps, batch_size)
 
-        def step(state, scanned):
-            number, row = scanned
+        def step(number, state):
+            row = jax.tree.map(lambda x: x[number], rows)
             keys = jax.random.split(jax.random.fold_in(key_steps, number))
             batch = problem.batch(*row, key=keys[0])
             moved, _ = training.descend(climb, optimizer, state, batch, keys[1])
             params = unravel(within(ravel_pytree(moved.variables["params"])[0]))
-            moved = moved._replace(variables={**moved.variables, "params": params})
-            there = jnp.any(row.weights > 0)
-            return jax.tree.map(lambda a, b: jnp.where(there, a, b), moved, state), None
+            return moved._replace(variables={**moved.variables, "params": params})
 
-        return jax.lax.scan(step, state, (jnp.arange(steps), rows))[0], None
+        return jax.lax.fori_loop(0, -(-size // batch_size), step, state), None
 
     def within(params):
         away = params - center

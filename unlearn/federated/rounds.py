@@ -69,6 +69,7 @@ class History(NamedTuple):
     who: jax.Array  # int32[R, P]
     kept_who: jax.Array  # int32[K, P]: the same of the rounds that are kept
     updates: Any  # tree of float32[K, P, ...]: what they sent; None if none is kept
+    watched: Any = None  # what `watch` said after each round: [R, ...]
 
 
 def local_update(
@@ -82,8 +83,8 @@ def local_update(
 ) -> tuple[Variables, jax.Array]:
     """Trains on one client's examples; returns the change and the mean loss.
 
-    The loss of a batch is the mean over its examples, however few they are. Steps of
-    batches without any, which a smaller client has, change nothing.
+    The loss of a batch is the mean over its examples, however few they are. A client
+    takes as many steps as it has batches.
     """
     objective = objective or classification(problem.model)
     indices, size = clients.indices[client], clients.sizes[client]
@@ -94,23 +95,22 @@ def local_update(
         key_order, key_steps = jax.random.split(key)
         rows = own_batches(key_order, indices, size, steps, batch_size)
 
-        def step(state, scanned):
-            number, row = scanned
+        def step(number, carry):
+            state, total = carry
+            row = jax.tree.map(lambda x: x[number], rows)
             keys = jax.random.split(jax.random.fold_in(key_steps, number))
             batch = problem.batch(*row, key=keys[0])
-            moved, loss = training.descend(objective, optimizer, state, batch, keys[1])
-            there = jnp.any(row.weights > 0)
-            state = jax.tree.map(lambda a, b: jnp.where(there, a, b), moved, state)
-            return state, jnp.where(there, loss, 0)
+            state, loss = training.descend(objective, optimizer, state, batch, keys[1])
+            return state, total + loss
 
-        return jax.lax.scan(step, state, (jnp.arange(steps), rows))
+        return jax.lax.fori_loop(0, taken, step, (state, jnp.float32(0)))
 
+    taken = -(-size // batch_size)
     state = training.start(variables, optimizer)
     keys = training.epoch_keys(key, recipe.epochs)
     state, losses = jax.lax.scan(one_epoch, state, keys)
     change = jax.tree.map(jnp.subtract, state.variables, variables)
-    taken = jnp.maximum(-(-size // batch_size) * recipe.epochs, 1)
-    return change, jnp.sum(losses) / taken
+    return change, jnp.sum(losses) / jnp.maximum(taken * recipe.epochs, 1)
 
 
 def own_batches(
@@ -146,6 +146,7 @@ def federate(
     recipe: Recipe,
     *,
     variables: Variables | None = None,
+    watch: Callable[[Variables], Any] | None = None,
 ) -> tuple[Variables, History]:
     """Trains a federation; returns the server's variables and its history.
 
@@ -154,11 +155,13 @@ def federate(
       clients: those without examples are absent, and the others do as if they had
         never been there.
       variables: to go on from, in the place of fresh ones.
+      watch: a pure function of the server's variables, asked after each round.
     """
     key_start, key_rounds = jax.random.split(key)
     if variables is None:
         variables = start(key_start, problem)
     present = clients.sizes > 0
+    watch = watch or (lambda variables: ())
     server, every = recipe.server(), max(recipe.keep_every, 1)
     asked = recipe.participants or clients.number
     clipped = recipe.rounds // every * every
@@ -176,34 +179,31 @@ def federate(
         updates, losses = over_clients(train, (who, keys))
         shares = clients.sizes[who].astype(jnp.float32)
         variables, state = apply_mean(server, variables, state, updates, shares)
-        return (variables, state), (losses, who, updates)
+        return (variables, state), ((losses, who, watch(variables)), updates)
 
     def without_updates(carry, key):
-        carry, (losses, who, _) = one_round(carry, key)
-        return carry, (losses, who)
+        carry, (seen, _) = one_round(carry, key)
+        return carry, seen
 
     def group(carry, keys):
         """So many rounds, the first of which is kept."""
-        carry, (losses, who, updates) = one_round(carry, keys[0])
+        carry, (seen, updates) = one_round(carry, keys[0])
         carry, rest = jax.lax.scan(without_updates, carry, keys[1:])
-        seen = jax.tree.map(
-            lambda a, b: jnp.concatenate([a[None], b]), (losses, who), rest
-        )
-        return carry, (seen, who, updates)
+        both = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), seen, rest)
+        return carry, (both, seen[1], updates)
 
     carry = variables, server.init(variables["params"])
     keys = training.epoch_keys(key_rounds, recipe.rounds)
     if not recipe.keep_every:
-        carry, (losses, who) = jax.lax.scan(without_updates, carry, keys)
-        return carry[0], History(losses, who, who[:0], None)
+        carry, (losses, who, seen) = jax.lax.scan(without_updates, carry, keys)
+        return carry[0], History(losses, who, who[:0], None, seen)
     grouped = keys[:clipped].reshape(-1, every)
-    carry, ((losses, who), kept_who, updates) = jax.lax.scan(group, carry, grouped)
-    losses, who = (x.reshape(clipped, asked) for x in (losses, who))
+    carry, (kept, kept_who, updates) = jax.lax.scan(group, carry, grouped)
     carry, more = jax.lax.scan(without_updates, carry, keys[clipped:])
-    losses, who = (
-        jnp.concatenate(pair) for pair in zip((losses, who), more, strict=True)
+    losses, who, seen = jax.tree.map(
+        lambda a, b: jnp.concatenate([a.reshape(clipped, *a.shape[2:]), b]), kept, more
     )
-    return carry[0], History(losses, who, kept_who, updates)
+    return carry[0], History(losses, who, kept_who, updates, seen)
 
 
 def participants(key: jax.Array, present: jax.Array, asked: int) -> jax.Array:
@@ -231,9 +231,8 @@ def apply_mean(
     mean = mean_update(updates, shares)
     gradient = jax.tree.map(jnp.negative, mean["params"])
     step, state = server.update(gradient, state, variables["params"])
-    others = {name: mean[name] for name in mean if name != "params"}
-    moved = optax.apply_updates(variables, {**others, "params": step})
-    return moved, state
+    changes = {**mean, "params": step}
+    return jax.tree.map(jnp.add, variables, changes), state
 
 
 @functools.partial(
@@ -258,9 +257,14 @@ class Federated:
 
 
 def train(
-    key: jax.Array, problem: Problem, clients: Clients, recipe: Recipe
+    key: jax.Array,
+    problem: Problem,
+    clients: Clients,
+    recipe: Recipe,
+    *,
+    watch: Callable[[Variables], Any] | None = None,
 ) -> Federated:
-    """Trains a federation, and returns all that may be needed to unlearn."""
-    variables, history = federate(key, problem, clients, recipe)
+    """Trains a federation, see `federate`; returns all that unlearning may need."""
+    variables, history = federate(key, problem, clients, recipe, watch=watch)
     first = start(jax.random.split(key)[0], problem)
     return Federated(problem, clients, recipe, first, variables, history)
