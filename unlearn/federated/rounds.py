@@ -168,7 +168,7 @@ def federate(
 
     def one_round(carry, key):
         variables, state = carry
-        key_draw, key_train = jax.random.split(key)
+        key_draw, key_train = key
         who = participants(key_draw, present, asked)
 
         def train(scanned):
@@ -193,17 +193,27 @@ def federate(
         return carry, (both, seen[1], updates)
 
     carry = variables, server.init(variables["params"])
-    keys = training.epoch_keys(key_rounds, recipe.rounds)
+    keys = jax.vmap(keys_of_round, (None, 0))(
+        key_rounds, jnp.arange(recipe.rounds, dtype=jnp.int32)
+    )
     if not recipe.keep_every:
         carry, (losses, who, seen) = jax.lax.scan(without_updates, carry, keys)
         return carry[0], History(losses, who, who[:0], None, seen)
-    grouped = keys[:clipped].reshape(-1, every)
+    grouped = keys[:clipped].reshape(-1, every, 2)
     carry, (kept, kept_who, updates) = jax.lax.scan(group, carry, grouped)
     carry, more = jax.lax.scan(without_updates, carry, keys[clipped:])
     losses, who, seen = jax.tree.map(
         lambda a, b: jnp.concatenate([a.reshape(clipped, *a.shape[2:]), b]), kept, more
     )
     return carry[0], History(losses, who, kept_who, updates, seen)
+
+
+def keys_of_round(key: jax.Array, number: jax.Array | int) -> jax.Array:
+    """Makes the keys of a round: of who takes part, and of their training.
+
+    A client's own key is the second one and its number (`jax.random.fold_in`).
+    """
+    return jax.random.split(jax.random.fold_in(key, number))
 
 
 def participants(key: jax.Array, present: jax.Array, asked: int) -> jax.Array:

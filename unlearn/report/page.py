@@ -77,6 +77,15 @@ def _read(path) -> bytes:
         raise InputError(f"{path}, a figure of the page: {reason}") from error
 
 
+def as_image(path: Path) -> dict:
+    """Returns a PNG file as a data URI, with its size in CSS pixels.
+
+    Raises:
+      InputError: it cannot be read, or is not a PNG.
+    """
+    return _image(str(path), {str(path): _read(path)})
+
+
 def _image(name, figures) -> dict:
     """A figure as a data URI; its size, and its least legible width, in CSS pixels."""
     from unlearn.report.plotting import DPI
