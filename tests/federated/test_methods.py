@@ -1,6 +1,8 @@
 """Federated methods against plain re-expressions, closed forms and controls."""
 
 import inspect
+import re
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +13,7 @@ from jax.flatten_util import ravel_pytree
 from plain_rounds import by_hand, order_of
 from trees import assert_close, flat
 
+import unlearn
 from unlearn.errors import InputError
 from unlearn.federated import (
     FEDERATED,
@@ -282,3 +285,27 @@ def test_bytes_are_those_of_the_arrays(made):
     size = ravel_pytree(made.variables)[0].size
     assert size_in_bytes(made.variables) == 4 * size
     assert size_in_bytes(made.history.updates) == 4 * size * 4 * 3
+
+
+README = (Path(unlearn.__file__).parent / "federated" / "README.md").read_text()
+ROW = r"^\| `(\w+)`" + 4 * r" \| ([^|]+)" + r" \|$"
+
+
+def test_the_readme_lists_every_method():
+    rows = re.findall(ROW, README, re.MULTILINE)
+    assert [row[0] for row in rows] == sorted(FEDERATED)
+    for name, forgets, needs, paper, differs in rows:
+        info = FEDERATED[name]
+        assert (forgets == "whole clients") == (info.scope == "client")
+        assert ("kept updates" in needs) == info.stores
+        assert ("who forgets" in needs) == info.asks
+        assert (paper == "exact") == (info.kind == "exact")
+        assert differs == (info.differs or "–")
+
+
+@pytest.mark.slow
+def test_the_code_of_the_readme_runs():
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    names = {"problem": tiny_problem(size=200, forget=6)}
+    exec(code.replace("rounds=30", "rounds=4"), names)
+    assert names["before"].shape == names["after"].shape == (10,)
