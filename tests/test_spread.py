@@ -117,9 +117,9 @@ def test_importance_and_mean_gradient(mesh, group):
 
 # One of each way to read examples: the others differ in their losses.
 READERS = [
-    *("amun", "boundary_shrink", "duck", "emmn", "finetune", "fisher_forgetting"),
-    *("gkt", "influence", "kl_contrastive", "mu_mis", "newton_head", "ntk_scrub"),
-    *("random_labels", "regun", "retrain", "scrub", "sfron", "trew", "unsir"),
+    *("boundary_shrink", "duck", "emmn", "finetune", "fisher_forgetting", "gkt"),
+    *("influence", "mu_mis", "newton_head", "ntk_scrub", "random_labels", "scrub"),
+    "unsir",
 ]
 
 

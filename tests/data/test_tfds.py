@@ -281,9 +281,8 @@ def test_find_chooses_version_and_configuration(tmp_path):
 
 
 @needs_tfds
-@pytest.mark.parametrize("name", ["mnist", "cifar10"])
 @pytest.mark.slow
-def test_real_data(name, tmp_path):
+def test_real_data(tmp_path, name="mnist"):
     import tensorflow_datasets
 
     loaded = data.load(name, cache_dir=tmp_path)
