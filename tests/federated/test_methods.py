@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import tiny_problem
+from conftest import NormNet, tiny_problem
 from jax.flatten_util import ravel_pytree
 from plain_rounds import by_hand, order_of
 from trees import assert_close, flat
@@ -31,8 +31,10 @@ from unlearn.federated import (
     retrain,
     train,
 )
+from unlearn.federated.distillation import weight_of_rounds
 from unlearn.federated.registry import size_in_bytes
 from unlearn.federated.rounds import local_update
+from unlearn.models import from_linen
 from unlearn.training import kl_divergence, predict_set
 
 KEY = jax.random.key(5)
@@ -103,6 +105,70 @@ def test_some_examples_of_some_clients_are_forgotten(made, name):
     assert np.isfinite(flat(found)).all()
 
 
+def test_who_forgets_some_is_calibrated_from_the_first_round_on(made):
+    """Nothing of what was trained on the forgotten is taken as it was, but sizes."""
+    bare = train(KEY, made.problem, made.clients, RECIPE._replace(keep_every=4))
+    request = forget(made.clients, [1, 2, 20])
+    found, told = federaser(KEY, bare, request)
+    expected = bare.first
+    key = jax.random.fold_in(KEY, 0)
+    for client in range(3):
+        stored = jax.tree.map(lambda u, c=client: u[0, c], bare.history.updates)
+        if client != 1:
+            own, at = jax.random.fold_in(key, client), jnp.int32(client)
+            args = own, bare.first, made.problem, request.left, at, bare.recipe
+            change, _ = local_update(*args)
+            stored = jax.tree.map(
+                lambda d, u: d / jnp.linalg.norm(d) * jnp.linalg.norm(u), change, stored
+            )
+        share = int(request.left.sizes[client]) / 27
+        expected = jax.tree.map(
+            lambda w, s, share=share: w + share * s, expected, stored
+        )
+    assert_close(found, expected, atol=1e-5)
+    assert (told["rounds"], told["messages"], told["passes"]) == (1, 4, 9 + 13)
+
+
+def test_a_request_that_a_method_cannot_answer_is_refused(made):
+    some = forget(made.clients, [1, 2, 20])
+    two = forget(made.clients, range(16))
+    for method in (distillation, projected_ascent):
+        with pytest.raises(InputError, match="forgets whole clients, and this request"):
+            method(KEY, made, some)
+    with pytest.raises(InputError, match="one client at a time; the request names 2"):
+        projected_ascent(KEY, made, two)
+    with pytest.raises(InputError, match="clients must be from 0 .all. to 3; it is 4"):
+        pseudo_gradient(KEY, made, some, clients=4)
+
+
+def test_batch_statistics_stay_finite():
+    problem = tiny_problem(from_linen(NormNet()), size=60, forget=6)
+    clients = make_clients([range(20), range(20, 40), range(40, 60)])
+    given = train(KEY, problem, clients, RECIPE._replace(rounds=12))
+    found, _ = distillation(KEY, given, leave(clients, 0), epochs=1)
+    for variables in (given.variables, found):
+        logits = predict_set(problem, variables, jnp.arange(60))
+        assert np.isfinite(logits).all()
+        (norm,) = variables["batch_stats"].values()
+        assert (norm["var"] > 0).all()
+
+
+@pytest.mark.parametrize("every, momentum", [(1, 0.0), (2, 0.0), (1, 0.6), (3, 0.6)])
+def test_every_update_counts_as_often_as_it_was_added(every, momentum):
+    """Against the weights of a server whose clients always send 1."""
+    recipe = Recipe(
+        rounds=7, keep_every=every, server_rate=0.5, server_momentum=momentum
+    )
+    weights, velocity = np.zeros(7), np.zeros(7)
+    for number in range(7):
+        velocity = momentum * velocity + (np.arange(7) == number)
+        weights += 0.5 * velocity
+    kept = 7 // every
+    group = np.minimum(np.arange(7) // every, kept - 1)
+    expected = np.bincount(group, weights, minlength=kept)
+    np.testing.assert_allclose(weight_of_rounds(recipe, kept), expected, rtol=1e-5)
+
+
 def test_retraining_is_a_federation_of_what_stays(made, request_):
     found, told = retrain(KEY, made, request_)
     expected, _ = federate(KEY, made.problem, request_.left, RECIPE)
@@ -145,7 +211,7 @@ def test_a_pseudo_gradient_is_taken_away(made, request_):
     )
     np.testing.assert_allclose(flat(some) - start, -flat(change), atol=1e-5)
     np.testing.assert_allclose(flat(more) - start, -2 * flat(change), atol=1e-5)
-    assert told["messages"] == 2 and told["passes"] == 11
+    assert (told["rounds"], told["messages"], told["passes"]) == (1, 2, 11)
 
 
 @pytest.mark.slow
@@ -163,7 +229,9 @@ def test_several_who_forget_are_averaged_by_what_they_forget(made):
     ]
     expected = flat(made.variables) - (3 * changes[0] + changes[1]) / 4
     np.testing.assert_allclose(flat(found), expected, atol=1e-5)
-    assert told["passes"] == 4
+    assert told["messages"] == 4 and told["passes"] == 4
+    every, told = pseudo_gradient(KEY, made, request, scale=1.0, rounds=0)
+    assert told["messages"] == 4 and told["passes"] == 4
 
 
 def test_ascent_stays_in_the_ball(made, request_):
@@ -290,6 +358,7 @@ def test_bytes_are_those_of_the_arrays(made):
 
 
 README = (Path(unlearn.__file__).parent / "federated" / "README.md").read_text()
+SCOPES = {"any": "any examples", "clients": "whole clients", "client": "a whole client"}
 ROW = r"^\| `(\w+)`" + 4 * r" \| ([^|]+)" + r" \|$"
 
 
@@ -298,7 +367,7 @@ def test_the_readme_lists_every_method():
     assert [row[0] for row in rows] == sorted(FEDERATED)
     for name, forgets, needs, paper, differs in rows:
         info = FEDERATED[name]
-        assert (forgets == "whole clients") == (info.scope == "client")
+        assert SCOPES[info.scope] == forgets
         assert ("kept updates" in needs) == info.stores
         assert ("who forgets" in needs) == info.asks
         assert (paper == "exact") == (info.kind == "exact")

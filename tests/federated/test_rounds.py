@@ -160,6 +160,18 @@ def test_groups_are_clients():
     assert [clients.of(c).tolist() for c in range(3)] == [[1, 3], [0, 2], [4]]
 
 
+def test_a_mask_is_a_mask(clients):
+    request = forget(clients, np.arange(30) % 10 == 3)
+    assert request.forgotten.of(0).tolist() == [3]
+    assert request.forgotten.of(1).tolist() == [13]
+
+
+@pytest.mark.parametrize("name", ["rounds", "batch_size", "keep_every"])
+def test_numbers_that_make_no_sense_are_refused(problem, clients, name):
+    with pytest.raises(InputError, match=f"{name} must be at least .; it is -1"):
+        federate(KEY, problem, clients, RECIPE._replace(**{name: -1}))
+
+
 def test_a_request_says_what_goes_and_what_stays(clients):
     request = forget(clients, [3, 4, 12, 29])
     assert request.forgotten.sizes.tolist() == [2, 1, 1]
@@ -181,6 +193,8 @@ def test_a_request_says_what_goes_and_what_stays(clients):
         (lambda: by_label([0, 1, 0], 2, 1.0), "cannot be dealt out to 2 clients"),
         (lambda: leave(make_clients([[1], [2]]), 2), "they are 0 to 1"),
         (lambda: forget(make_clients([[1], [2]]), [3]), "no client holds example 3"),
+        (lambda: forget(make_clients([[1], [2]]), [0.5]), "these are float64.1."),
+        (lambda: make_clients([[-1], [2]]), "numbered from 0; -1 is none"),
         (lambda: forget(make_clients([[1], [2]]), []), "must name examples"),
         (lambda: forget(make_clients([[1], [2]]), [1, 2]), "leave some to train on"),
     ],

@@ -36,10 +36,10 @@ def make_clients(parts: Sequence[ArrayLike]) -> Clients:
     """Makes clients of the indices of each.
 
     Raises:
-      InputError: fewer than two clients, one without examples, or an example that two
-        hold.
+      InputError: fewer than two clients, one without examples, an example that two
+        hold, or something that is no index.
     """
-    held = [np.asarray(part, np.int32) for part in parts]
+    held = [_indices(part) for part in parts]
     if len(held) < 2:
         raise InputError(
             f"a federation needs two clients or more; there are {len(held)}"
@@ -131,12 +131,12 @@ def forget(clients: Clients, examples: ArrayLike) -> Request:
     """Returns the request to forget examples, whoever holds them.
 
     Args:
-      examples: int[F]; of a class, say, or some of one client.
+      examples: int[F], or bool[N] of all examples; of a class, or some of one client.
 
     Raises:
       InputError: no examples, one that no client holds, or nothing would be left.
     """
-    wanted = np.unique(np.asarray(examples, np.int32))
+    wanted = np.unique(_indices(examples))
     held = [clients.of(client) for client in range(clients.number)]
     missing = np.setdiff1d(wanted, np.concatenate(held))
     if len(missing):
@@ -146,6 +146,21 @@ def forget(clients: Clients, examples: ArrayLike) -> Request:
     if not len(wanted) or not any(map(len, stays)):
         raise InputError("a request must name examples, and leave some to train on")
     return Request(*(_padded(parts, clients) for parts in (gone, stays)))
+
+
+def _indices(given: ArrayLike) -> np.ndarray:
+    """Returns int32[n] of indices, or of a mask over all examples."""
+    found = np.asarray(given)
+    if found.dtype == bool:
+        found = np.flatnonzero(found)
+    if found.ndim != 1 or (found.size and found.dtype.kind not in "iu"):
+        raise InputError(
+            f"examples are whole numbers int[n], or a mask bool[N]; these are "
+            f"{found.dtype}{list(found.shape)}"
+        )
+    if found.size and found.min() < 0:
+        raise InputError(f"examples are numbered from 0; {found.min()} is none")
+    return found.astype(np.int32)
 
 
 def _padded(parts: Sequence[np.ndarray], like: Clients) -> Clients:

@@ -3,6 +3,8 @@
     theta <- theta - sum_t s_t u_t          what the client had added to the average
     minimise  KL(original(x) || theta(x))   on unlabelled examples that the server has
 
+s_t is the client's share of the round, times what a momentum of the server made of it.
+
 The client's updates are gone from the weights, but later ones were computed at weights
 that had them: the model is broken, and the server repairs it with the original for a
 teacher. No client takes part. Wu et al., "Federated Unlearning with Knowledge
@@ -15,7 +17,7 @@ import jax.numpy as jnp
 from unlearn.errors import InputError
 from unlearn.federated.clients import Request
 from unlearn.federated.registry import federated
-from unlearn.federated.rounds import Federated
+from unlearn.federated.rounds import Federated, Recipe
 from unlearn.methods.taught import taught
 from unlearn.optimizers import sgd
 from unlearn.problem import Variables
@@ -26,7 +28,7 @@ from unlearn.training import fit, kl_divergence
     paper="arXiv:2201.09441",
     differs="of rounds that were not kept the update of the kept one before stands",
     stores=True,
-    scope="client",
+    scope="clients",
 )
 def distillation(
     key: jax.Array,
@@ -39,6 +41,8 @@ def distillation(
     batch_size: int = 64,
 ) -> tuple[Variables, dict]:
     """Subtracts and distils on the validation set, whose labels are not used.
+
+    Batch statistics are left to the distillation.
 
     Raises:
       InputError: no updates were kept, or the problem has no validation set.
@@ -57,12 +61,14 @@ def distillation(
     gone = request.left.sizes == 0
     sizes = federated.clients.sizes[history.kept_who].astype(jnp.float32)
     shares = sizes / sizes.sum(axis=1, keepdims=True)
-    added = recipe.keep_every * jnp.where(gone[history.kept_who], shares, 0)
-    variables = jax.tree.map(
-        lambda w, u: w - recipe.server_rate * jnp.tensordot(added, u, axes=2),
-        federated.variables,
-        history.updates,
+    added = weight_of_rounds(recipe, len(sizes))[:, None] * shares
+    added = jnp.where(gone[history.kept_who], added, 0)
+    params = jax.tree.map(
+        lambda w, u: w - jnp.tensordot(added, u, axes=2),
+        federated.variables["params"],
+        history.updates["params"],
     )
+    variables = {**federated.variables, "params": params}
     server = problem.validation
     rows = jnp.arange(len(server.labels), dtype=jnp.int32)
 
@@ -89,3 +95,16 @@ def distillation(
         "passes": jnp.float32(epochs * len(rows)),
         "loss": losses,
     }
+
+
+def weight_of_rounds(recipe: Recipe, kept: int) -> jax.Array:
+    """Returns how often the mean update of each kept round is in the final weights.
+
+    Each stands for the rounds until the next one that is kept, and a round's update
+    comes again with the momentum of those after it.
+    """
+    rounds = jnp.arange(recipe.rounds)
+    powers = jnp.float32(recipe.server_momentum) ** rounds
+    times = recipe.server_rate * jnp.cumsum(powers)[::-1]
+    group = jnp.minimum(rounds // recipe.keep_every, kept - 1)
+    return jnp.zeros(kept).at[group].add(times)

@@ -6,11 +6,12 @@
         theta <- theta + sum_c n_c / n |u_c| d_c / |d_c|       u_c: what c had sent
 
 Sizes are those of each layer's tensor. The first kept round takes the stored updates as
-they are: they were computed at the weights that everything began with. Liu et al.,
-"FedEraser: Enabling Efficient Client-Level Data Removal from Federated Learning
-Models", 2021, https://ieeexplore.ieee.org/document/9521274: calibration trains for half
-as many epochs, on every second round. Where a client forgets some of its examples, the
-size of its old update has still seen them.
+they are, of clients that have nothing to forget: they were computed at the weights that
+everything began with. Liu et al., "FedEraser: Enabling Efficient Client-Level Data
+Removal from Federated Learning Models", 2021,
+https://ieeexplore.ieee.org/document/9521274: calibration trains for half as many
+epochs, on every second round. Where a client forgets some of its examples, the sizes of
+its old updates have still seen them.
 """
 
 import jax
@@ -43,32 +44,36 @@ def federaser(
             "choose another method"
         )
     recipe, left = federated.recipe._replace(epochs=epochs), request.left
+    untouched = request.forgotten.sizes == 0
 
     def calibrated(variables, kept):
         number, who, updates = kept
         key_round = jax.random.fold_in(key, number)
+        as_it_was = untouched[who] & (number == 0)
 
         def one(scanned):
-            client, stored = scanned
-            own = jax.random.fold_in(key_round, client)
-            change, _ = local_update(own, variables, problem, left, client, recipe)
-            change = jax.tree.map(of_the_size_of, change, stored)
-            first = number == 0
-            return jax.tree.map(lambda a, b: jnp.where(first, a, b), stored, change)
+            client, stored, as_it_was = scanned
 
-        changes = over_clients(one, (who, updates))
-        shares = left.sizes[who].astype(jnp.float32)
-        mean = mean_update(changes, shares)
-        return jax.tree.map(jnp.add, variables, mean), jnp.sum(shares)
+            def train():
+                own = jax.random.fold_in(key_round, client)
+                change, _ = local_update(own, variables, problem, left, client, recipe)
+                return jax.tree.map(of_the_size_of, change, stored)
+
+            return jax.lax.cond(as_it_was, lambda: stored, train)
+
+        changes = over_clients(one, (who, updates, as_it_was))
+        sizes = left.sizes[who]
+        mean = mean_update(changes, sizes.astype(jnp.float32))
+        trained = jnp.where(as_it_was, 0, sizes)
+        return jax.tree.map(jnp.add, variables, mean), trained
 
     count = len(history.kept_who)
     scanned = jnp.arange(count), history.kept_who, history.updates
-    variables, seen = jax.lax.scan(calibrated, federated.first, scanned)
-    took_part = jnp.sum(left.sizes[history.kept_who[1:]] > 0)
+    variables, trained = jax.lax.scan(calibrated, federated.first, scanned)
     return variables, {
-        "rounds": jnp.int32(count - 1),
-        "messages": 2 * took_part,
-        "passes": epochs * jnp.sum(seen[1:]),
+        "rounds": jnp.sum(jnp.any(trained > 0, axis=1)),
+        "messages": 2 * jnp.sum(trained > 0),
+        "passes": jnp.float32(epochs * jnp.sum(trained)),
     }
 
 

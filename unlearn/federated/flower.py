@@ -103,6 +103,8 @@ def server_app(
     @app.main()
     def main(grid: Any, context: "Context") -> None:
         plan = begin(context)
+        if plan.recipe.participants:
+            raise InputError("under Flower every client takes part: participants=0")
         key_start, key_rounds = jax.random.split(plan.key)
         variables = plan.variables or start(key_start, plan.problem)
         server = plan.recipe.server()

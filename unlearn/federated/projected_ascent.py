@@ -45,7 +45,13 @@ def projected_ascent(
     samples: int = 10,
     rounds: int = 6,
 ) -> tuple[Variables, dict]:
-    """Climbs within the ball, then recovers; `info["distance"]` of the reference."""
+    """Climbs within the ball, then recovers.
+
+    `info["distance"]`: how far it had climbed, as a share of the radius.
+
+    Raises:
+      InputError: the request is not of one whole client.
+    """
     problem, variables = federated.problem, federated.variables
     key_asked, key_fresh, key_climb, key_rounds = jax.random.split(key, 4)
     updates, who = asked_updates(key_asked, federated, request, 1)
@@ -101,7 +107,6 @@ def projected_ascent(
         request,
         state.variables,
         rounds,
-        server=2,
-        more=passes,
+        asked={"rounds": 1, "messages": 2, "passes": passes},
     )
     return after, info | {"distance": jnp.linalg.norm(moved) / limit}

@@ -20,7 +20,7 @@ from unlearn.problem import Variables
 
 @federated(
     paper="arXiv:2504.05822",
-    differs="one unlearning round; several forgetting clients are averaged",
+    differs="PUF-Special in one unlearning round; several who forget are averaged",
     asks=True,
 )
 def pseudo_gradient(
@@ -29,10 +29,17 @@ def pseudo_gradient(
     request: Request,
     *,
     scale: float = 5.0,
-    clients: int = 1,
+    clients: int = 0,
     rounds: int = 6,
 ) -> tuple[Variables, dict]:
-    """Takes the pseudo-gradient away, then recovers; `clients`: how many forget."""
+    """Takes the pseudo-gradient away, then recovers.
+
+    `clients`: so many of those with most to forget are asked; 0: all. One that has
+    nothing to forget takes no step, and to know how many have saves the asking.
+
+    Raises:
+      InputError: there are not so many clients.
+    """
     key_asked, key_rounds = jax.random.split(key)
     updates, who = asked_updates(key_asked, federated, request, clients)
     shares = request.forgotten.sizes[who].astype(jnp.float32)
@@ -43,13 +50,9 @@ def pseudo_gradient(
             lambda w, u: w - scale * u, federated.variables["params"], mean["params"]
         ),
     }
-    passes = federated.recipe.epochs * jnp.sum(shares)
-    return recover(
-        key_rounds,
-        federated,
-        request,
-        variables,
-        rounds,
-        server=2 * clients,
-        more=passes,
-    )
+    asked = {
+        "rounds": 1,
+        "messages": 2 * jnp.sum(shares > 0),
+        "passes": federated.recipe.epochs * jnp.sum(shares),
+    }
+    return recover(key_rounds, federated, request, variables, rounds, asked=asked)

@@ -1,5 +1,7 @@
 """Rounds of the clients that stay: how most methods repair what they did."""
 
+from typing import Any
+
 import jax
 
 from unlearn.federated.clients import Request
@@ -15,17 +17,15 @@ def recover(
     variables: Variables,
     rounds: int,
     *,
-    server: int = 0,
-    more: jax.Array | float = 0,
+    asked: dict[str, Any] | None = None,
 ) -> tuple[Variables, dict]:
     """Goes on for `rounds` on what stays; returns the variables and the costs.
 
     Args:
-      server: messages that were sent before.
-      more: passes that were done before.
+      asked: `rounds`, `messages` and `passes` that came before.
     """
     recipe = federated.recipe._replace(rounds=rounds, keep_every=0)
-    found = costs(request.left, recipe, server=server, more=more)
+    found = costs(request.left, recipe, **(asked or {}))
     if not rounds:
         return variables, found
     variables, history = federate(

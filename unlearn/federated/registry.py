@@ -8,18 +8,21 @@ of `unlearn.methods`. `info` has what it cost: `rounds`, in which clients took p
 `messages`, models that were sent either way; `passes`, examples that were trained on.
 """
 
+import functools
 import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
+from jax.core import Tracer
 
 from unlearn.errors import InputError
-from unlearn.federated.clients import Clients
+from unlearn.federated.clients import Clients, Request
 from unlearn.federated.rounds import Recipe
 from unlearn.problem import Variables
 
-SCOPES = ("any", "client")
+SCOPES = ("any", "clients", "client")
 
 
 class FederatedInfo(NamedTuple):
@@ -31,7 +34,7 @@ class FederatedInfo(NamedTuple):
     differs: str  # in what it is not as in the paper
     stores: bool  # whether it needs what clients sent while training
     asks: bool  # whether who forgets has to take part once more
-    scope: str  # client: for one that leaves with all it has; any: any examples
+    scope: str  # any examples; clients that leave with all they have; one of these
     kind: str  # exact or approximate
 
 
@@ -54,7 +57,8 @@ def federated(
       differs: what is not as in the paper.
       stores: it needs the updates that were kept (`Recipe.keep_every`).
       asks: the clients that forget take part once more.
-      scope: `client` if it only forgets whole clients, else `any`.
+      scope: `clients` if it only forgets whole clients, `client` if one of them at a
+        time, else `any`.
       kind: exact or approximate.
 
     Raises:
@@ -73,32 +77,64 @@ def federated(
                 f"federated method {fn.__name__}: unknown scope {scope!r}: choose from "
                 f"{', '.join(SCOPES)}"
             )
+
+        @functools.wraps(fn)
+        def checked(key, federated, request, **constants):
+            check_scope(fn.__name__, scope, request)
+            return fn(key, federated, request, **constants)
+
         FEDERATED[fn.__name__] = FederatedInfo(
-            fn.__name__, fn, paper, differs, stores, asks, scope, kind
+            fn.__name__, checked, paper, differs, stores, asks, scope, kind
         )
-        return fn
+        return checked
 
     return register
 
 
+def check_scope(name: str, scope: str, request: Request) -> None:
+    """Refuses a request that a method cannot answer; traced ones are not known.
+
+    Raises:
+      InputError: some examples of a client, or several clients, where it cannot.
+    """
+    sizes = request.forgotten.sizes, request.left.sizes
+    if scope == "any" or any(isinstance(x, Tracer) for x in sizes):
+        return
+    gone, stays = (np.asarray(x) for x in sizes)
+    if (stays[gone > 0] > 0).any():
+        raise InputError(
+            f"{name} forgets whole clients, and this request leaves some of a client's "
+            "examples: choose a method of scope any"
+        )
+    if scope == "client" and (gone > 0).sum() > 1:
+        raise InputError(
+            f"{name} forgets one client at a time; the request names "
+            f"{(gone > 0).sum()}: answer them one after another"
+        )
+
+
 def costs(
-    clients: Clients, recipe: Recipe, *, server: int = 0, more: Any = 0
+    clients: Clients,
+    recipe: Recipe,
+    *,
+    rounds: int = 0,
+    messages: Any = 0,
+    passes: Any = 0,
 ) -> dict[str, jax.Array]:
-    """Counts what rounds of the clients that stay cost.
+    """Counts what rounds of the clients that stay cost, and what came before.
 
     Args:
       clients: those that take part.
       recipe: of the rounds.
-      server: messages beside those of the rounds.
-      more: passes beside those of the rounds.
+      rounds, messages, passes: before these.
     """
     present = (clients.sizes > 0).sum()
     asked = recipe.participants or clients.number
     each = clients.sizes.sum() / present * (present.clip(max=asked))
     return {
-        "rounds": jax.numpy.int32(recipe.rounds),
-        "messages": 2 * recipe.rounds * present.clip(max=asked) + server,
-        "passes": recipe.rounds * recipe.epochs * each + more,
+        "rounds": jax.numpy.int32(recipe.rounds + rounds),
+        "messages": 2 * recipe.rounds * present.clip(max=asked) + messages,
+        "passes": recipe.rounds * recipe.epochs * each + passes,
     }
 
 

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import optax
 
 from unlearn import parallel, training
+from unlearn.errors import InputError
 from unlearn.federated.clients import Clients
 from unlearn.optimizers import sgd
 from unlearn.problem import Problem, Variables
@@ -39,7 +40,7 @@ __all__ = [
 
 
 class Recipe(NamedTuple):
-    """How a federation trains; the floats may be traced."""
+    """How a federation trains; for `federate` alone the floats may be traced."""
 
     rounds: int = 30
     participants: int = 0  # clients a round, drawn at random; 0: all
@@ -51,6 +52,20 @@ class Recipe(NamedTuple):
     server_rate: float = 1.0  # with 1 and no momentum: the average
     server_momentum: float = 0.0
     keep_every: int = 0  # rounds of which what clients sent is kept; 0: of none
+
+    def check(self) -> None:
+        """Refuses numbers that make no sense.
+
+        Raises:
+          InputError: in one line.
+        """
+        least = {"rounds": 1, "epochs": 1, "batch_size": 1}
+        least |= {"participants": 0, "keep_every": 0}
+        for name, lowest in least.items():
+            if getattr(self, name) < lowest:
+                raise InputError(
+                    f"{name} must be at least {lowest}; it is {getattr(self, name)}"
+                )
 
     def optimizer(self) -> optax.GradientTransformation:
         """Makes the optimizer of a client, which starts anew each round."""
@@ -157,6 +172,7 @@ def federate(
       variables: to go on from, in the place of fresh ones.
       watch: a pure function of the server's variables, asked after each round.
     """
+    recipe.check()
     key_start, key_rounds = jax.random.split(key)
     if variables is None:
         variables = start(key_start, problem)

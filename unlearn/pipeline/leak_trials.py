@@ -46,7 +46,7 @@ class Shadows(NamedTuple):
     run: Run
     seed: int
     problem: Problem  # its labels are those trained with, planted ones included
-    states: np.ndarray  # int[S, T]: OUT or FORGET; all FORGET for whole classes
+    states: np.ndarray  # int[S, T], of those measured: OUT or FORGET; of classes FORGET
     planted: np.ndarray  # bool[T]
     forget: np.ndarray  # int32[S, F]
     retain: np.ndarray  # int32[S, R]
@@ -69,7 +69,8 @@ def judge(runs: Sequence[Run]) -> Callable[[str, Sequence[dict]], list[dict]]:
     Raises:
       InputError: a request of fewer than 20 examples, or no leak to tune by.
     """
-    of_runs = [_prepared(run) for run in runs]
+    drawn = [shadows_of(run) for run in runs]
+    of_runs = [_prepared(shadows) for shadows in drawn]
     of = {
         "forget_sets": " ".join(run.folder.name for run in runs),
         "models": runs[0].config.tune.models,
@@ -95,9 +96,8 @@ def judge(runs: Sequence[Run]) -> Callable[[str, Sequence[dict]], list[dict]]:
     return measured
 
 
-def _prepared(run: Run) -> tuple[Shadows, dict, dict[str, tuple[float, float]]]:
+def _prepared(shadows: Shadows) -> tuple[Shadows, dict, dict[str, tuple[float, float]]]:
     """Returns the shadow models, the retrained ones, and the ends of each scale."""
-    shadows = shadows_of(run)
     original, retrain = (trained(shadows, name) for name in ("original", "retrain"))
     other = trained(shadows, "oracle") if shadows.of_classes else retrain
     worst = attacked(shadows, original["margins"], retrain["margins"])
@@ -116,14 +116,14 @@ def _prepared(run: Run) -> tuple[Shadows, dict, dict[str, tuple[float, float]]]:
 
 
 def shadows_of(run: Run) -> Shadows:
-    """Draws what each model is requested to forget.
+    """Draws what each model is requested to forget, and who of these is measured.
 
     Raises:
       InputError: a request of fewer than 20 examples.
     """
     problem, settings = run.alone, run.config.tune
     draw = np.random.default_rng([settings.first_seed, run.config.forget.seed])
-    asked = draw.permutation(np.asarray(problem.forget))[: settings.examples]
+    asked = draw.permutation(np.asarray(problem.forget))
     others, labels = np.asarray(problem.retain), np.array(problem.labels)
     if len(asked) < FEW:
         raise InputError(
@@ -132,17 +132,17 @@ def shadows_of(run: Run) -> Shadows:
             f"{len(asked)}: request more, or choose another tune.objective"
         )
     if len(problem.forget_classes):
-        targets, planted = asked, np.zeros(len(asked), bool)
+        targets, wrong = asked, asked[:0]
         states = np.full((settings.models, len(asked)), FORGET)
         forget = np.tile(np.asarray(problem.forget), (settings.models, 1))
         retain = np.tile(others, (settings.models, 1))
     else:
         asked = asked[: len(asked) // 2 * 2]
-        wrong = draw.permutation(others)[: len(asked) // PLANTED // 2 * 2]
+        planted = min(len(asked) // PLANTED, len(others) // 3) // 2 * 2
+        wrong = draw.permutation(others)[:planted]
         shift = draw.integers(1, problem.num_classes, len(wrong))
         labels[wrong] = (labels[wrong] + shift) % problem.num_classes
         targets = np.concatenate([asked, wrong])
-        planted = np.arange(len(targets)) >= len(asked)
         states = np.concatenate(
             [
                 balanced_states(draw, settings.models, len(part), (OUT, FORGET))
@@ -152,8 +152,11 @@ def shadows_of(run: Run) -> Shadows:
         )
         forget = np.stack([targets[row == FORGET] for row in states])
         retain = np.tile(np.setdiff1d(others, wrong), (settings.models, 1))
-    held_out = problem.validation
+    held_out, places = problem.validation, np.arange(len(targets))
     assert held_out is not None
+    planted = places >= len(asked)
+    measured = (places < settings.examples) | planted
+    targets, states, planted = targets[measured], states[:, measured], planted[measured]
     return Shadows(
         run,
         settings.first_seed,
