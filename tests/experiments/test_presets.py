@@ -26,7 +26,7 @@ def test_presets(name, preset):
     experiment = load(name)
     config = experiment.get_config(preset)
     assert f"--experiment={name}" in experiment.__doc__ or name == "digits_forget"
-    if "methods" not in config:  # the benchmark
+    if "tune" not in config:  # the benchmark and the federations
         return
     pipeline.check(config, config.run)
     assert set(config) - {"audit"} == set(pipeline.default_config())
@@ -171,6 +171,8 @@ ELSEWHERE = {
     "mnist_methods": "the same code as digits_methods",
     "digits_audit": "the same code as frontier",
     "cifar_audit": "the same code as frontier",
+    "mnist_federated": "test_federated.py",
+    "cifar_class_audit": "as mnist_audit",
     "mnist_audit": "the same code as digits_audit; classes in tests/audit/test_run.py",
 }
 
