@@ -7,7 +7,6 @@ from unlearn.errors import InputError
 from unlearn.federated.clients import Request
 from unlearn.federated.rounds import Federated, local_update, over_clients
 from unlearn.problem import Variables
-from unlearn.training import Objective
 
 
 def asked_updates(
@@ -15,8 +14,6 @@ def asked_updates(
     federated: Federated,
     request: Request,
     clients: int,
-    *,
-    objective: Objective | None = None,
 ) -> tuple[Variables, jax.Array]:
     """Trains locally on what is forgotten; returns changes [clients, ...] and who.
 
@@ -36,8 +33,7 @@ def asked_updates(
 
     def one(scanned):
         client, key = scanned
-        recipe = federated.recipe
-        args = key, start, federated.problem, held, client, recipe
-        return local_update(*args, objective)[0]
+        args = key, start, federated.problem, held, client, federated.recipe
+        return local_update(*args)[0]
 
     return over_clients(one, (who, jax.random.split(key, clients))), who

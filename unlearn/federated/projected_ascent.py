@@ -21,7 +21,7 @@ from unlearn.federated.asked import asked_updates
 from unlearn.federated.clients import Request
 from unlearn.federated.recovery import recover
 from unlearn.federated.registry import federated
-from unlearn.federated.rounds import Federated, own_batches, start
+from unlearn.federated.rounds import Federated, local_training, start
 from unlearn.problem import Variables
 from unlearn.training import classification
 
@@ -76,31 +76,27 @@ def projected_ascent(
     optimizer = optax.chain(
         optax.clip_by_global_norm(CLIP), optax.scale_by_learning_rate(learning_rate)
     )
-    indices, size = held.indices[client], held.sizes[client]
-    steps, batch_size = training.batch_shape(len(indices), federated.recipe.batch_size)
 
-    def epoch(state, key):
-        key_order, key_steps = jax.random.split(key)
-        rows = own_batches(key_order, indices, size, steps, batch_size)
+    def within(state):
+        away = ravel_pytree(state.variables["params"])[0] - center
+        away = away * jnp.minimum(1, limit / jnp.linalg.norm(away))
+        params = unravel(center + away)
+        return state._replace(variables={**state.variables, "params": params})
 
-        def step(number, state):
-            row = jax.tree.map(lambda x: x[number], rows)
-            keys = jax.random.split(jax.random.fold_in(key_steps, number))
-            batch = problem.batch(*row, key=keys[0])
-            moved, _ = training.descend(climb, optimizer, state, batch, keys[1])
-            params = unravel(within(ravel_pytree(moved.variables["params"])[0]))
-            return moved._replace(variables={**moved.variables, "params": params})
-
-        return jax.lax.fori_loop(0, -(-size // batch_size), step, state), None
-
-    def within(params):
-        away = params - center
-        return center + away * jnp.minimum(1, limit / jnp.linalg.norm(away))
-
-    state = training.start(reference, optimizer)
-    state, _ = jax.lax.scan(epoch, state, training.epoch_keys(key_climb, epochs))
+    state, _ = local_training(
+        key_climb,
+        training.start(reference, optimizer),
+        problem,
+        held,
+        client,
+        climb,
+        optimizer,
+        epochs=epochs,
+        batch_size=federated.recipe.batch_size,
+        after_step=within,
+    )
     moved = ravel_pytree(state.variables["params"])[0] - center
-    passes = (federated.recipe.epochs + epochs) * size
+    passes = (federated.recipe.epochs + epochs) * held.sizes[client]
     after, info = recover(
         key_rounds,
         federated,

@@ -94,17 +94,42 @@ def local_update(
     clients: Clients,
     client: jax.Array,
     recipe: Recipe,
-    objective: training.Objective | None = None,
 ) -> tuple[Variables, jax.Array]:
-    """Trains on one client's examples; returns the change and the mean loss.
+    """Trains on one client's examples; returns the change and the mean loss."""
+    state, loss = local_training(
+        key,
+        training.start(variables, recipe.optimizer()),
+        problem,
+        clients,
+        client,
+        classification(problem.model),
+        recipe.optimizer(),
+        epochs=recipe.epochs,
+        batch_size=recipe.batch_size,
+    )
+    return jax.tree.map(jnp.subtract, state.variables, variables), loss
+
+
+def local_training(
+    key: jax.Array,
+    state: training.State,
+    problem: Problem,
+    clients: Clients,
+    client: jax.Array,
+    objective: training.Objective,
+    optimizer: optax.GradientTransformation,
+    *,
+    epochs: int,
+    batch_size: int,
+    after_step: Callable[[training.State], training.State] = lambda state: state,
+) -> tuple[training.State, jax.Array]:
+    """Passes over one client's examples; returns the state and the mean loss.
 
     The loss of a batch is the mean over its examples, however few they are. A client
-    takes as many steps as it has batches.
+    takes as many steps as it has batches, and `after_step` each time.
     """
-    objective = objective or classification(problem.model)
     indices, size = clients.indices[client], clients.sizes[client]
-    steps, batch_size = training.batch_shape(len(indices), recipe.batch_size)
-    optimizer = recipe.optimizer()
+    steps, batch_size = training.batch_shape(len(indices), batch_size)
 
     def one_epoch(state, key):
         key_order, key_steps = jax.random.split(key)
@@ -116,16 +141,13 @@ def local_update(
             keys = jax.random.split(jax.random.fold_in(key_steps, number))
             batch = problem.batch(*row, key=keys[0])
             state, loss = training.descend(objective, optimizer, state, batch, keys[1])
-            return state, total + loss
+            return after_step(state), total + loss
 
         return jax.lax.fori_loop(0, taken, step, (state, jnp.float32(0)))
 
     taken = -(-size // batch_size)
-    state = training.start(variables, optimizer)
-    keys = training.epoch_keys(key, recipe.epochs)
-    state, losses = jax.lax.scan(one_epoch, state, keys)
-    change = jax.tree.map(jnp.subtract, state.variables, variables)
-    return change, jnp.sum(losses) / jnp.maximum(taken * recipe.epochs, 1)
+    state, losses = jax.lax.scan(one_epoch, state, training.epoch_keys(key, epochs))
+    return state, jnp.sum(losses) / jnp.maximum(taken * epochs, 1)
 
 
 def own_batches(
