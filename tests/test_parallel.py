@@ -213,6 +213,7 @@ def test_the_chunk_is_halved_until_it_fits(problem, monkeypatch):
     assert tiny_problem().num_classes == logits.shape[-1]
 
 
+@pytest.mark.slow
 def test_a_chunk_that_is_given_is_an_upper_bound(problem, monkeypatch):
     monkeypatch.setattr(memory, "fits", lambda executable, share: False)
     models, fitting = many(10), parallel.map_models

@@ -122,6 +122,7 @@ def test_an_unknown_method_is_refused(made):
         shadows.shadow_margins(KEY, made, "fintune")
 
 
+@pytest.mark.slow
 def test_what_rewinds_needs_the_early_weights_of_each_model(problem):
     made = shadows.train_shadows(KEY, problem, RECIPE, models=9, early=(1,))
     (epoch,) = made.early

@@ -99,6 +99,7 @@ def test_retrain_is_training_on_the_retain_set(problem):
     assert_equal(after, expected)
 
 
+@pytest.mark.slow
 def test_every_step_of_an_epoch_has_a_key_of_its_own(problem, variables):
     """Of the model, which may drop out, and of each set's augmentation."""
     noisy = problem.replace(

@@ -64,7 +64,7 @@ def test_what_it_links_to_exists(file):
 def test_every_flag_it_names_exists(text):
     configs = [
         importlib.import_module(f"experiments.{name}").get_config("cpu")
-        for name in ("digits_audit", "mnist_federated", "speed")
+        for name in ("digits_audit", "mnist_federated", "mnist_private", "speed")
     ]
     known = {key for config in configs for key, _ in flags.flat(config)}
     own = set(flags.define()) | {word.strip("-") for word in flags.HELP}

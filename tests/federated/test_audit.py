@@ -32,6 +32,7 @@ def clients():
     return make_clients([range(11), range(11, 16), range(16, 30)])
 
 
+@pytest.mark.slow
 def test_every_client_is_measured_on_its_own_examples(problem, clients):
     variables, _ = federate(KEY, problem, clients, Recipe(rounds=2))
     found = audit.per_client(variables, problem, clients)

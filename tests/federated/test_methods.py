@@ -104,6 +104,7 @@ def test_some_examples_of_some_clients_are_forgotten(made, name):
     assert np.isfinite(flat(found)).all()
 
 
+@pytest.mark.slow
 def test_who_forgets_some_is_calibrated_from_the_first_round_on(made):
     """Nothing of what was trained on the forgotten is taken as it was, but sizes."""
     bare = train(KEY, made.problem, made.clients, RECIPE._replace(keep_every=4))
@@ -140,6 +141,7 @@ def test_a_request_that_a_method_cannot_answer_is_refused(made):
         pseudo_gradient(KEY, made, some, clients=4)
 
 
+@pytest.mark.slow
 def test_batch_statistics_stay_finite():
     problem = tiny_problem(from_linen(NormNet()), size=60, forget=6)
     clients = make_clients([range(20), range(20, 40), range(40, 60)])
@@ -233,6 +235,7 @@ def test_several_who_forget_are_averaged_by_what_they_forget(made):
     assert told["messages"] == 4 and told["passes"] == 4
 
 
+@pytest.mark.slow
 def test_ascent_stays_in_the_ball(made, request_):
     """Far steps end on its surface, none at the model less what the client had sent."""
     options = dict(rounds=0, samples=3)
@@ -276,6 +279,7 @@ def test_ascent_climbs_the_loss_of_who_leaves(made, request_):
     assert loss(found) > loss(still) + 0.1
 
 
+@pytest.mark.slow
 def test_federaser_in_plain_steps(made, request_):
     """Layer by layer: the size of the stored change, the direction of a new one."""
     found, told = federaser(KEY, made, request_, epochs=2)
@@ -307,6 +311,7 @@ def test_federaser_in_plain_steps(made, request_):
     assert told["passes"] == 2 * 3 * 19
 
 
+@pytest.mark.slow
 def test_distillation_takes_the_updates_away(made, request_):
     held_out = made.problem.validation
     found, told = distillation(KEY, made, request_, epochs=0)

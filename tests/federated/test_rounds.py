@@ -35,7 +35,13 @@ def clients():
     return make_clients([range(11), range(11, 16), range(16, 30)])
 
 
-@pytest.mark.parametrize("server", [{}, {"server_rate": 0.5, "server_momentum": 0.9}])
+@pytest.mark.parametrize(
+    "server",
+    [
+        pytest.param({}, marks=pytest.mark.slow),
+        {"server_rate": 0.5, "server_momentum": 0.9},
+    ],
+)
 def test_rounds_are_those_of_a_plain_loop(problem, clients, server):
     recipe = RECIPE._replace(**server)
     found, history = federate(KEY, problem, clients, recipe)

@@ -169,7 +169,7 @@ def test_killed_at_random_it_ends_with_the_same_bits(environment, tmp_path):
     """kill -9 or Ctrl-C of a real run at 2 random moments, then the same command."""
     words = [
         "--preset=smoke",
-        "--config.train.epochs=100",
+        "--config.train.epochs=60",
         "--methods=finetune",
         "--seeds=2",
     ]

@@ -40,6 +40,7 @@ def test_curriculum_goes_from_easy_to_hard_class_by_class(class_problem, variabl
         assert 6 <= np.sum(labels[:14] == c) <= 8  # half of the pool: half of the class
 
 
+@pytest.mark.slow
 def test_curriculum_pool_grows():
     ordered = jnp.arange(10_000)[::-1]
     rows = curriculum.growing_pool(jax.random.key(0), ordered, 40, 500, 0.2)

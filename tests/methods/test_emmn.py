@@ -102,6 +102,7 @@ def test_noise_of_the_forgotten_is_minimised_for_the_repair_only(
     assert made == [images]
 
 
+@pytest.mark.slow
 def test_mixtures_lie_between_two_images():
     inputs = jax.random.normal(jax.random.key(0), (6, 4, 4, 1))
     after = np.asarray(mixed(jax.random.key(1), inputs)).reshape(6, -1)

@@ -58,6 +58,7 @@ def test_sensitivities_are_rows_of_the_jacobian(norm_problem, norm_variables):
     assert np.std(expected, 0).min() > 0
 
 
+@pytest.mark.slow
 def test_steps_are_those_of_the_jacobian(tiny):
     """Two full batches with momentum, and one of the two terms alone is another way."""
     problem, variables = tiny

@@ -99,6 +99,7 @@ def test_noise_of_a_class_moves_the_loss_of_that_class(c, class_problem, well_tr
     assert min(others) > start
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [error_maximizing_noise, error_minimizing_noise])
 def test_noise_does_not_depend_on_how_many_are_made_at_once(
     make, class_problem, variables, monkeypatch

@@ -135,6 +135,7 @@ def test_forgotten_classes_are_in_no_reference(class_problem, variables):
     assert now < 0.3 < before
 
 
+@pytest.mark.slow
 def test_f_comes_nearer_to_the_reference_and_r_stays(problem, variables):
     """And alpha weighs the two."""
 

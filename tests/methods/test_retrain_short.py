@@ -21,6 +21,7 @@ def short(problem, **constants):
     return jax.jit(lambda key: info.fn(key, original, problem, **options))
 
 
+@pytest.mark.slow
 def test_it_is_a_training_of_as_many_epochs(problem):
     key = jax.random.key(5)
     found, info = short(problem, epochs=6)(key)

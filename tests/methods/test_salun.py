@@ -24,6 +24,7 @@ def test_salun_masked_weights_keep_their_bits(norm_problem, norm_variables):
     np.testing.assert_allclose(info["trained"], 0.3, atol=0.02)
 
 
+@pytest.mark.slow
 def test_salun_mask_holds_the_largest_gradients(problem, variables):
     def loss(params):
         logits, _ = problem.model.apply(

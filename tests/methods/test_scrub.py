@@ -93,6 +93,7 @@ def test_scrub_leaves_the_teacher_and_moves_the_student(problem, variables):
     assert distance(after, variables) > 1e-4
 
 
+@pytest.mark.slow
 def test_scrub_max_pass_moves_away_from_the_teacher_on_the_forget_set(
     problem, variables
 ):

@@ -33,6 +33,7 @@ def test_the_noise_is_on_all_weights_and_of_its_size(problem, original):
     assert moved.std() == pytest.approx(0.3, rel=0.15)
 
 
+@pytest.mark.slow
 def test_the_push_is_away_from_the_original(problem, original):
     """A step with and without it differ by rate * alpha along the way so far."""
     away = dict(learning_rate=0.1, sigma=0.3)

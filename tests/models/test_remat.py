@@ -79,6 +79,7 @@ def test_same_gradients_and_statistics_of_less_that_is_kept(name, capsys):
     assert kept[1] < 0.4 * kept[0]
 
 
+@pytest.mark.slow
 def test_what_layers_see_can_be_looked_at():
     (plain, net), variables, images = both("vit")
     options = {"train": True, "key": jax.random.key(2)}

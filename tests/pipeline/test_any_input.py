@@ -100,7 +100,7 @@ def test_an_audit_of_what_is_no_image(tmp_path):
     examples, labels = tokens()
     np.savez(tmp_path / "own.npz", inputs=examples, labels=labels)
     config = audit_config(models=12)
-    config.data.name = f"npz:{tmp_path / 'own.npz'}"
+    config.data.name, config.run = f"npz:{tmp_path / 'own.npz'}", ("finetune",)
     found = audit.run(config, tmp_path / "run")
     names = {table["id"] for table in found.facts["tables"]}
     assert {"per_example", "outputs", "layers"} <= names

@@ -90,6 +90,7 @@ def test_trials_are_the_method_on_each_model(shadows):
         assert not np.allclose(found["margins"][number, 0], margins, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_method_that_rewinds_gets_the_early_weights_of_each_model(shadows):
     early = leak_trials.trained(shadows, "original@1")["variables"]
     recipe = training.Recipe(**shadows.run.config.train)

@@ -54,6 +54,7 @@ def test_points_lie_in_the_ranges_and_repeat(name):
             assert low * 0.99 <= trial[key] <= high * 1.01
 
 
+@pytest.mark.slow
 def test_a_trial_is_the_method_run_alone(tuned):
     """The gap in `tuning.csv` equals that of the pipeline's method, alone."""
     _, _, rows = tuned

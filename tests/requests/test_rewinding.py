@@ -42,6 +42,7 @@ def test_kept_are_the_weights_after_the_first_epochs(fresh):
         same(training.train(key, problem, problem.retain, recipe, epochs)[0], kept)
 
 
+@pytest.mark.slow
 def test_every_request_goes_back_to_the_same_weights(fresh):
     folder = fresh("rewind")
     erase(folder, [3, 14])
