@@ -51,13 +51,15 @@ def get_config(preset: str):
     return config
 
 
+# Floats: `--tune --config.tune.objective=audit --config.tune.trials=9`.
 METHODS = {
-    "finetune": dict(learning_rate=0.05, epochs=3, batch_size=64),
-    "neggrad_plus": dict(learning_rate=0.02, epochs=2, alpha=0.95, batch_size=64),
+    "finetune": dict(learning_rate=0.176, epochs=3, batch_size=64),
+    "neggrad_plus": dict(learning_rate=0.098, epochs=2, alpha=0.813, batch_size=64),
     "salun": dict(learning_rate=0.003, epochs=2, alpha=8.0, batch_size=64),
     "scrub": dict(
         optimizer="adam",
-        learning_rate=5e-4,
+        learning_rate=0.00226,
+        alpha=0.00317,
         epochs=3,
         max_epochs=2,
         batch_size=64,
