@@ -173,6 +173,7 @@ ELSEWHERE = {
     "cifar_audit": "the same code as frontier",
     "mnist_federated": "test_federated.py",
     "mnist_private": "test_private.py",
+    "certified_deletions": "test_certified_deletions.py",
     "cifar_class_audit": "as mnist_audit",
     "mnist_audit": "the same code as digits_audit; classes in tests/audit/test_run.py",
 }

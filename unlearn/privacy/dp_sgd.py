@@ -67,6 +67,15 @@ class Budget(NamedTuple):
         return Budget(examples * self.epsilon, min(1.0, delta))
 
 
+def require() -> None:
+    """Refuses to go on without jax-privacy.
+
+    Raises:
+      InputError: it is not installed.
+    """
+    _accounting()
+
+
 def noise_for(budget: Budget, examples: int, recipe: Recipe) -> float:
     """Returns the noise multiplier that spends a budget in a training.
 

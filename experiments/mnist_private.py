@@ -1,0 +1,49 @@
+"""MNIST by DP-SGD: a model of which no example can be told, and what that costs.
+
+    pip install "unlearn-jax[privacy]"
+    python launch.py --experiment=mnist_private
+
+Trains at several epsilon, and without noise. Canaries, images with wrong labels, are
+trained on by a coin each: what an attack tells of them bounds epsilon from below,
+beside what is proven. Noise that is a tenth of what its epsilon needs is the control:
+it has to be refuted or to be seen for less private than it says. It ends in
+`summary.md`, `results.csv` and `figures/privacy.png`. Another data set:
+`--config.data.name=digits --config.delta=1e-4`.
+"""
+
+
+def get_config(preset: str):
+    from ml_collections import ConfigDict
+
+    from ._private import recipe
+
+    config = ConfigDict(
+        {
+            "data": {"name": "mnist", "examples": 0, "test": 0},  # 0: all
+            "model": {"name": "cnn", "widths": (8, 16)},
+            "train": recipe(steps=1000, batch_size=512, learning_rate=0.5, clip=1.0),
+            "epsilons": (1.0, 3.0, 8.0),
+            "delta": 1e-5,
+            "broken": 3.0,  # the epsilon that a tenth of its noise claims
+            "canaries": 1000,
+            "request": 10,  # examples of a request, for its budget
+            "seeds": 3,
+        }
+    )
+    if preset == "full":
+        config.model.widths = (32, 64)
+        config.train.update(steps=3000, batch_size=2048)
+        config.seeds = 10
+    if preset == "smoke":
+        config.data.name = "synthetic:8x8x1,classes=4,train=200,test=60"
+        config.model.widths = (2, 2)
+        config.train.update(steps=3, batch_size=40, microbatch=8)
+        config.update(epsilons=(3.0,), delta=1e-3, canaries=20, seeds=2)
+    return config
+
+
+def run(config, folder, *, data_dir=None):
+    """Trains every model, attacks it; continues where it stopped."""
+    from . import _private
+
+    return _private.run(config, folder, data_dir=data_dir)
