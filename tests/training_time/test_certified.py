@@ -64,17 +64,17 @@ def test_certified_residual_stays_under_the_bound(big):
     assert true_residual(state, features, noise=0.0) > info["residual_bound"]
 
 
-def no_steps(weights, objective, right, tolerance=1e-7, most=200):
-    return REAL(weights, objective, right, tolerance, 0)
+def no_steps(weights, objective, right, tolerance=1e-7, **options):
+    return REAL(weights, objective, right, tolerance, 0, **options)
 
 
-def scaled(weights, objective, right, *args):
-    steps, missed, lengths = REAL(weights, objective, right, *args)
+def scaled(weights, objective, right, *args, **options):
+    steps, missed, lengths = REAL(weights, objective, right, *args, **options)
     return 0.8 * steps, missed, 0.8 * lengths
 
 
-def without_penalty(weights, objective, right, *args):
-    return REAL(weights, objective._replace(l2=1e-9), right, *args)
+def without_penalty(weights, objective, right, *args, **options):
+    return REAL(weights, objective._replace(l2=1e-9), right, *args, **options)
 
 
 REAL = logistic.newton_steps
@@ -164,8 +164,9 @@ def dense_step(state, gone, k):
     return step, 0.25 * top * np.linalg.norm(step) * np.linalg.norm(x[kept] @ step)
 
 
-def test_steps_and_bounds_are_those_of_the_dense_formula(big):
+def test_steps_and_bounds_are_those_of_the_dense_formula(big, monkeypatch):
     _, state = big
+    monkeypatch.setattr(certified, "TOLERANCE", 1e-9)
     for gone in ([4], np.arange(40, 90)):
         after, info = certified.forget(None, state, gone)
         dense = [dense_step(state, gone, k) for k in range(3)]
@@ -173,6 +174,44 @@ def test_steps_and_bounds_are_those_of_the_dense_formula(big):
         np.testing.assert_allclose(after.head.weights, expected, rtol=1e-7, atol=1e-9)
         bound = np.linalg.norm(state.head.bounds + [bound for _, bound in dense])
         assert 0 < bound < info["residual_bound"] < 1.05 * bound
+
+
+def dense_inverses(state, count):
+    """Of the Hessians at the last fit, of who is left; the penalty is of `count`."""
+    x = np.float64(state.features)[np.asarray(state.active)]
+    penalty = state.settings.l2 * count * np.eye(x.shape[1])
+    p = 1 / (1 + np.exp(-np.float64(state.kept.fitted) @ x.T))
+    return [np.linalg.inv((x.T * c) @ x + penalty) for c in p * (1 - p)]
+
+
+def test_inverses_have_nothing_of_who_is_removed(big):
+    """One and many at once; of more examples than features they are made anew."""
+    _, state = big
+    for gone, count in ([[3], 1500], [range(40, 45), 1500], [range(100, 160), 1434]):
+        state, _ = certified.forget(None, state, np.array(gone))
+        expected = dense_inverses(state, count)
+        np.testing.assert_allclose(state.kept.inverse, expected, rtol=1e-4, atol=1e-7)
+
+
+def test_inverses_save_passes_over_the_features(big, monkeypatch):
+    """The same step from fewer products of Hessians."""
+    _, state = big
+    products, counted = logistic.hessian_products, []
+    monkeypatch.setattr(
+        logistic,
+        "hessian_products",
+        lambda *args: counted.append(1) or products(*args),
+    )
+    ends = []
+    for kept in (state.kept, None):
+        counted.clear()
+        one = certified.dataclasses.replace(state, kept=kept)
+        for i in range(20):
+            one, _ = certified.forget(None, one, [i])
+        ends.append((one.head.weights, len(counted)))
+    (with_, few), (without, many_) = ends
+    np.testing.assert_allclose(with_, without, rtol=1e-4, atol=1e-6)
+    assert few <= 40 < many_
 
 
 def test_gram_matrix_follows_many_removals(big):

@@ -9,7 +9,14 @@ import numpy as np
 from unlearn.errors import InputError
 from unlearn.problem import Problem, Variables
 from unlearn.training import Recipe
-from unlearn.training_time import amnesiac, certified, common, sisa, slice_training
+from unlearn.training_time import (
+    amnesiac,
+    certified,
+    common,
+    logistic,
+    sisa,
+    slice_training,
+)
 
 BLOCK_BYTES = 2**20  # of features in a part
 
@@ -178,11 +185,11 @@ def unpack_amnesiac(
 
 
 def pack_certified(state: certified.State) -> Packed:
-    """Takes a state of certified apart: a part a block of features."""
+    """Takes a state of certified apart: a part a block of features, then the net."""
     arrays = {"active": np.asarray(state.active), "fits": np.asarray(state.fits)}
     arrays |= under("bits", state.bits._asdict())
-    if state.variables is not None:
-        arrays |= under("variables", state.variables)
+    if state.kept is not None:
+        arrays |= under("kept", state.kept._asdict())
     if state.key_bits is not None:
         arrays["key_bits"] = np.asarray(state.key_bits)
     parts = []
@@ -190,6 +197,8 @@ def pack_certified(state: certified.State) -> Packed:
         features = np.asarray(state.features)
         rows = max(1, BLOCK_BYTES // max(features[:1].nbytes, 1))
         parts = rows_of({"features": features}, len(features), rows)
+    if state.variables is not None:  # once for all versions
+        parts.append(("", under("variables", state.variables)))
     return Packed(state.settings._asdict(), arrays, parts)
 
 
@@ -198,10 +207,14 @@ def unpack_certified(
 ) -> certified.State:
     """Makes a state of certified."""
     bits = {name: arrays[f"bits['{name}']"] for name in certified.Head._fields}
-    blocks = [part["['features']"] for part in parts if part]
-    variables = None
-    if inside("variables", arrays):
-        variables = unpack_variables(settings, arrays, parts, problem)
+    blocks = [part["['features']"] for part in parts if part and "['features']" in part]
+    kept = {
+        name: arrays[f"kept['{name}']"]
+        for name in logistic.Inverse._fields
+        if f"kept['{name}']" in arrays
+    }
+    net = next((part for part in parts if part and inside("variables", part)), None)
+    variables = unpack_variables(settings, net, parts, problem) if net else None
     return certified.State(
         bits=certified.Head(**bits),
         features=np.concatenate(blocks) if blocks else None,
@@ -209,6 +222,7 @@ def unpack_certified(
         active=arrays["active"],
         key_bits=arrays.get("key_bits"),
         fits=arrays["fits"],
+        kept=logistic.Inverse(**kept) if kept else None,
         problem=problem,
         settings=certified.Settings(**settings),
     )

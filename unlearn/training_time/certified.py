@@ -32,8 +32,10 @@ Without `variables` the features are the standardised pixels, each image scaled 
 1, and it covers the whole classifier, its mean and standard deviation being constants.
 
 In float64 on the host (`logistic`): float32 would swamp the bounds. X^T X is kept and
-what is removed is subtracted from it. |X|_2 is that of the last fit: a removal only
-makes it smaller, and its exact value costs more than all else.
+what is removed is subtracted from it; so are, where features are few, the inverses of
+the heads' Hessians, with which a removal takes two passes over the features. |X|_2 is
+that of the last fit: a removal only makes it smaller, and its exact value costs more
+than all else.
 """
 
 import dataclasses
@@ -57,6 +59,10 @@ from unlearn.training_time import common, logistic
 
 LIPSCHITZ = 0.25
 """Of the second derivative of the logistic loss, as in the paper."""
+
+
+TOLERANCE = 1e-3
+"""Of a Newton step; what it misses is in the bound."""
 
 
 class Settings(NamedTuple):
@@ -88,6 +94,7 @@ class Head(NamedTuple):
         "active",
         "key_bits",
         "fits",
+        "kept",
         "problem",
     ],
     meta_fields=["settings"],
@@ -102,6 +109,7 @@ class State:
     active: np.ndarray  # bool[N]: in the training set
     key_bits: np.ndarray | None  # uint32[.]: of the noise, secret
     fits: np.ndarray  # int32[]: how often the heads were fitted
+    kept: logistic.Inverse | None  # makes steps cheap where features are few
     problem: Problem
     settings: Settings
 
@@ -163,6 +171,7 @@ def fit(
         active,
         common.key_bits(secret_key() if key is None else key),
         np.zeros((), np.int32),
+        None,
         problem,
         Settings(*constants, past_budget),
     )
@@ -220,7 +229,9 @@ def predict(state: State, examples: Any) -> jax.Array:
 def for_serving(state: State) -> State:
     """Returns the state less noise, key and features: it predicts, cannot forget."""
     bits = to_bits(state.head.weights, *np.zeros((4, 0, 0)))
-    return dataclasses.replace(state, bits=bits, features=None, key_bits=None)
+    return dataclasses.replace(
+        state, bits=bits, features=None, key_bits=None, kept=None
+    )
 
 
 def budget(settings: Settings) -> float:
@@ -245,16 +256,18 @@ def without(state: State, indices: np.ndarray) -> tuple[State, logistic.Objectiv
         settings.l2 * len(indices),
     )
     bits = to_bits(*head._replace(gram=head.gram - terms.gram))
-    return dataclasses.replace(
-        state, bits=bits, features=features, active=active
-    ), terms
+    state = dataclasses.replace(state, bits=bits, features=features, active=active)
+    kept = logistic.take_out(state.kept, objective(state), removed)
+    return dataclasses.replace(state, kept=kept), terms
 
 
 def step(state: State, removed: logistic.Objective) -> tuple[Head, float]:
     """Takes a Newton step against the terms removed; returns heads and new bound."""
     head = state.head
     right = logistic.gradients(head.weights, removed)
-    steps, missed, along = logistic.newton_steps(head.weights, objective(state), right)
+    steps, missed, along = logistic.newton_steps(
+        head.weights, objective(state), right, TOLERANCE, kept=state.kept
+    )
     lengths = np.linalg.norm(steps, axis=1)
     bounds = head.bounds + missed + LIPSCHITZ * head.spectral * lengths * along
     head = head._replace(weights=head.weights + steps, bounds=bounds)
@@ -280,7 +293,10 @@ def train(state: State) -> State:
     spectral = np.array([logistic.spectral_norm(gram)])
     bits = to_bits(weights, noise, bounds, gram, spectral)
     return dataclasses.replace(
-        state, bits=bits, fits=np.array(state.fits + 1, np.int32)
+        state,
+        bits=bits,
+        fits=np.array(state.fits + 1, np.int32),
+        kept=logistic.invert_hessians(weights, objective(state)),
     )
 
 

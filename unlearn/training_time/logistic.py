@@ -2,10 +2,12 @@
 
     L_k(w) = sum_i log(1 + exp(-y_ik w.x_i)) + (l2 / 2) |w|^2 + b_k.w
 
-Hessians are never made: conjugate gradients take their products with vectors, which for
-all heads together are two passes over the features. The preconditioner is the Hessian
-of curvature c, that of the mean example: c X^T X + l2, the same for all heads, so that
-few steps suffice whatever l2 is. Features are float32 and become float64 in blocks.
+Steps are solved by conjugate gradients, which take products of Hessians with vectors;
+those are two passes over the features for all heads together. The preconditioner is the
+Hessian of curvature c, that of the mean example: c X^T X + l2, the same for all heads,
+so that few steps suffice whatever l2 is; or, where features are few, the inverse of
+each head's own Hessian at the last fit, with which one step suffices. Features are
+float32 and become float64 in blocks.
 """
 
 from collections.abc import Iterator
@@ -19,6 +21,17 @@ BLOCK = 2048
 
 SMALL = 2**18
 """Multiplications of a product for which OpenBLAS wakes no other threads."""
+
+
+MOST_FEATURES = 256
+"""Of more, the inverses of the heads' Hessians are too large to keep."""
+
+
+class Inverse(NamedTuple):
+    """Of each head's Hessian at its last fit, less what was removed since: to begin."""
+
+    fitted: np.ndarray  # float32[K, D]: the weights there
+    inverse: np.ndarray  # float32[K, D, D]
 
 
 class Objective(NamedTuple):
@@ -85,20 +98,53 @@ def curvatures(weights: np.ndarray, features: np.ndarray) -> np.ndarray:
 
 def hessian_products(
     curvature: np.ndarray, objective: Objective, vectors: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the Hessian of each head times its vector, and the length of X v.
+) -> np.ndarray:
+    """Returns the Hessian of each head times its vector: float64[K, D].
 
     Args:
       curvature: float64[N, K], of `curvatures`.
       objective: what the Hessian is of.
       vectors: float64[K, D].
     """
-    total, squares = np.zeros(vectors.T.shape), np.zeros(len(vectors))
+    total = np.zeros(vectors.T.shape)
     for rows, x in blocks(objective.features, len(vectors)):
-        along = x @ vectors.T
-        total += x.T @ (curvature[rows] * along)
-        squares += np.sum(along**2, axis=0)
-    return objective.l2 * vectors + total.T, np.sqrt(squares)
+        total += x.T @ (curvature[rows] * (x @ vectors.T))
+    return objective.l2 * vectors + total.T
+
+
+def invert_hessians(weights: np.ndarray, objective: Objective) -> Inverse | None:
+    """Inverts the Hessian of each head; None if there are too many features."""
+    count, size = weights.shape
+    if size > MOST_FEATURES:
+        return None
+    weights = weights.astype(np.float32)
+    curvature = curvatures(weights.astype(float), objective.features)
+    hessians = np.tile(objective.l2 * np.eye(size), (count, 1, 1))
+    for rows, x in blocks(objective.features, size):
+        for head in range(count):
+            hessians[head] += x.T @ (curvature[rows, head, None] * x)
+    return Inverse(weights, np.linalg.inv(hessians).astype(np.float32))
+
+
+def take_out(kept: Inverse | None, objective: Objective, rows: np.ndarray):
+    """Returns the inverses without the terms of examples (Woodbury).
+
+    Args:
+      objective: of what stays.
+      rows: float32[M, D], the features of what goes.
+    """
+    if kept is None:
+        return None
+    weights = kept.fitted.astype(float)
+    if len(rows) > rows.shape[1]:
+        return invert_hessians(weights, objective)
+    scales = np.sqrt(curvatures(weights, rows)).T[:, :, None]
+    sides = scales * rows.astype(float)  # [K, M, D]
+    inverse = kept.inverse.astype(float)
+    images = sides @ inverse
+    inner = np.eye(len(rows)) - images @ sides.swapaxes(1, 2)
+    more = images.swapaxes(1, 2) @ np.linalg.solve(inner, images)
+    return kept._replace(inverse=(inverse + more).astype(np.float32))
 
 
 def newton_steps(
@@ -107,18 +153,25 @@ def newton_steps(
     right: np.ndarray,
     tolerance: float = 1e-7,
     most: int = 200,
+    kept: Inverse | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Solves H s = right for the Hessian H of each head at `weights`.
 
-    Returns s float64[K, D], and for each head |H s - right|, computed anew, and |X s|.
-    The former is at most `tolerance` |right|, unless `most` steps do not suffice.
+    Returns s float64[K, D], and for each head upper bounds, tight to 1e-9 or so, on
+    |H s - right| and |X s|. The former is at most `tolerance` |right|, unless `most`
+    steps do not suffice. `kept` makes the steps few; it need not be exact.
     """
     curvature = curvatures(weights, objective.features)
-    penalty = objective.l2 * np.eye(len(objective.gram))
-    factor = scipy.linalg.cho_factor(curvature.mean() * objective.gram + penalty)
+    if kept is None:
+        penalty = objective.l2 * np.eye(len(objective.gram))
+        inverse = np.linalg.inv(curvature.mean() * objective.gram + penalty)
+    else:
+        inverse = kept.inverse.astype(float)
 
     def prepare(rest):
-        return scipy.linalg.cho_solve(factor, rest.T).T
+        if kept is None:
+            return rest @ inverse
+        return np.einsum("kd,kde->ke", rest, inverse)
 
     steps, rest = np.zeros_like(right), right.copy()
     enough = tolerance * np.linalg.norm(right, axis=1)
@@ -128,7 +181,7 @@ def newton_steps(
         moving = np.linalg.norm(rest, axis=1) > enough
         if not moving.any():
             break
-        image, _ = hessian_products(curvature, objective, direction)
+        image = hessian_products(curvature, objective, direction)
         along = np.sum(direction * image, axis=1)
         length = np.where(moving, product / np.where(moving, along, 1.0), 0.0)[:, None]
         steps, rest = steps + length * direction, rest - length * image
@@ -136,8 +189,15 @@ def newton_steps(
         product = np.sum(rest * prepared, axis=1)
         turn = np.where(moving, product / np.where(moving, before, 1.0), 0.0)
         direction = prepared + turn[:, None] * direction
-    image, lengths = hessian_products(curvature, objective, steps)
-    return steps, np.linalg.norm(image - right, axis=1), lengths
+    rounding = 1e-12 * np.linalg.norm(right, axis=1)
+    return steps, np.linalg.norm(rest, axis=1) + rounding, lengths(objective, steps)
+
+
+def lengths(objective: Objective, vectors: np.ndarray) -> np.ndarray:
+    """Returns an upper bound on |X v| for each of float64[K, D]: rounding goes up."""
+    squares = np.sum(vectors @ objective.gram * vectors, axis=1)
+    rounding = 1e-12 * np.trace(objective.gram) * np.sum(vectors**2, axis=1)
+    return np.sqrt(np.maximum(squares, 0.0) + rounding)
 
 
 def solve(
