@@ -7,8 +7,9 @@ import os
 import jax
 import numpy as np
 import pytest
-from deployments import config, copy, deploy, erase, quiet, said
+from deployments import SYNTHETIC, config, copy, deploy, erase, quiet, said
 from kills import killed_at, release
+from safetensors.numpy import load_file
 
 from unlearn import requests, training_time
 from unlearn.errors import InputError
@@ -137,6 +138,61 @@ def test_weights_are_imported_as_they_are(deployed, tmp_path):
     file.unlink()  # the deployment has its own copy
     erase(folder, [14])
     assert any(str(file) in line for line in said(requests.purge, folder))
+
+
+OTHER = "of a hospital that has agreed"
+
+
+def features_of_another(deployed, tmp_path):
+    file = tmp_path / "w.safetensors"
+    source = copy(deployed("finetune"), tmp_path / "source")
+    requests.export(source, file, progress=quiet())
+    return file
+
+
+def test_certified_heads_on_imported_features(deployed, tmp_path):
+    """The net stays as it was imported; heads are Newton steps on its features."""
+    file, folder = features_of_another(deployed, tmp_path), tmp_path / "dep"
+    made = config(model__weights=str(file), model__trained_on=OTHER)
+    requests.deploy(made, folder, "certified", progress=quiet())
+    (line,) = erase(folder, [3])
+    assert line["weights"]["after"] != line["weights"]["before"]
+    report = json.loads((folder / "requests/0001/report.json").read_text())
+    assert f"said to be trained on {OTHER}" in report["guarantee"]
+    assert f"trained on {OTHER}" in report["deployment"]["model"]
+    assert not any(str(file) in text for text in report["depends"])
+    out = tmp_path / "out.npz"
+    requests.export(folder, out, progress=quiet())
+    names, imported = np.load(out), load_file(file)
+    heads = {name for name in names if "features" not in name}
+    assert heads == {"params.head.kernel"}
+    assert len(imported) == len(names) - 1
+    for name, leaf in imported.items():
+        (same,) = (n for n in names if n.endswith(name))
+        np.testing.assert_array_equal(names[same], leaf)
+    assert names["params.head.kernel"].shape[0] == 8  # of the hidden layer
+    requests.verify(folder, progress=quiet())
+    file.unlink()  # the deployment has its own copy
+    erase(folder, [14])
+    assert not any(str(file) in text for text in said(requests.purge, folder))
+
+
+@pytest.mark.parametrize(
+    "weights, trained_on, words",
+    [
+        (True, "  ", "say with model.trained_on what"),
+        (True, SYNTHETIC.upper(), "these are the data: features remember"),
+        (False, OTHER, "give model.weights as well"),
+    ],
+)
+def test_features_that_may_remember_are_refused(
+    deployed, tmp_path, weights, trained_on, words
+):
+    file = features_of_another(deployed, tmp_path) if weights else ""
+    made = config(model__weights=str(file), model__trained_on=trained_on)
+    with pytest.raises(InputError, match=words):
+        requests.deploy(made, tmp_path / "dep", "certified", progress=quiet())
+    assert not (tmp_path / "dep").exists()
 
 
 def test_weights_of_another_model_are_refused(deployed, tmp_path):

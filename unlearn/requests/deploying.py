@@ -32,7 +32,9 @@ def default_config() -> "ConfigDict":
     """Returns the settings of a deployment: the sections that it needs of a run's.
 
     All training examples are trained on (`data.validation` is 0). `model.weights` is a
-    file with trained weights, which are then taken in the place of training.
+    file with trained weights, which are then taken in the place of training, or by
+    `certified` as a frozen extractor of features; `model.trained_on` says in words what
+    these were trained on.
     """
     from ml_collections import ConfigDict
 
@@ -41,6 +43,7 @@ def default_config() -> "ConfigDict":
     for option in ("examples", "resident"):
         config["data"].pop(option)
     config["data"]["validation"] = 0.0
+    config["model"]["trained_on"] = ""
     return ConfigDict(config).lock()
 
 
@@ -136,7 +139,7 @@ def complete(
     if folder.exists():
         state = states.load(folder, problem)
     else:
-        state = imported or strategy.fit(made.key(0), problem)
+        state = strategy.start(made.key(0), problem, imported)
         states.save(folder, state)
     store.delete(made.folder / "training")
     weights.save(made.weights(0), strategy.weights(state))
@@ -215,6 +218,7 @@ def make_settings(config: "ConfigDict", method: str, data_dir: str | None) -> di
     model = config.model.to_dict()
     name = model["name"]
     kept = {"name": name, "weights": "", "sha256": {}}
+    kept["trained_on"] = model["trained_on"].strip()
     if name in model:
         kept[name] = model[name]
     if models.is_path(name):
@@ -284,7 +288,9 @@ def check_method(config: "ConfigDict", method: str) -> list[str]:
             "an erasure must not be refused: set "
             "methods.certified.past_budget='retrain'"
         )
-    if config.model.weights and method in training_time.METHODS:
+    if method == "certified":
+        check_extractor(config)
+    elif config.model.weights and method in training_time.METHODS:
         raise InputError(
             f"{method} trains in its own way, so it cannot take over weights: leave "
             f"model.weights out, or choose {APPROXIMATE}"
@@ -295,6 +301,34 @@ def check_method(config: "ConfigDict", method: str) -> list[str]:
             "examples these weights were not trained on"
         )
     return parts
+
+
+def check_extractor(config: "ConfigDict") -> None:
+    """Refuses features that may remember what requests will erase.
+
+    Raises:
+      InputError: it is not said what they were trained on, or that was these data.
+    """
+    trained_on, name = config.model.trained_on.strip(), config.data.name
+    if not config.model.weights:
+        if trained_on:
+            raise InputError(
+                "model.trained_on is of weights that are imported: give model.weights "
+                "as well"
+            )
+        return
+    if not trained_on:
+        raise InputError(
+            "certified holds of features that have seen nothing that can be erased: "
+            "say with model.trained_on what model.weights was trained on, or choose "
+            f"{APPROXIMATE}"
+        )
+    kind, _, place = name.rpartition(":")
+    if trained_on.casefold() in {name.casefold(), place.casefold(), Path(place).name}:
+        raise InputError(
+            f"model.weights was trained on {trained_on}, and these are the data: "
+            f"features remember them, so nothing is certified; choose {APPROXIMATE}"
+        )
 
 
 def check_apart(folder: Path, name: str) -> None:

@@ -157,7 +157,12 @@ def facts_of(
             deployment.method, trained, entry, left["train"], settings
         ),
         "guarantee": wording.guarantee(
-            deployment.method, kind, told["info"], own, changed_code(job.lines[0], code)
+            deployment.method,
+            kind,
+            told["info"],
+            own,
+            changed_code(job.lines[0], code),
+            settings["model"].get("trained_on", ""),
         )
         if trained
         else wording.NOTHING_TRAINED,
@@ -168,7 +173,7 @@ def facts_of(
             kind,
             trained,
             settings["data"]["name"],
-            settings["model"]["weights"],
+            "" if kind == "certified" else settings["model"]["weights"],
             bool(early(deployment.method)),
         ),
         "code": dict(code),

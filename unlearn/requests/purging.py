@@ -60,7 +60,7 @@ def unreached(found: Deployment, lines: list[dict], call: Call) -> list[str]:
     if found.settings["data"]["name"].partition(":")[0] not in ("folder", "npz"):
         told.append("decoded images of a public data set in the cache of this package")
     imported = found.settings["model"]["weights"]
-    if imported and erased:
+    if imported and erased and found.method != "certified":
         told.append(f"{imported}, the weights that were imported, from before erasures")
     told += [
         f"{line['to']}, an export of version {line['version']}, from before erasures"

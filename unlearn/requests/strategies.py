@@ -108,6 +108,12 @@ class Plain:
         variables = jax.tree.map(np.asarray, state.variables)
         return Rewindable(variables, kept) if self.early_epochs else variables
 
+    def start(
+        self, key: jax.Array, problem: Problem, imported: Variables | None
+    ) -> Variables | Rewindable:
+        """Returns what was imported, or trains."""
+        return imported or self.fit(key, problem)
+
     def _keep(self, kept: dict, number: int, state: training.State) -> None:
         if number in self.early_epochs:
             kept[number] = jax.tree.map(np.array, state.variables)
@@ -198,6 +204,14 @@ class TrainingTime:
         """Trains, with what requests will need."""
         return self.method.fit(key, problem, **self.constants, **self.kept)
 
+    def start(
+        self, key: jax.Array, problem: Problem, imported: Variables | None
+    ) -> Any:
+        """Trains; `imported`, of `certified` alone, is what makes the features."""
+        if imported is None:
+            return self.fit(key, problem)
+        return self.method.fit(key, problem, variables=imported, **self.constants)
+
     def fit_shards(
         self, key: jax.Array, problem: Problem, shards: Sequence[int]
     ) -> list[int]:
@@ -227,7 +241,9 @@ class TrainingTime:
             voters = np.unique(np.asarray(state.shard)[np.asarray(state.active)])
             return {f"shard_{s}": state.checkpoints[s][-1] for s in voters.tolist()}
         if self.name == "certified":
-            return {"params": {"head": {"kernel": state.head.weights.T}}}
+            head = {"params": {"head": {"kernel": state.head.weights.T}}}
+            features = state.variables
+            return head if features is None else head | {"features": features}
         return state.variables
 
 
@@ -271,10 +287,14 @@ def guarantee_of(method: str) -> str:
 
 
 def model_of(settings: dict) -> dict:
-    """Says what net a deployment has; `certified` has none, but a linear classifier."""
-    if settings["method"] == "certified":
-        return {"name": "linear heads on the inputs, each scaled to norm 1"}
-    return settings["model"]
+    """Says what net a deployment has; of `certified` only a linear head learns."""
+    model = settings["model"]
+    if settings["method"] != "certified":
+        return model
+    of = "the inputs"
+    if model["weights"]:
+        of = f"the features of {model['name']}, trained on {model['trained_on']}"
+    return {"name": f"linear heads on {of}, each scaled to norm 1"}
 
 
 def plain_info(info: dict) -> dict:

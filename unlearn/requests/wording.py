@@ -76,7 +76,12 @@ def work(
 
 
 def guarantee(
-    method: str, kind: str, info: Mapping, constants: Mapping, changed: str = ""
+    method: str,
+    kind: str,
+    info: Mapping,
+    constants: Mapping,
+    changed: str = "",
+    features: str = "",
 ) -> str:
     """Says in plain words what is guaranteed of an answer.
 
@@ -86,6 +91,7 @@ def guarantee(
       info: what the method told.
       constants: its own.
       changed: how the program differs from that of the deployment.
+      features: what the features of `certified` were trained on, if they were.
     """
     if method == "sisa" and changed:
         return (
@@ -110,11 +116,17 @@ def guarantee(
             if info.get("retrained")
             else f"{info.get('spent', 0):.1%} of the budget is spent"
         )
+        about = (
+            f" The net that makes the features was not changed: it is said to be "
+            f"trained on {features}, and what it remembers is not covered."
+            if features
+            else ""
+        )
         return (
             f"Certified: (ε = {constants['epsilon']:g}, δ = {constants['delta']:g}) "
             "removal. Nobody who sees only the new weights can tell them, beyond ε and "
             f"δ, from weights fitted without the erased examples; {how}. Whoever saw "
-            "the version before is not covered."
+            f"the version before is not covered.{about}"
         )
     return APPROXIMATE
 
