@@ -89,6 +89,7 @@ FIXED = {
     "weight_distortion": dict(epochs=5, batch_size=64),
     "weight_negation": dict(epochs=5, batch_size=64),
     "retrain_short": dict(epochs=6, batch_size=64),
+    "rum": dict(epochs=5, forget_epochs=5, batch_size=64),
     "rewind": dict(epoch=1, epochs=5, batch_size=64),
     "sisa": dict(epochs=30, batch_size=32, shards=3, slices=3),
     "amnesiac": dict(epochs=10, batch_size=64, together=True, repair_epochs=10),

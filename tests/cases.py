@@ -24,6 +24,7 @@ SMALL = dict(
     impair_epochs=1,
     repair_epochs=1,
     forget_batch_size=4,
+    forget_epochs=1,
     retain_steps=2,
     examples=20,
     forget_examples=2,

@@ -45,6 +45,7 @@ from unlearn.methods.reset_head_distill import reset_head_distill
 from unlearn.methods.retrain import retrain
 from unlearn.methods.retrain_short import retrain_short
 from unlearn.methods.rewind import rewind
+from unlearn.methods.rum import rum
 from unlearn.methods.salun import salun
 from unlearn.methods.scrub import scrub
 from unlearn.methods.sfron import sfron
