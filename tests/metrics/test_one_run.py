@@ -87,6 +87,13 @@ def test_who_is_guessed():
     assert one_run_epsilon(-scores, included).epsilon == 0
 
 
+@pytest.mark.parametrize("size", [2, 3, 7, 11, 23])
+def test_any_number_of_canaries(size):
+    inside = np.arange(size) % 2 == 0
+    found = one_run_epsilon(inside.astype(float), inside)
+    assert found.right <= found.guesses <= size
+
+
 @pytest.mark.parametrize(
     "call, words",
     [
@@ -94,6 +101,7 @@ def test_who_is_guessed():
         (lambda: epsilon_lower_bound(2, 4, 3), "2 right of 4, of 3 canaries"),
         (lambda: epsilon_lower_bound(1, 1, 1, confidence=1.0), "must lie in"),
         (lambda: one_run_epsilon(np.array([np.nan]), np.array([True])), "finite"),
+        (lambda: one_run_epsilon(np.ones(1), np.array([True])), "two canaries"),
     ],
 )
 def test_what_makes_no_sense_is_refused(call, words):

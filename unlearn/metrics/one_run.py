@@ -125,8 +125,10 @@ def one_run_epsilon(
     scores, included = np.asarray(scores, float), np.asarray(included, bool)
     if scores.shape != included.shape or not np.isfinite(scores).all():
         raise InputError("scores must be finite, one a canary")
+    if len(scores) < 2:
+        raise InputError("a bound on epsilon needs two canaries or more")
     order, size = included[np.argsort(scores, kind="stable")], len(scores)
-    halves = {max(1, round(share * size / 2)) for share in shares}
+    halves = {min(size // 2, max(1, round(share * size / 2))) for share in shares}
     strict = 1 - (1 - confidence) / len(halves)
     best = None
     for half in sorted(halves):
