@@ -13,6 +13,7 @@ from safetensors.numpy import load_file
 
 from unlearn import requests, training_time
 from unlearn.errors import InputError
+from unlearn.models.weights import save_weights
 from unlearn.requests.deployment import open_deployment
 
 
@@ -178,21 +179,56 @@ def test_certified_heads_on_imported_features(deployed, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "weights, trained_on, words",
+    "method, data, weights, trained_on, words",
     [
-        (True, "  ", "say with model.trained_on what"),
-        (True, SYNTHETIC.upper(), "these are the data: features remember"),
-        (False, OTHER, "give model.weights as well"),
+        ("certified", SYNTHETIC, True, "  ", "say with model.trained_on what"),
+        ("certified", SYNTHETIC, True, SYNTHETIC.upper(), "these are the data"),
+        ("certified", "npz:/x/Own.npz", True, "own", "these are the data"),
+        ("certified", "folder:/x/MyData/", True, "my-data", "these are the data"),
+        ("certified", "cifar10", True, "CIFAR-10", "these are the data"),
+        ("certified", SYNTHETIC, False, OTHER, "give model.weights as well"),
+        ("newton_head", SYNTHETIC, True, OTHER, "trained_on is of the features of"),
     ],
 )
 def test_features_that_may_remember_are_refused(
-    deployed, tmp_path, weights, trained_on, words
+    deployed, tmp_path, method, data, weights, trained_on, words
 ):
     file = features_of_another(deployed, tmp_path) if weights else ""
-    made = config(model__weights=str(file), model__trained_on=trained_on)
+    made = config(data, model__weights=str(file), model__trained_on=trained_on)
     with pytest.raises(InputError, match=words):
+        requests.deploy(made, tmp_path / "dep", method, progress=quiet())
+    assert not (tmp_path / "dep").exists()
+
+
+OPAQUE = """
+import jax
+from unlearn import Model
+
+
+def make(num_classes):
+    def init(key, inputs):
+        return {"params": {"w": jax.random.normal(key, (inputs[0].size, num_classes))}}
+
+    def apply(variables, inputs, *, train=False, key=None):
+        return inputs.reshape(len(inputs), -1) @ variables["params"]["w"], variables
+
+    return Model(init, apply)
+"""
+
+
+def test_a_net_that_does_not_show_its_layers_has_no_features(tmp_path):
+    file, net = tmp_path / "w.npz", tmp_path / "net.py"
+    net.write_text(OPAQUE)
+    made = config(model__name=f"{net}:make", model__trained_on=OTHER)
+    save_weights(file, {"params": {"w": np.zeros((36, 3), np.float32)}})
+    made.model.weights = str(file)
+    with pytest.raises(InputError, match="activations"):
         requests.deploy(made, tmp_path / "dep", "certified", progress=quiet())
     assert not (tmp_path / "dep").exists()
+
+
+def test_settings_are_those_of_before_where_nothing_is_said(deployed):
+    assert "trained_on" not in open_deployment(deployed("certified")).settings["model"]
 
 
 def test_weights_of_another_model_are_refused(deployed, tmp_path):

@@ -14,7 +14,7 @@ from training_time_cases import GONE, KEY, SETTINGS, numpy_copy
 from trees import assert_equal
 
 from unlearn import InputError, make_problem, store, training_time
-from unlearn.requests import states
+from unlearn.requests import packing, states
 from unlearn.training_time import amnesiac, sisa
 
 NAMES = [*SETTINGS, "variables"]
@@ -211,6 +211,30 @@ def test_erased_features_are_gone_from_the_files_of_later_versions(tmp_path):
 
 
 FUNCTIONS = "fit", "forget"
+
+
+def test_what_makes_removals_cheap_is_not_stored(tmp_path):
+    """It holds earlier weights."""
+    problem = make_problem(
+        np.eye(60, 4, dtype=np.float32), np.arange(60) % 3, [], plain_model()
+    )
+    state = training_time.certified.prepare(training_time.certified.fit(KEY, problem))
+    assert state.kept is not None
+    states.save(tmp_path / "a", state)
+    assert states.load(tmp_path / "a", problem).kept is None
+    plain = dataclasses.replace(state, kept=None)
+    assert states.save(tmp_path / "b", plain) == states.hash_of(tmp_path / "a")
+
+
+def test_a_net_that_was_stored_in_each_version_is_found(problem, variables):
+    """As an earlier revision did."""
+    fit = training_time.METHODS["certified"].fit
+    state = fit(KEY, problem, variables=variables)
+    packed = packing.pack_certified(state)
+    parts = [part and part[1] for part in packed.parts]
+    arrays = packed.arrays | parts.pop()
+    loaded = packing.unpack_certified(packed.settings, arrays, parts, state.problem)
+    assert_same(loaded, state)
 
 
 def test_serving_copies_predict_and_are_small(name, state, problem, tmp_path):

@@ -49,9 +49,10 @@ def big():
     return problem, certified.fit(KEY, problem, sigma=20.0, l2=0.1)
 
 
-def test_certified_residual_stays_under_the_bound(big):
+@pytest.mark.parametrize("prepared", [False, True])
+def test_certified_residual_stays_under_the_bound(big, prepared):
     """250 random removals; the noise is part of the residual."""
-    _, state = big
+    state = certified.prepare(big[1]) if prepared else big[1]
     features, solved = state.features, np.linalg.norm(state.head.bounds)
     assert true_residual(state, features) <= 1e-9 + solved < 1e-8
     ratios = []
@@ -69,8 +70,8 @@ def no_steps(weights, objective, right, tolerance=1e-7, **options):
 
 
 def scaled(weights, objective, right, *args, **options):
-    steps, missed, lengths = REAL(weights, objective, right, *args, **options)
-    return 0.8 * steps, missed, 0.8 * lengths
+    steps, missed = REAL(weights, objective, right, *args, **options)
+    return 0.8 * steps, missed
 
 
 def without_penalty(weights, objective, right, *args, **options):
@@ -130,6 +131,20 @@ def test_past_the_budget_a_new_fit_has_noise_of_its_own():
     np.testing.assert_allclose(weights, after.head.weights, rtol=1e-9, atol=1e-12)
 
 
+def test_a_fit_that_spends_the_budget_is_no_certificate():
+    with pytest.raises(InputError, match="take a larger sigma or l2"):
+        certified.fit(KEY, many(200), sigma=1e-13, l2=0.1)
+
+
+def test_inverses_that_are_too_large_are_not_made(big, monkeypatch):
+    monkeypatch.setattr(logistic, "MOST_NUMBERS", 100)
+    state = certified.prepare(big[1])
+    assert state.kept is None
+    after, _ = certified.forget(None, state, [3])
+    expected, _ = certified.forget(None, big[1], [3])
+    assert_equal(after.bits, expected.bits)
+
+
 def test_the_key_is_secret_by_default():
     problem, bits = many(200), []
     for _ in range(2):
@@ -164,9 +179,8 @@ def dense_step(state, gone, k):
     return step, 0.25 * top * np.linalg.norm(step) * np.linalg.norm(x[kept] @ step)
 
 
-def test_steps_and_bounds_are_those_of_the_dense_formula(big, monkeypatch):
+def test_steps_and_bounds_are_those_of_the_dense_formula(big):
     _, state = big
-    monkeypatch.setattr(certified, "TOLERANCE", 1e-9)
     for gone in ([4], np.arange(40, 90)):
         after, info = certified.forget(None, state, gone)
         dense = [dense_step(state, gone, k) for k in range(3)]
@@ -186,7 +200,7 @@ def dense_inverses(state, count):
 
 def test_inverses_have_nothing_of_who_is_removed(big):
     """One and many at once; of more examples than features they are made anew."""
-    _, state = big
+    state = certified.prepare(big[1])
     for gone, count in ([[3], 1500], [range(40, 45), 1500], [range(100, 160), 1434]):
         state, _ = certified.forget(None, state, np.array(gone))
         expected = dense_inverses(state, count)
@@ -195,7 +209,7 @@ def test_inverses_have_nothing_of_who_is_removed(big):
 
 def test_inverses_save_passes_over_the_features(big, monkeypatch):
     """The same step from fewer products of Hessians."""
-    _, state = big
+    state = certified.prepare(big[1])
     products, counted = logistic.hessian_products, []
     monkeypatch.setattr(
         logistic,

@@ -21,6 +21,7 @@ from unlearn.requests import ledger, matching, states, strategies, weights
 from unlearn.requests.deployment import Deployment, describe_code, now
 from unlearn.requests.resolve import TEST, TRAIN
 from unlearn.requests.strategies import Strategy
+from unlearn.surgery import feature_model
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
@@ -99,6 +100,8 @@ def deploy(
     strategy = strategies.make(settings, draft.training(0), draft.slices, progress)
     strategy.check(problem, lambda: loaded.problem(settings, rows, [0]))
     imported = import_weights(settings, problem)
+    if imported is not None and method == "certified":
+        check_features(problem, imported)
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
@@ -201,6 +204,16 @@ def import_weights(settings: dict, problem: Problem) -> Variables | None:
     return jax.tree.map(np.asarray, found)
 
 
+def check_features(problem: Problem, variables: Variables) -> None:
+    """Traces the features of an imported net: they are there now or never.
+
+    Raises:
+      InputError: the model does not show what its layers see.
+    """
+    seen, net = problem.inputs(problem.retain[:1]), feature_model(problem.model)
+    jax.eval_shape(net.apply, variables, seen)
+
+
 # Settings
 
 
@@ -218,7 +231,8 @@ def make_settings(config: "ConfigDict", method: str, data_dir: str | None) -> di
     model = config.model.to_dict()
     name = model["name"]
     kept = {"name": name, "weights": "", "sha256": {}}
-    kept["trained_on"] = model["trained_on"].strip()
+    if model["trained_on"].strip():
+        kept["trained_on"] = model["trained_on"].strip()
     if name in model:
         kept[name] = model[name]
     if models.is_path(name):
@@ -290,6 +304,11 @@ def check_method(config: "ConfigDict", method: str) -> list[str]:
         )
     if method == "certified":
         check_extractor(config)
+    elif config.model.trained_on.strip():
+        raise InputError(
+            "model.trained_on is of the features of certified: leave it out, or choose "
+            "that method"
+        )
     elif config.model.weights and method in training_time.METHODS:
         raise InputError(
             f"{method} trains in its own way, so it cannot take over weights: leave "
@@ -323,12 +342,17 @@ def check_extractor(config: "ConfigDict") -> None:
             "say with model.trained_on what model.weights was trained on, or choose "
             f"{APPROXIMATE}"
         )
-    kind, _, place = name.rpartition(":")
-    if trained_on.casefold() in {name.casefold(), place.casefold(), Path(place).name}:
+    place = Path(name.partition(":")[2])
+    if plain(trained_on) in {plain(x) for x in (name, place, place.name, place.stem)}:
         raise InputError(
             f"model.weights was trained on {trained_on}, and these are the data: "
             f"features remember them, so nothing is certified; choose {APPROXIMATE}"
         )
+
+
+def plain(name: Path | str) -> str:
+    """Returns the letters and digits of a name, for comparison."""
+    return "".join(filter(str.isalnum, str(name).casefold()))
 
 
 def check_apart(folder: Path, name: str) -> None:

@@ -13,7 +13,6 @@ from unlearn.training_time import (
     amnesiac,
     certified,
     common,
-    logistic,
     sisa,
     slice_training,
 )
@@ -188,8 +187,6 @@ def pack_certified(state: certified.State) -> Packed:
     """Takes a state of certified apart: a part a block of features, then the net."""
     arrays = {"active": np.asarray(state.active), "fits": np.asarray(state.fits)}
     arrays |= under("bits", state.bits._asdict())
-    if state.kept is not None:
-        arrays |= under("kept", state.kept._asdict())
     if state.key_bits is not None:
         arrays["key_bits"] = np.asarray(state.key_bits)
     parts = []
@@ -208,12 +205,8 @@ def unpack_certified(
     """Makes a state of certified."""
     bits = {name: arrays[f"bits['{name}']"] for name in certified.Head._fields}
     blocks = [part["['features']"] for part in parts if part and "['features']" in part]
-    kept = {
-        name: arrays[f"kept['{name}']"]
-        for name in logistic.Inverse._fields
-        if f"kept['{name}']" in arrays
-    }
-    net = next((part for part in parts if part and inside("variables", part)), None)
+    nets = (part for part in (arrays, *parts) if part and inside("variables", part))
+    net = next(nets, None)
     variables = unpack_variables(settings, net, parts, problem) if net else None
     return certified.State(
         bits=certified.Head(**bits),
@@ -222,7 +215,7 @@ def unpack_certified(
         active=arrays["active"],
         key_bits=arrays.get("key_bits"),
         fits=arrays["fits"],
-        kept=logistic.Inverse(**kept) if kept else None,
+        kept=None,
         problem=problem,
         settings=certified.Settings(**settings),
     )

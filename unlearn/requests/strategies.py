@@ -292,7 +292,7 @@ def model_of(settings: dict) -> dict:
     if settings["method"] != "certified":
         return model
     of = "the inputs"
-    if model["weights"]:
+    if model.get("trained_on"):
         of = f"the features of {model['name']}, trained on {model['trained_on']}"
     return {"name": f"linear heads on {of}, each scaled to norm 1"}
 

@@ -5,9 +5,9 @@
 Steps are solved by conjugate gradients, which take products of Hessians with vectors;
 those are two passes over the features for all heads together. The preconditioner is the
 Hessian of curvature c, that of the mean example: c X^T X + l2, the same for all heads,
-so that few steps suffice whatever l2 is; or, where features are few, the inverse of
-each head's own Hessian at the last fit, with which one step suffices. Features are
-float32 and become float64 in blocks.
+so that few steps suffice whatever l2 is; or, on request and where features are few, the
+inverse of each head's own Hessian, with which one or two suffice. Features are float32
+and become float64 in blocks.
 """
 
 from collections.abc import Iterator
@@ -23,12 +23,15 @@ SMALL = 2**18
 """Multiplications of a product for which OpenBLAS wakes no other threads."""
 
 
-MOST_FEATURES = 256
-"""Of more, the inverses of the heads' Hessians are too large to keep."""
+ROUNDING = 1e-13
+"""Of sums of products in float64, relative, with room to spare."""
+
+MOST_NUMBERS = 2**22
+"""Of the inverses of all heads' Hessians: more are not made."""
 
 
 class Inverse(NamedTuple):
-    """Of each head's Hessian at its last fit, less what was removed since: to begin."""
+    """Of each head's Hessian at some weights, less what was removed since: to begin."""
 
     fitted: np.ndarray  # float32[K, D]: the weights there
     inverse: np.ndarray  # float32[K, D, D]
@@ -113,9 +116,9 @@ def hessian_products(
 
 
 def invert_hessians(weights: np.ndarray, objective: Objective) -> Inverse | None:
-    """Inverts the Hessian of each head; None if there are too many features."""
+    """Inverts the Hessian of each head; None if they are too large."""
     count, size = weights.shape
-    if size > MOST_FEATURES:
+    if count * size**2 > MOST_NUMBERS:
         return None
     weights = weights.astype(np.float32)
     curvature = curvatures(weights.astype(float), objective.features)
@@ -127,7 +130,7 @@ def invert_hessians(weights: np.ndarray, objective: Objective) -> Inverse | None
 
 
 def take_out(kept: Inverse | None, objective: Objective, rows: np.ndarray):
-    """Returns the inverses without the terms of examples (Woodbury).
+    """Returns the inverses without the terms of examples (Woodbury); None: of no use.
 
     Args:
       objective: of what stays.
@@ -143,8 +146,12 @@ def take_out(kept: Inverse | None, objective: Objective, rows: np.ndarray):
     inverse = kept.inverse.astype(float)
     images = sides @ inverse
     inner = np.eye(len(rows)) - images @ sides.swapaxes(1, 2)
-    more = images.swapaxes(1, 2) @ np.linalg.solve(inner, images)
-    return kept._replace(inverse=(inverse + more).astype(np.float32))
+    try:
+        more = images.swapaxes(1, 2) @ np.linalg.solve(inner, images)
+    except np.linalg.LinAlgError:
+        return None
+    inverse = (inverse + more).astype(np.float32)
+    return kept._replace(inverse=inverse) if np.isfinite(inverse).all() else None
 
 
 def newton_steps(
@@ -154,12 +161,12 @@ def newton_steps(
     tolerance: float = 1e-7,
     most: int = 200,
     kept: Inverse | None = None,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray]:
     """Solves H s = right for the Hessian H of each head at `weights`.
 
-    Returns s float64[K, D], and for each head upper bounds, tight to 1e-9 or so, on
-    |H s - right| and |X s|. The former is at most `tolerance` |right|, unless `most`
-    steps do not suffice. `kept` makes the steps few; it need not be exact.
+    Returns s float64[K, D], and an upper bound on |H s - right| of each head, rounding
+    included. It is about `tolerance` |right|, unless `most` steps do not suffice.
+    `kept` makes the steps few; it need not be exact.
     """
     curvature = curvatures(weights, objective.features)
     if kept is None:
@@ -189,14 +196,21 @@ def newton_steps(
         product = np.sum(rest * prepared, axis=1)
         turn = np.where(moving, product / np.where(moving, before, 1.0), 0.0)
         direction = prepared + turn[:, None] * direction
-    rounding = 1e-12 * np.linalg.norm(right, axis=1)
-    return steps, np.linalg.norm(rest, axis=1) + rounding, lengths(objective, steps)
+    # What is left is not computed anew: rounding is that of products, of norm |H| |s|.
+    norm = objective.l2 + np.trace(objective.gram) / 4
+    sizes = norm * np.linalg.norm(steps, axis=1) + np.linalg.norm(right, axis=1)
+    return steps, np.linalg.norm(rest, axis=1) + ROUNDING * sizes
 
 
-def lengths(objective: Objective, vectors: np.ndarray) -> np.ndarray:
-    """Returns an upper bound on |X v| for each of float64[K, D]: rounding goes up."""
-    squares = np.sum(vectors @ objective.gram * vectors, axis=1)
-    rounding = 1e-12 * np.trace(objective.gram) * np.sum(vectors**2, axis=1)
+def lengths(gram: np.ndarray, spectral: float, vectors: np.ndarray) -> np.ndarray:
+    """Returns an upper bound on |X v| for each of float64[K, D].
+
+    Args:
+      gram: X^T X, from which examples may have been subtracted.
+      spectral: at least |X|_2 before any was: rounding is of that size.
+    """
+    squares = np.sum(vectors @ gram * vectors, axis=1)
+    rounding = ROUNDING * len(gram) * spectral**2 * np.sum(vectors**2, axis=1)
     return np.sqrt(np.maximum(squares, 0.0) + rounding)
 
 
@@ -214,7 +228,7 @@ def solve(
         heads = heads[np.linalg.norm(slopes[heads], axis=1) >= 1e-10]
         if not len(heads):
             break
-        steps, _, _ = newton_steps(weights[heads], objective, slopes[heads], 1e-3)
+        steps, _ = newton_steps(weights[heads], objective, slopes[heads], 1e-3)
         moved = line_search(weights, slopes, steps, heads, objective)
         heads = heads[moved]
     return weights, np.linalg.norm(slopes, axis=1)
