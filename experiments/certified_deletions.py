@@ -33,10 +33,11 @@ def get_config(preset: str):
         config.model.widths = (64, 128, 256)
         config.train.epochs = 20
     if preset == "smoke":
-        config.data.update(name="synthetic:8x8x1,classes=3,train=200,test=60")
+        config.data.update(name="synthetic:8x8x1,classes=3,train=1200,test=60")
         config.data.public = 100
         config.model.widths = (4,)
         config.train.update(epochs=1, batch_size=50, warmup_epochs=0)
+        config.certified.update(sigma=100.0, l2=0.05)
         config.deletions = 10
     return config
 
@@ -56,6 +57,8 @@ def run(config, folder: Path | str, *, data_dir: str | None = None) -> dict:
     store.check_claim(folder, claimed)
     dataset = data.load(config.data.name, data_dir=data_dir)
     known, erasable = problems(config, dataset)
+    settings = certified.Settings(**config.certified, past_budget="retrain")
+    certified.check_settings(settings)
     lock = store.claim(folder, claimed)
     progress.say(f"the net is trained on {len(known.labels):,} public images")
     recipe = training.Recipe(**config.train)
@@ -64,7 +67,7 @@ def run(config, folder: Path | str, *, data_dir: str | None = None) -> dict:
     net = jax.tree.map(np.asarray, net)
     progress.say(f"heads are fitted to {len(erasable.labels):,} others")
     options = dict(config.certified) | {"variables": net}
-    state = certified.fit(jax.random.key(1), erasable, **options)
+    state = certified.prepare(certified.fit(jax.random.key(1), erasable, **options))
     before = accuracy(state.head.weights, state, dataset)
     order = np.random.default_rng(0).permutation(len(erasable.labels))
     rows = []
@@ -129,12 +132,12 @@ def measured(state, rows, dataset) -> dict:
 
     from unlearn.training_time import certified, logistic
 
-    started = time.perf_counter()
-    certified.train(state)
-    seconds = time.perf_counter() - started
     head, classes = state.head, len(dataset.class_names)
-    objective = certified.objective(state, head.noise)
-    same, _ = logistic.solve(objective, classes)
+    objective, seconds = certified.objective(state, head.noise), []
+    for _ in range(3):
+        started = time.perf_counter()
+        same, _ = logistic.solve(objective, classes)
+        seconds.append(time.perf_counter() - started)
     plain, _ = logistic.solve(certified.objective(state), classes)
     return {
         "after": accuracy(head.weights, state, dataset),
@@ -143,7 +146,7 @@ def measured(state, rows, dataset) -> dict:
         "spent": rows[-1]["spent"],
         "fits": sum(row["retrained"] for row in rows),
         "deletion_seconds": float(np.median([row["seconds"] for row in rows])),
-        "refit_seconds": seconds,
+        "refit_seconds": float(np.median(seconds)),
         "residual": float(np.linalg.norm(logistic.gradients(head.weights, objective))),
         "bound": rows[-1]["residual_bound"],
     }

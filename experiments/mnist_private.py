@@ -8,7 +8,7 @@ trained on by a coin each: what an attack tells of them bounds epsilon from belo
 beside what is proven. Noise that is a tenth of what its epsilon needs is the control:
 it has to be refuted or to be seen for less private than it says. It ends in
 `summary.md`, `results.csv` and `figures/privacy.png`. Another data set:
-`--config.data.name=digits --config.delta=1e-4`.
+`--config.data.name=digits --config.delta=1e-4 --config.canaries=200`.
 """
 
 
@@ -20,7 +20,7 @@ def get_config(preset: str):
     config = ConfigDict(
         {
             "data": {"name": "mnist", "examples": 0, "test": 0},  # 0: all
-            "model": {"name": "cnn", "widths": (8, 16)},
+            "model": {"name": "mlp", "widths": (64,)},
             "train": recipe(steps=1000, batch_size=512, learning_rate=0.5, clip=1.0),
             "epsilons": (1.0, 3.0, 8.0),
             "delta": 1e-5,
@@ -31,12 +31,12 @@ def get_config(preset: str):
         }
     )
     if preset == "full":
-        config.model.widths = (32, 64)
+        config.model.widths = (256,)
         config.train.update(steps=3000, batch_size=2048)
         config.seeds = 10
     if preset == "smoke":
         config.data.name = "synthetic:8x8x1,classes=4,train=200,test=60"
-        config.model.widths = (2, 2)
+        config.model.widths = (4,)
         config.train.update(steps=3, batch_size=40, microbatch=8)
         config.update(epsilons=(3.0,), delta=1e-3, canaries=20, seeds=2)
     return config

@@ -10,8 +10,6 @@ from unlearn.report import csv_files
 @pytest.mark.slow
 def test_experiment(tmp_path):
     config = certified_deletions.get_config("smoke")
-    config.data.name = "synthetic:8x8x1,classes=3,train=1200,test=60"
-    config.certified.update(sigma=100.0, l2=0.05)
     found = certified_deletions.run(config, tmp_path)
     rows = csv_files.read_csv(tmp_path / "deletions.csv")
     spent = [row["spent"] for row in rows]
@@ -24,10 +22,19 @@ def test_experiment(tmp_path):
     assert (tmp_path / "figures" / "budget.png").stat().st_size > 5000
 
 
-@pytest.mark.parametrize("changes", [{"data.public": 0}, {"deletions": 100}])
-def test_sizes_that_do_not_fit_are_refused(tmp_path, changes):
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"data.public": 0}, "leave more than the deletions of the 1,200"),
+        ({"deletions": 1100}, "leave more than the deletions of the 1,200"),
+        ({"certified.epsilon": 2.0}, "epsilon must lie in"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_anything_is_trained(
+    tmp_path, changes, words
+):
     config = certified_deletions.get_config("smoke")
     config.update_from_flattened_dict(changes)
-    with pytest.raises(InputError, match="leave more than the deletions of the 200"):
+    with pytest.raises(InputError, match=words):
         certified_deletions.run(config, tmp_path)
     assert not list(tmp_path.iterdir())

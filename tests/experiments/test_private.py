@@ -48,6 +48,16 @@ def test_a_row_says_what_is_shown_and_what_is_refuted():
     assert "| epsilon 0.05 † |" in text
 
 
+def test_a_model_that_diverged_is_said_to_have():
+    config = mnist_private.get_config("smoke")
+    setting = _private.setting_of(config, None)
+    found = {"test": np.array([0.5, 0.3]), "margins": np.full((2, 20), np.nan)}
+    row = _private.row_of(config, _private.Kind("epsilon 3", 3.0, 1.0), found, setting)
+    assert row["diverged"] and not row["refuted"]
+    text = _private.markdown(config, [row | {"seconds": 1.0}])
+    assert "| epsilon 3 (diverged) |" in text
+
+
 @NEEDED
 @pytest.mark.slow
 def test_experiment(tmp_path, monkeypatch):
@@ -73,6 +83,9 @@ def test_experiment(tmp_path, monkeypatch):
         ({"canaries": 101}, "canaries at most half of it"),
         ({"data.examples": 201}, "there are 200 training examples"),
         ({"request": 0}, "request must be at least 1"),
+        ({"data.test": -5}, "data.test must be from 0 to 60; it is -5"),
+        ({"data.test": 61}, "data.test must be from 0 to 60; it is 61"),
+        ({"train.learning_rate": -1.0}, "learning_rate must be above 0"),
     ],
 )
 def test_bad_settings_are_refused(tmp_path, monkeypatch, changes, words):

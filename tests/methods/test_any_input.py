@@ -110,7 +110,7 @@ def test_a_method_runs_on_any_input_or_says_why_not(kind, name):
             fn(*args)
         assert "\n" not in str(error.value)
         return
-    if kind not in RUN:
+    if kind not in RUN and not (kind == "floats" and name in CONTINUOUS):
         after, _ = jax.eval_shape(fn, *args)
         like = jax.eval_shape(lambda: original(kind))
         assert jax.tree.all(jax.tree.map(lambda a, b: a.shape == b.shape, after, like))
