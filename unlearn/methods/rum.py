@@ -13,6 +13,8 @@ the paper found best on CIFAR-10 and CIFAR-100; there memorisation is estimated 
 thousands of models, or by confidence over the epochs of the training.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -68,7 +70,7 @@ def rum(
     """
     key_middle, key_high = jax.random.split(key)
     _, middle, high = by_memorisation(problem, variables)
-    shared = {
+    shared: dict[str, Any] = {
         "batch_size": batch_size,
         "momentum": momentum,
         "weight_decay": weight_decay,
