@@ -46,6 +46,7 @@ def test_it_runs_from_top_to_bottom(tmp_path, monkeypatch):
     notebook, kept = read(), read()
     for cell in notebook.cells:
         cell.source = cell.source.replace('PRESET = "cpu"', 'PRESET = "smoke"')
+        cell.source = cell.source.replace("MODELS = 24", "MODELS = 12")
     where = {"metadata": {"path": str(tmp_path)}}
     nbclient.NotebookClient(notebook, timeout=900, resources=where).execute()
     assert images(notebook) == images(kept)
