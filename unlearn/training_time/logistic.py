@@ -129,7 +129,9 @@ def invert_hessians(weights: np.ndarray, objective: Objective) -> Inverse | None
     return Inverse(weights, np.linalg.inv(hessians).astype(np.float32))
 
 
-def take_out(kept: Inverse | None, objective: Objective, rows: np.ndarray):
+def take_out(
+    kept: Inverse | None, objective: Objective, rows: np.ndarray
+) -> Inverse | None:
     """Returns the inverses without the terms of examples (Woodbury); None: of no use.
 
     Args:
