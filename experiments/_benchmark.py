@@ -26,7 +26,7 @@ from unlearn.curvature import fisher_diagonal
 from unlearn.errors import InputError
 from unlearn.problem import make_problem
 
-from . import _streaming
+from . import _accelerator, _streaming
 from . import _torch_peers as peers
 from ._epoch import epoch_candidates, initial
 from ._timing import Candidate, Row, alternate, compiled, line, markdown
@@ -44,6 +44,8 @@ def run(config, folder: str | Path) -> None:
     for part in config.parts:
         if part not in PARTS:
             raise InputError(f"unknown part {part!r}: choose from {', '.join(PARTS)}")
+    if {"shadows", "accuracy"} & {*config.parts}:
+        _accelerator.load(config)  # before anything else takes its time
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
@@ -283,4 +285,7 @@ PARTS = {
     "streaming": _streaming.rows,
     "growth": _streaming.growth_rows,
     "startup": startup_rows,
+    "modes": _accelerator.mode_rows,
+    "shadows": _accelerator.shadow_rows,
+    "accuracy": _accelerator.accuracy_rows,
 }

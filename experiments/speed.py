@@ -5,8 +5,11 @@
 About ten minutes on two idle cores. PyTorch is optional: `pip install torch`. One
 comparison only: `--config.parts=train`. PyTorch gains from
 `MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=4294967296`; the table says
-what was set. PyTorch suffers more than we do when other programs use the cores. What
-was measured is in `README.md` beside this file.
+what was set. PyTorch suffers more than we do when other programs use the cores.
+
+`--preset=full` measures what an accelerator is to reach, on CIFAR-10: a quarter of an
+hour on an H200, half of it for 100 + 100 shadow models. What was measured is in
+`README.md` beside this file.
 """
 
 
@@ -73,8 +76,37 @@ def get_config(preset: str):
                 "widths": (4, 4),
             },
             "growth": {"sizes": (10_000, 100_000), "side": 32, "widths": (4, 4)},
+            # Of an accelerator, with the preset `full`: see `_accelerator.py`.
+            "seeds": 5,
+            "data": {
+                "name": "cifar10",
+                "folder": "",  # of --data_dir
+                "mean": (0.4914, 0.4822, 0.4465),
+                "std": (0.2470, 0.2435, 0.2616),
+            },
+            "fast": {"94 %": TO_94, "96 %": TO_96},
+            "shadows": {
+                "nets": {"ResNet-9": RESNET9, "SpeedNet": TO_94},
+                "count": 100,
+                "modes": ("map",),
+                "target": 1000,
+            },
+            # Net, options, images, batch size.
+            "modes": {
+                "count": 16,
+                "steps": 8,
+                "nets": (
+                    ("cnn", {"widths": (16, 32)}, (28, 28, 1), 128),
+                    ("poolnet", {"widths": (32, 64, 128)}, (32, 32, 3), 128),
+                    ("resnet9", {"dtype": "bfloat16"}, (32, 32, 3), 128),
+                    ("resnet18", {"dtype": "bfloat16"}, (32, 32, 3), 128),
+                ),
+            },
         }
     )
+    if preset == "full":
+        config.parts = ACCELERATOR
+        config.resnet.update(steps=49, batch_size=1024, dtype="bfloat16")
     if preset == "smoke":
         config.parts = tuple(part for part in config.parts if part != "startup")
         config.rounds = 1
@@ -93,11 +125,67 @@ def get_config(preset: str):
         config.growth.update(sizes=(1200,), side=8)
         config.streaming.update(examples=64, side=8, timed=32, batch_size=16)
         config.models.update(count=3, examples=32, batch_size=16, widths=(4, 4))
+        config.parts += ACCELERATOR[1:]
+        config.seeds = 2
+        config.data.name = "synthetic:32x32x3,classes=10,train=64,test=20"
+        for settings in config.fast.values():
+            settings.options.widths = (4, 8)
+            settings.train.update(epochs=1, batch_size=32)
+        del config.shadows.nets["ResNet-9"]
+        config.shadows.nets["SpeedNet"] = config.fast["94 %"]
+        config.shadows.count = 2
+        net = "cnn", {"widths": (4, 4)}, (8, 8, 1), 8
+        config.modes.update(count=2, steps=1, nets=(net,))
     return config
+
+
+ACCELERATOR = "resnet", "modes", "shadows", "accuracy"
+
+
+def recipe(**changes) -> dict:
+    """Returns a recipe of few epochs, see `training.Recipe`."""
+    from unlearn.training import Recipe
+
+    fast = Recipe(
+        batch_size=2000,
+        learning_rate=0.24,
+        momentum=0.6,
+        weight_decay=0.0,
+        warmup_epochs=0,
+        schedule="linear",
+        descent="muon",
+        label_smoothing=0.1,
+    )
+    return fast._replace(**changes)._asdict()
+
+
+TO_94 = {
+    "net": "speednet",
+    "options": {"widths": (64, 256, 256), "dtype": "bfloat16"},
+    "train": recipe(epochs=22),
+    "augment": {"flip": True, "crop": 2},
+    "accuracy": 94.0,
+    "seconds": 3.4,
+}
+TO_96 = {
+    "net": "speednet",
+    "options": {"widths": (128, 384, 512), "depth": 3, "dtype": "bfloat16"},
+    "train": recipe(epochs=75, batch_size=1000),
+    "augment": {"flip": True, "crop": 4, "cutout": 12},
+    "accuracy": 96.0,
+    "seconds": 35.0,
+}
+RESNET9 = {
+    "net": "resnet9",
+    "options": {"dtype": "bfloat16"},
+    "train": recipe(epochs=12),
+    "augment": {"flip": True, "crop": 2},
+}
 
 
 def run(config, folder, *, data_dir=None):
     """Measures what `config.parts` names; writes `speed.csv` and `speed.md`."""
     from . import _benchmark
 
+    config.data.folder = str(data_dir or "")
     _benchmark.run(config, folder)

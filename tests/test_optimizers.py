@@ -78,3 +78,56 @@ def test_schedules():
         [1, 1, 0.1, 0.01]
     )
     assert float(optimizers.schedule("constant", 0.3, 10)(7)) == pytest.approx(0.3)
+    rate = optimizers.schedule("linear", 2.0, 100, warmup=20)
+    assert [float(rate(s)) for s in (9, 20, 60, 100)] == pytest.approx([1, 2, 1, 0])
+
+
+FILTERS = jax.random.normal(jax.random.key(0), (3, 3, 4, 8))
+
+
+@pytest.mark.parametrize("shape", [(3, 3, 4, 8), (1, 1, 4, 8)], ids=["tall", "wide"])
+def test_the_orthogonal_factor_has_the_singular_vectors_and_values_near_one(shape):
+    filters = jax.random.normal(jax.random.key(1), shape)
+    matrix = np.asarray(filters).reshape(-1, 8)
+    left, _, right = np.linalg.svd(matrix, full_matrices=False)
+    found = np.asarray(optimizers.orthogonal_factor(filters, steps=5)).reshape(-1, 8)
+    values = left.T @ found @ right.T
+    assert np.abs(values - np.diag(np.diag(values))).max() < 0.05
+    assert (np.diag(values) > 0.5).all() and (np.diag(values) < 1.4).all()
+
+
+def test_muon_turns_filters_and_leaves_the_rest_to_adam():
+    params = {"conv": {"kernel": FILTERS}, "head": {"kernel": jnp.ones((8, 3))}}
+    gradient = jax.tree.map(lambda x: jnp.sin(3 * x) + 0.1, params)
+    muon = optimizers.muon(0.1, momentum=0.6, weight_decay=0.2)
+    state, before, moved = muon.init(params), params, params
+    for _ in range(2):
+        before = moved
+        updates, state = muon.update(gradient, state, moved)
+        moved = optax.apply_updates(moved, updates)
+    # Momentum of two equal gradients points where they do.
+    kernel = before["conv"]["kernel"]
+    expected = kernel * np.sqrt(8) / jnp.linalg.norm(kernel)
+    expected -= 0.1 * optimizers.orthogonal_factor(gradient["conv"]["kernel"])
+    assert_close(moved["conv"]["kernel"], expected, atol=2e-3)
+
+    adam = optax.adamw(0.1 / 12, b1=0.85, b2=0.99, weight_decay=0.2)
+    state, head = adam.init(params["head"]), params["head"]
+    for _ in range(2):
+        updates, state = adam.update(gradient["head"], state, head)
+        head = optax.apply_updates(head, updates)
+    assert_close(moved["head"], head, rtol=1e-6)
+
+
+def test_muon_takes_a_schedule_and_traced_numbers():
+    params = {"conv": FILTERS, "bias": jnp.ones(3)}
+    gradient = jax.tree.map(jnp.cos, params)
+
+    @jax.jit
+    def step(rate):
+        muon = optimizers.muon(rate)
+        return muon.update(gradient, muon.init(params), params)[0]
+
+    muon = optimizers.muon(lambda count: 0.1 * (count + 1))
+    updates, _ = muon.update(gradient, muon.init(params), params)
+    assert_close(step(0.1), updates, rtol=1e-3, atol=1e-3)

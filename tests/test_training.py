@@ -3,12 +3,14 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from conftest import tiny_problem, trained
 from trees import assert_close, assert_equal, flat
 
 from unlearn import methods, optimizers, training
 from unlearn.curvature import mean_gradient
+from unlearn.problem import Batch, Model
 from unlearn.training import Recipe, shuffle
 from unlearn.training_time.slice_training import class_weights
 
@@ -338,3 +340,31 @@ def test_balance_is_a_float_that_may_be_traced(problem):
     apart = [last_loss(float(power)) for power in powers]
     np.testing.assert_allclose(jax.vmap(last_loss)(powers), apart, rtol=1e-4)
     assert len({float(loss) for loss in apart}) == 3
+
+
+def test_smoothed_labels_are_a_mixture_with_the_uniform_distribution():
+    logits = jax.random.normal(jax.random.key(0), (6, 4))
+    model = Model(None, lambda variables, inputs, **_: (logits, variables))
+    labels, weights = jnp.array([0, 1, 2, 3, 0, 1]), jnp.array([1.0, 1, 1, 0, 2, 1])
+    batch = Batch(jnp.zeros((6, 1)), labels, weights)
+    objective = training.classification(model, label_smoothing=0.3)
+    found, _ = objective({"params": {}}, batch, jax.random.key(0))
+    targets = 0.7 * jax.nn.one_hot(labels, 4) + 0.3 / 4
+    losses = optax.softmax_cross_entropy(logits, targets)
+    assert float(found) == pytest.approx(float(jnp.mean(weights * losses)), rel=1e-6)
+
+
+def test_retrain_takes_muon_and_smoothed_labels_as_a_recipe_does(problem):
+    changes = dict(epochs=2, batch_size=16, learning_rate=0.1, descent="muon")
+    changes |= dict(label_smoothing=0.3, schedule="linear")
+    recipe = Recipe(**changes)
+    trained, _ = training.train(jax.random.key(0), problem, problem.retain, recipe)
+    found, _ = methods.METHODS["retrain"].fn(
+        jax.random.key(0), None, problem, **changes
+    )
+    assert_equal(found, trained)
+    plain = recipe._replace(label_smoothing=0.0)
+    other, _ = training.train(jax.random.key(0), problem, problem.retain, plain)
+    assert not np.allclose(
+        *(jax.tree.leaves(tree["params"])[0] for tree in (trained, other))
+    )

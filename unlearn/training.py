@@ -15,7 +15,7 @@ import optax
 from jax.sharding import Mesh
 
 from unlearn import spread
-from unlearn.optimizers import schedule, sgd
+from unlearn.optimizers import TRAINERS, schedule
 from unlearn.problem import Batch, Examples, Model, Problem, Variables, count, rows
 
 Objective = Callable[[Variables, Any, jax.Array], tuple[jax.Array, Variables]]
@@ -108,13 +108,21 @@ def kl_divergence(
     return temperature**2 * jnp.sum(jnp.exp(log_p) * (log_p - log_q), axis=-1)
 
 
-def classification(model: Model, *, train: bool = True) -> Objective:
-    """Makes an objective of the weighted mean cross-entropy; `train`: see `Model`."""
+def classification(
+    model: Model, *, train: bool = True, label_smoothing: float = 0.0
+) -> Objective:
+    """Makes an objective of the weighted mean cross-entropy; `train`: see `Model`.
+
+    Of the probability of a label, `label_smoothing` goes to all classes in equal parts.
+    """
 
     def objective(variables, batch, key):
         logits, variables = model.apply(variables, batch.inputs, train=train, key=key)
-        loss = jnp.mean(batch.weights * cross_entropy(logits, batch.labels))
-        return loss, variables
+        losses = cross_entropy(logits, batch.labels)
+        if label_smoothing:
+            even = -jax.nn.log_softmax(logits.astype(jnp.float32)).mean(-1)
+            losses = (1 - label_smoothing) * losses + label_smoothing * even
+        return jnp.mean(batch.weights * losses), variables
 
     return objective
 
@@ -315,6 +323,8 @@ class Recipe(NamedTuple):
     schedule: str = "cosine"
     balance: float = 0.0  # a power of `balanced`: with 1 each class counts the same
     parts: int = 1  # of a batch, one after another: for memory, see `descend`
+    descent: str = "sgd"  # or "muon", see `optimizers`
+    label_smoothing: float = 0.0
 
     def optimizer(self, examples: int) -> optax.GradientTransformation:
         """Makes the optimizer for a training set of that many examples."""
@@ -325,7 +335,12 @@ class Recipe(NamedTuple):
             self.epochs * steps,
             self.warmup_epochs * steps,
         )
-        return sgd(rate, momentum=self.momentum, weight_decay=self.weight_decay)
+        make = TRAINERS[self.descent]
+        return make(rate, momentum=self.momentum, weight_decay=self.weight_decay)
+
+    def objective(self, model: Model) -> Objective:
+        """Makes the loss that is minimised."""
+        return classification(model, label_smoothing=self.label_smoothing)
 
 
 def train(
@@ -346,7 +361,7 @@ def train(
         variables,
         problem,
         indices,
-        classification(problem.model),
+        recipe.objective(problem.model),
         recipe.optimizer(len(indices)),
         epochs=recipe.epochs if epochs is None else epochs,
         batch_size=recipe.batch_size,

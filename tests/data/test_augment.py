@@ -8,6 +8,7 @@ import pytest
 from unlearn.data.augment import (
     augmentation,
     colour_jitter,
+    cut_out,
     padded_crop,
     random_flip,
     rotation,
@@ -74,6 +75,20 @@ def test_options():
     assert augmentation(flip=True, crop=4) is augmentation(flip=True, crop=4)
     with pytest.raises(InputError, match="crop must be 0 or more"):
         augmentation(flip=False, crop=-1)
+    with pytest.raises(InputError, match="cutout must be 0 or more pixels"):
+        augmentation(cutout=-1)
+
+
+@pytest.mark.parametrize("side, rows, columns", [(3, 3, 3), (6, 6, 5), (9, 6, 5)])
+def test_a_square_of_each_image_is_cut_out(side, rows, columns):
+    images = inputs(batch=200)
+    cut = np.asarray(cut_out(side)(jax.random.key(0), images))
+    gone = (cut == 0).all(-1)
+    np.testing.assert_array_equal(cut[~gone], np.asarray(images)[~gone])
+    assert (gone.any(2).sum(1) == rows).all() and (gone.any(1).sum(1) == columns).all()
+    assert (gone.sum((1, 2)) == rows * columns).all()
+    first = {(int(g.any(1).argmax()), int(g.any(0).argmax())) for g in gone}
+    assert len(first) == max(1, 7 - side) * max(1, 6 - side)  # everywhere inside
 
 
 def turned(images, degrees):

@@ -8,6 +8,7 @@ import pytest
 
 from unlearn import models
 from unlearn.errors import InputError
+from unlearn.models.speednet import Whiten, whitening_filters
 
 MNIST, CIFAR = (28, 28, 1), (32, 32, 3)
 SMALL = [
@@ -23,6 +24,8 @@ SMALL = [
     ("poolnet", {"widths": (4, 8)}),
     ("poolnet", {"widths": (4,), "norm": "group"}),
     ("resnet9", {"width": 4}),
+    ("speednet", {"widths": (4,)}),
+    ("speednet", {"widths": (4, 8), "depth": 3}),
     ("wideresnet", {"depth": 10, "widen": 1}),
     pytest.param("vgg16", {"width": 2}, marks=pytest.mark.slow),
     pytest.param("vgg16", {"width": 2, "head": "large"}, marks=pytest.mark.slow),
@@ -53,6 +56,9 @@ def images_of(shape, count=2):
         ("resnet18", {}, CIFAR, 11_173_962),  # as the PyTorch nets for CIFAR
         ("resnet18", {"norm": "group"}, CIFAR, 11_173_962),
         ("resnet50", {}, CIFAR, 23_520_842),
+        # 24 biases; 64 x (216 + 576), 256 x (576 + 2304) and 256 x 4608 weights of
+        # convolutions; scales and biases of the norms; the head
+        ("speednet", {}, CIFAR, 24 + 50_688 + 737_280 + 1_179_648 + 2304 + 2560),
         ("resnet9", {}, CIFAR, 2_274_880),  # the data-unlearning benchmark's
         ("wideresnet", {}, CIFAR, 36_479_194),  # the paper: 36.5 million
         ("wideresnet", {"norm": "group"}, CIFAR, 36_479_194),
@@ -294,11 +300,39 @@ def test_vit_refuses(options, shape, message):
     [
         ("wideresnet", {"depth": 18}, "4 more than a multiple of 6.*it is 18"),
         ("resnet9", {}, "12 pixels a side; these are \\[8, 8, 3\\]: take cnn"),
+        ("speednet", {}, "3 widths needs.*9 pixels a side; .* take fewer widths"),
     ],
 )
 def test_a_net_that_does_not_fit_says_what_does(name, options, message):
     with pytest.raises(InputError, match=message):
         models.create(name, 3, **options).init(jax.random.key(0), images_of((8, 8, 3)))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_filters_of_speednet_whiten_images_of_their_model(channels):
+    steps = np.abs(np.subtract.outer(np.arange(2), np.arange(2)))
+    colours = np.abs(np.subtract.outer(np.arange(channels), np.arange(channels)))
+    covariance = np.kron(np.kron(0.93**steps, 0.93**steps), 0.91**colours)
+    filters = whitening_filters(channels, epsilon=0.0)
+    assert filters.shape == (2, 2, channels, 4 * channels)
+    seen = filters.reshape(-1, 4 * channels)
+    np.testing.assert_allclose(
+        seen.T @ covariance @ seen, np.eye(4 * channels), atol=1e-9
+    )
+    # [row, column, colour] in the order of a convolution's kernel
+    draw = np.random.default_rng(0).normal(size=(20_000, 4 * channels))
+    patches = draw @ np.linalg.cholesky(covariance).T
+    images = jnp.asarray(patches.reshape(-1, 2, 2, channels), jnp.float32)
+    model = models.create("speednet", 3, widths=(4,))
+    module = Whiten()
+    out = module.apply(module.init(jax.random.key(0), images), images)
+    half = np.asarray(out).reshape(-1, 8 * channels)
+    assert np.cov(half[:, : 4 * channels].T).trace() == pytest.approx(
+        4 * channels, rel=0.1
+    )
+    np.testing.assert_allclose(half[:, : 4 * channels], -half[:, 4 * channels :])
+    fixed = model.init(jax.random.key(0), jnp.zeros((1, 8, 8, channels)))["params"]
+    assert set(fixed["Whiten_0"]) == {"bias"}  # nothing of the filters is trained
 
 
 def test_vit_starts_with_places_that_differ():

@@ -19,7 +19,12 @@ Augment = Callable[[jax.Array, jax.Array], jax.Array]
 
 @functools.cache
 def augmentation(
-    *, flip: bool = False, crop: int = 0, rotate: float = 0.0, jitter: float = 0.0
+    *,
+    flip: bool = False,
+    crop: int = 0,
+    rotate: float = 0.0,
+    jitter: float = 0.0,
+    cutout: int = 0,
 ) -> Augment | None:
     """Makes the augmentation with these options; None if there is nothing to do.
 
@@ -30,12 +35,15 @@ def augmentation(
       crop: pixels of padding for `padded_crop`; 0 leaves images where they are.
       rotate: largest angle of `rotation`, in degrees.
       jitter: strength of `colour_jitter`.
+      cutout: pixels of the side of the square of `cut_out`.
 
     Raises:
-      InputError: a negative `crop`, a `rotate` past 180 or a `jitter` past 1.
+      InputError: a negative `crop` or `cutout`, a `rotate` past 180, a `jitter` past 1.
     """
     if crop < 0:
         raise InputError(f"crop must be 0 or more pixels of padding; it is {crop}")
+    if cutout < 0:
+        raise InputError(f"cutout must be 0 or more pixels; it is {cutout}")
     if not 0 <= rotate <= 180:
         raise InputError(f"rotate must lie in [0, 180] degrees; it is {rotate}")
     if not 0 <= jitter <= 1:
@@ -44,6 +52,7 @@ def augmentation(
     steps += [rotation(rotate)] if rotate else []
     steps += [padded_crop(crop)] if crop else []
     steps += [colour_jitter(jitter)] if jitter else []
+    steps += [cut_out(cutout)] if cutout else []
     if not steps:
         return None
 
@@ -143,3 +152,25 @@ def colour_jitter(strength: float) -> Augment:
         return middle + (1 + contrast) * (inputs - middle) + brightness
 
     return jitter
+
+
+@functools.cache
+def cut_out(side: int) -> Augment:
+    """Makes a square of `side` pixels at a random place of each image 0.
+
+    DeVries & Taylor, 2017, https://arxiv.org/abs/1708.04552; here the square lies
+    within the image.
+    """
+
+    def cut(key, inputs):
+        inside = jnp.ones((), bool)
+        for axis, of_axis in zip((1, 2), jax.random.split(key), strict=True):
+            size = inputs.shape[axis]
+            places = (len(inputs), 1), 0, max(1, size - side + 1)
+            first = jax.random.randint(of_axis, *places, jnp.int32)
+            along = jnp.arange(size)[None] - first
+            along = (along >= 0) & (along < side)
+            inside &= jnp.expand_dims(along, (3 - axis, 3))
+        return jnp.where(inside, 0, inputs)
+
+    return cut

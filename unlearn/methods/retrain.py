@@ -30,6 +30,8 @@ def retrain(
     schedule: str = DEFAULTS.schedule,
     balance: float = DEFAULTS.balance,
     parts: int = DEFAULTS.parts,
+    descent: str = DEFAULTS.descent,
+    label_smoothing: float = DEFAULTS.label_smoothing,
 ) -> tuple[Variables, dict]:
     """Trains anew on the retain set; `info["loss"]` is float32[epochs, steps]."""
     del variables
@@ -43,6 +45,8 @@ def retrain(
         schedule,
         balance,
         parts,
+        descent,
+        label_smoothing,
     )
     variables, losses = train(key, problem, problem.retain, recipe)
     return variables, {"loss": losses}

@@ -36,6 +36,8 @@ def retrain_short(
     warmup_epochs: int = DEFAULTS.warmup_epochs,
     decay: str = DEFAULTS.schedule,
     balance: float = DEFAULTS.balance,
+    descent: str = DEFAULTS.descent,
+    label_smoothing: float = DEFAULTS.label_smoothing,
 ) -> tuple[Variables, dict]:
     """Trains anew on the retain set; `info["loss"]` is float32[epochs, steps].
 
@@ -53,6 +55,8 @@ def retrain_short(
         warmup_epochs,
         decay,
         balance,
+        descent=descent,
+        label_smoothing=label_smoothing,
     )
     variables, losses = train(key, problem, problem.retain, recipe, epochs)
     return variables, {"loss": losses}

@@ -18,6 +18,7 @@ from unlearn.models.own_file import find_file, is_path, load_model
 from unlearn.models.poolnet import PoolNet
 from unlearn.models.resnet import ResNet18, ResNet50
 from unlearn.models.resnet9 import ResNet9
+from unlearn.models.speednet import SpeedNet
 from unlearn.models.vgg import VGG16
 from unlearn.models.vit import ViT, ViTBase, ViTSmall, ViTTiny
 from unlearn.models.wideresnet import WideResNet
@@ -28,6 +29,7 @@ NETS = {
     "cnn": CNN,
     "allcnn": AllCNN,
     "poolnet": PoolNet,
+    "speednet": SpeedNet,
     "resnet9": ResNet9,
     "resnet18": ResNet18,
     "resnet50": ResNet50,

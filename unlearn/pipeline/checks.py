@@ -25,6 +25,7 @@ MOST_LOGITS = 2**26
 """Of a model's logits on all examples so many are kept, 256 MB in float32; of more than
 these only the loss and the prediction of each example (`metrics.Outputs`)."""
 CHOICES = {"schedule": optimizers.SCHEDULES, "decay": optimizers.SCHEDULES}
+CHOICES |= {"descent": tuple(optimizers.TRAINERS)}
 CHOICES |= {"optimizer": tuple(optimizers.OPTIMIZERS), "statistics": STATISTICS}
 
 

@@ -24,7 +24,7 @@ def train_functions(
     loss)`.
     """
     optimizer = recipe.optimizer(examples)
-    objective = training.classification(model)
+    objective = recipe.objective(model)
 
     def begin(key, problem):
         variables = model.init(key, problem.inputs(jnp.zeros(1, jnp.int32)))

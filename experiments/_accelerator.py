@@ -1,0 +1,150 @@
+"""Benchmark: what an accelerator is to reach, on the data set of `config.data`."""
+
+import functools
+import statistics
+import time
+from collections.abc import Iterator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from unlearn import data, metrics, models, parallel, training
+from unlearn.data.augment import augmentation
+from unlearn.problem import Problem, make_problem
+
+from ._timing import Row, compiled
+
+
+def accuracy_rows(config) -> Iterator[Row]:
+    """Trains with each recipe of `config.fast` to its accuracy; seconds of training."""
+    dataset = load(config)
+    for name, settings in config.fast.items():
+        problem, recipe = (
+            _setting(config, dataset, settings),
+            training.Recipe(**settings.train),
+        )
+        indices = jnp.arange(len(problem.labels))
+        fit = functools.partial(train, recipe=recipe)
+        executable, compiling = compiled(fit, jax.random.key(0), problem, indices)
+        seconds, found = [], []
+        for seed in range(config.seeds):
+            started = time.perf_counter()
+            key = jax.random.key(seed)
+            variables = jax.block_until_ready(executable(key, problem, indices))
+            seconds.append(time.perf_counter() - started)
+            found.append(_accuracy(problem, variables, dataset))
+        what = f"{dataset.name}, {name}"
+        mean, deviation = np.mean(found), np.std(found, ddof=min(1, len(found) - 1))
+        row = Row(what, f"test accuracy, {len(found)} trainings", 100 * mean, "%")
+        yield row._replace(target=f">= {settings.accuracy:g}")
+        yield Row(what, "standard deviation", 100 * deviation, "points")
+        yield Row(
+            what,
+            f"a training of {recipe.epochs} epochs",
+            statistics.median(seconds),
+            "s",
+            target=f"<= {settings.seconds:g}",
+            compile_seconds=compiling,
+        )
+
+
+def shadow_rows(config) -> Iterator[Row]:
+    """Trains many models, each on a random half of the data, in every mode."""
+    dataset, wanted = load(config), config.shadows
+    for name, settings in wanted.nets.items():
+        problem, recipe = (
+            _setting(config, dataset, settings),
+            training.Recipe(**settings.train),
+        )
+        keys = jax.random.split(jax.random.key(0), wanted.count)
+        half = len(problem.labels) // 2
+
+        def one(key, problem, recipe=recipe, half=half):
+            key_half, key = jax.random.split(key)
+            size = len(problem.labels)
+            chosen = jax.random.choice(key_half, size, (half,), replace=False)
+            return train(key, problem, chosen.astype(jnp.int32), recipe)
+
+        for mode in wanted.modes:
+            trained, how = parallel.map_models(one, keys, problem, mode=mode)
+            last = jax.tree.map(lambda leaf: leaf[-1], trained)
+            what = f"shadow models of {half} images, {name}, {mode}"
+            yield Row(
+                what,
+                f"{wanted.count} models, {how.chunk} a program",
+                3600 * wanted.count / how.seconds,
+                "models/h",
+                target=f">= {wanted.target:g}",
+                compile_seconds=how.compile_seconds,
+            )
+            share = 100 * _accuracy(problem, last, dataset)
+            yield Row(what, "test accuracy of one", share, "%")
+
+
+def mode_rows(config) -> Iterator[Row]:
+    """Trains models vectorised and one after another: what `choose_mode` rests on."""
+    settings = config.modes
+    for net, options, shape, batch_size in settings.nets:
+        model = models.create(net, 10, **options)
+        size = settings.steps * batch_size
+        rng = np.random.default_rng(0)
+        images = rng.integers(0, 256, (size, *shape), np.uint8)
+        labels = rng.integers(0, 10, size)
+        problem = make_problem(images, labels, [0], model, num_classes=10)
+        recipe = training.Recipe(1, batch_size, warmup_epochs=0)
+        keys = jax.random.split(jax.random.key(0), settings.count)
+
+        def one(key, problem, recipe=recipe, size=size):
+            return train(key, problem, jnp.arange(size), recipe)
+
+        seconds = {mode: [] for mode in parallel.MODES}
+        compiling = {}
+        for _ in range(config.rounds + 1):
+            for mode in parallel.MODES:
+                _, how = parallel.map_models(one, keys, problem, mode=mode)
+                seconds[mode].append(how.seconds)
+                compiling.setdefault(mode, how.compile_seconds)
+        first = problem.inputs(jnp.arange(1))
+        weights = models.parameter_count(jax.eval_shape(model.init, keys[0], first))
+        ours = statistics.median(seconds["vmap"][1:])
+        for mode, times in seconds.items():
+            median = statistics.median(times[1:])
+            yield Row(
+                f"{settings.count} models, {net} of {weights:,} weights",
+                f"{mode}, batch {batch_size}",
+                settings.count * settings.steps / median,
+                "model steps/s",
+                median / ours,
+                compile_seconds=compiling[mode],
+            )
+
+
+def load(config) -> data.Dataset:
+    return data.load(config.data.name, data_dir=config.data.folder or None)
+
+
+def train(key, problem, indices, recipe) -> dict:
+    return training.train(key, problem, indices, recipe)[0]
+
+
+def _setting(config, dataset: data.Dataset, settings) -> Problem:
+    options = dict(settings.options)
+    model = models.create(settings.net, len(dataset.class_names), **options)
+    return make_problem(
+        dataset.train_images,
+        dataset.train_labels,
+        [0],
+        model,
+        num_classes=len(dataset.class_names),
+        mean=config.data.mean,
+        std=config.data.std,
+        augment=augmentation(**settings.augment),
+    )
+
+
+def _accuracy(problem: Problem, variables: dict, dataset: data.Dataset) -> float:
+    fn = functools.partial(training.predict, problem.model)
+    predict = jax.jit(fn, static_argnums=(2, 3))
+    logits = predict(variables, dataset.test_images, problem.preprocess, 1000)
+    return metrics.accuracy(np.asarray(logits), dataset.test_labels)
