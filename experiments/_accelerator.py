@@ -28,7 +28,7 @@ def accuracy_rows(config) -> Iterator[Row]:
         fit = functools.partial(train, recipe=recipe)
         executable, compiling = compiled(fit, jax.random.key(0), problem, indices)
         seconds, found = [], []
-        for seed in range(config.seeds):
+        for seed in range(config.trainings):
             started = time.perf_counter()
             key = jax.random.key(seed)
             variables = jax.block_until_ready(executable(key, problem, indices))

@@ -77,7 +77,7 @@ def get_config(preset: str):
             },
             "growth": {"sizes": (10_000, 100_000), "side": 32, "widths": (4, 4)},
             # Of an accelerator, with the preset `full`: see `_accelerator.py`.
-            "seeds": 5,
+            "trainings": 5,
             "data": {
                 "name": "cifar10",
                 "folder": "",  # of --data_dir
@@ -126,7 +126,7 @@ def get_config(preset: str):
         config.streaming.update(examples=64, side=8, timed=32, batch_size=16)
         config.models.update(count=3, examples=32, batch_size=16, widths=(4, 4))
         config.parts += ACCELERATOR[1:]
-        config.seeds = 2
+        config.trainings = 2
         config.data.name = "synthetic:32x32x3,classes=10,train=64,test=20"
         for settings in config.fast.values():
             settings.options.widths = (4, 8)
