@@ -84,9 +84,9 @@ def get_config(preset: str):
                 "mean": (0.4914, 0.4822, 0.4465),
                 "std": (0.2470, 0.2435, 0.2616),
             },
-            "fast": {"94 %": TO_94, "96 %": TO_96},
+            "fast": {"to_94": TO_94, "to_96": TO_96},
             "shadows": {
-                "nets": {"ResNet-9": RESNET9, "SpeedNet": TO_94},
+                "nets": {"resnet9": RESNET9, "speednet": TO_94},
                 "count": 100,
                 "modes": ("map",),
                 "target": 1000,
@@ -131,9 +131,9 @@ def get_config(preset: str):
         for settings in config.fast.values():
             settings.options.widths = (4, 8)
             settings.train.update(epochs=1, batch_size=32)
-        del config.shadows.nets["ResNet-9"]
-        config.shadows.nets["SpeedNet"] = config.fast["94 %"]
         config.shadows.count = 2
+        config.shadows.nets.resnet9.options.width = 4
+        config.shadows.nets.resnet9.train.update(epochs=1, batch_size=32)
         net = "cnn", {"widths": (4, 4)}, (8, 8, 1), 8
         config.modes.update(count=2, steps=1, nets=(net,))
     return config
@@ -177,7 +177,7 @@ TO_96 = {
 }
 RESNET9 = {
     "net": "resnet9",
-    "options": {"dtype": "bfloat16"},
+    "options": {"width": 64, "dtype": "bfloat16"},
     "train": recipe(epochs=12),
     "augment": {"flip": True, "crop": 2},
 }

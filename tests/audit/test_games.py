@@ -150,7 +150,7 @@ def test_retraining_is_within(models, examples, roles, least):
     original = games.Leak(one[0], "", one[1], one[2], {})
     allowed = verdict.tolerances(original, Config)
     rng, within = np.random.default_rng(0), []
-    for _ in range(40):
+    for _ in range(20):
         states = balanced_states(rng, models, examples, roles)
         margins = rng.normal(size=states.shape) + rng.normal(0, 0.3, (models, 1))
         margins = margins * rng.uniform(0.5, 2, examples) + rng.normal(-3, 2, examples)

@@ -217,7 +217,7 @@ def test_bad_settings_are_refused_before_anything_is_made(tmp_path, changes, wor
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("where", ["run", "shadow", "harder/random"])
+@pytest.mark.parametrize("where", ["run", "harder/random"])
 def test_a_method_that_diverges_is_left_out_and_the_others_are_judged(
     where, tmp_path, monkeypatch
 ):

@@ -53,10 +53,12 @@ def test_smoke(parts, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(_torch_peers, "has_torch", lambda: False)
     config = speed.get_config("smoke")
     config.parts = parts
+    with config.unlocked():  # one of each is enough
+        del config.fast["to_96"], config.shadows.nets["resnet9"]
     speed.run(config, tmp_path)
     with (tmp_path / "speed.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert all(float(row["value"]) > 0 for row in rows)
+    assert all(float(row["value"]) > 0 for row in rows if row["unit"] != "points")
     apart = "forgetting score", "peak memory", "growth"
     compiled = [row for row in rows if not row["comparison"].startswith(apart)]
     compiled = [row for row in compiled if row["unit"] not in ("%", "points")]

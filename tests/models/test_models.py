@@ -24,7 +24,6 @@ SMALL = [
     ("poolnet", {"widths": (4, 8)}),
     ("poolnet", {"widths": (4,), "norm": "group"}),
     ("resnet9", {"width": 4}),
-    ("speednet", {"widths": (4,)}),
     ("speednet", {"widths": (4, 8), "depth": 3}),
     ("wideresnet", {"depth": 10, "widen": 1}),
     pytest.param("vgg16", {"width": 2}, marks=pytest.mark.slow),
