@@ -20,10 +20,8 @@ def accuracy_rows(config) -> Iterator[Row]:
     """Trains with each recipe of `config.fast` to its accuracy; seconds of training."""
     dataset = load(config)
     for name, settings in config.fast.items():
-        problem, recipe = (
-            _setting(config, dataset, settings),
-            training.Recipe(**settings.train),
-        )
+        problem = _setting(config, dataset, settings)
+        recipe = training.Recipe(**settings.train)
         indices = jnp.arange(len(problem.labels))
         fit = functools.partial(train, recipe=recipe)
         executable, compiling = compiled(fit, jax.random.key(0), problem, indices)
@@ -53,10 +51,8 @@ def shadow_rows(config) -> Iterator[Row]:
     """Trains many models, each on a random half of the data, in every mode."""
     dataset, wanted = load(config), config.shadows
     for name, settings in wanted.nets.items():
-        problem, recipe = (
-            _setting(config, dataset, settings),
-            training.Recipe(**settings.train),
-        )
+        problem = _setting(config, dataset, settings)
+        recipe = training.Recipe(**settings.train)
         keys = jax.random.split(jax.random.key(0), wanted.count)
         half = len(problem.labels) // 2
 

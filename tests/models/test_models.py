@@ -318,6 +318,7 @@ def test_filters_of_speednet_whiten_images_of_their_model(channels):
     np.testing.assert_allclose(
         seen.T @ covariance @ seen, np.eye(4 * channels), atol=1e-9
     )
+    assert (filters[0, 0, 0] > 0).all()  # one sign, and no choice left, everywhere
     # [row, column, colour] in the order of a convolution's kernel
     draw = np.random.default_rng(0).normal(size=(20_000, 4 * channels))
     patches = draw @ np.linalg.cholesky(covariance).T

@@ -98,9 +98,18 @@ def whitening_filters(channels: int, epsilon: float = 5e-4) -> np.ndarray:
     of CIFAR-10 have .94, .93 and .92.) Filters are the eigenvectors of this covariance,
     over the square roots of the eigenvalues plus `epsilon`.
     """
-    along = [
-        factor ** np.abs(np.subtract.outer(np.arange(size), np.arange(size)))
-        for factor, size in ((PIXELS, 2), (PIXELS, 2), (COLOURS, channels))
-    ]
-    values, vectors = np.linalg.eigh(functools.reduce(np.kron, along))
-    return (vectors / np.sqrt(values + epsilon)).reshape(2, 2, channels, -1)
+    axes = (PIXELS, 2), (PIXELS, 2), (COLOURS, channels)
+    values, vectors = zip(*(_eigenvectors(*axis) for axis in axes), strict=True)
+    scale = np.sqrt(functools.reduce(np.kron, values) + epsilon)
+    return (functools.reduce(np.kron, vectors) / scale).reshape(2, 2, channels, -1)
+
+
+def _eigenvectors(factor: float, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the eigenvalues and eigenvectors along one axis.
+
+    They differ, and the vectors begin with positive numbers, so that a net that was
+    trained on one machine finds the same filters on every other.
+    """
+    steps = np.abs(np.subtract.outer(np.arange(size), np.arange(size)))
+    values, vectors = np.linalg.eigh(factor**steps)
+    return values, vectors * np.sign(vectors[0])
