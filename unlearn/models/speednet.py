@@ -6,7 +6,6 @@ training images. Here its filters whiten the patches of a model of images, so th
 hold nothing about anybody's data and nothing of it has to be forgotten.
 """
 
-import functools
 from collections.abc import Sequence
 
 import flax.linen as nn
@@ -98,10 +97,11 @@ def whitening_filters(channels: int, epsilon: float = 5e-4) -> np.ndarray:
     of CIFAR-10 have .94, .93 and .92.) Filters are the eigenvectors of this covariance,
     over the square roots of the eigenvalues plus `epsilon`.
     """
-    axes = (PIXELS, 2), (PIXELS, 2), (COLOURS, channels)
-    values, vectors = zip(*(_eigenvectors(*axis) for axis in axes), strict=True)
-    scale = np.sqrt(functools.reduce(np.kron, values) + epsilon)
-    return (functools.reduce(np.kron, vectors) / scale).reshape(2, 2, channels, -1)
+    along, basis = _eigenvectors(PIXELS, 2)
+    of_colour, colours = _eigenvectors(COLOURS, channels)
+    values = np.kron(np.kron(along, along), of_colour)
+    vectors = np.kron(np.kron(basis, basis), colours)
+    return (vectors / np.sqrt(values + epsilon)).reshape(2, 2, channels, -1)
 
 
 def _eigenvectors(factor: float, size: int) -> tuple[np.ndarray, np.ndarray]:
