@@ -174,6 +174,7 @@ def accuracy_before_after(
         low, high = min(values), max(values)
         margin = max(0.06 * (high - low), 1 - (high - low) / 2, 0.1)
         panel.set_xlim(low - margin, high + margin)
+        panel.locator_params(axis="x", nbins=5)
         plotting.name_ticks(panel.yaxis, [row["model"] for row in rows])
         panel.set_ylim(len(rows) - 0.4, -0.6)
         panel.axhline(
