@@ -163,10 +163,17 @@ def test_again_it_is_the_same_but_for_time(audited):
     )
 
 
-def test_a_chain_is_refused(tmp_path):
+@pytest.mark.parametrize(
+    "name, message",
+    [
+        ("influence+finetune", "cannot be audited"),
+        ("scrubb", "unknown method 'scrubb': did you mean scrub?"),
+    ],
+)
+def test_what_no_study_can_answer_is_refused(name, message, tmp_path):
     config = audit_config()
-    config.run = ("influence+finetune",)
-    with pytest.raises(InputError, match="cannot be audited"):
+    config.run = ("finetune", name)
+    with pytest.raises(InputError, match=message):
         audit.run(config, tmp_path)
 
 

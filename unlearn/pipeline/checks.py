@@ -60,6 +60,17 @@ def parts_of(names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(part for name in names for part in split_chain(name)))
 
 
+def check_known(config: "ConfigDict", name: str) -> None:
+    """Refuses a method that there is not, with the nearest name that there is."""
+    if name not in config.methods:
+        close = difflib.get_close_matches(name.lower(), config.methods, 1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        raise InputError(
+            f"unknown method {name!r}: {hint}choose from "
+            f"{', '.join(config.methods)}, or a chain such as influence+finetune"
+        )
+
+
 def check(config: "ConfigDict", names: Sequence[str]) -> None:
     """Checks what can be known before the data is there.
 
@@ -81,13 +92,7 @@ def check(config: "ConfigDict", names: Sequence[str]) -> None:
             )
     parts = parts_of(names)
     for name in parts:
-        if name not in config.methods:
-            close = difflib.get_close_matches(name.lower(), config.methods, 1)
-            hint = f"did you mean {close[0]}? " if close else ""
-            raise InputError(
-                f"unknown method {name!r}: {hint}choose from "
-                f"{', '.join(config.methods)}, or a chain such as influence+finetune"
-            )
+        check_known(config, name)
         info = methods.METHODS.get(name)
         if info and info.scope == "class" and not forget.whole_classes:
             raise InputError(
