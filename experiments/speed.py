@@ -7,8 +7,8 @@ comparison only: `--config.parts=train`. PyTorch gains from
 `MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=4294967296`; the table says
 what was set. PyTorch suffers more than we do when other programs use the cores.
 
-`--preset=full` measures what an accelerator is to reach, on CIFAR-10: a quarter of an
-hour on an H200, half of it for 100 + 100 shadow models. What was measured is in
+`--preset=full` measures what an accelerator is to reach, on CIFAR-10: by its parts a
+quarter of an hour on an H200, as a whole not run yet. What was measured is in
 `README.md` beside this file.
 """
 
