@@ -11,9 +11,12 @@ import numpy as np
 
 from unlearn import data, metrics, models, parallel, training
 from unlearn.data.augment import augmentation
+from unlearn.pipeline.evaluation import predict_examples
 from unlearn.problem import Problem, make_problem
 
+from ._epoch import initial, random_problem
 from ._timing import Row, compiled
+from ._torch_peers import CLASSES
 
 
 def accuracy_rows(config) -> Iterator[Row]:
@@ -82,12 +85,9 @@ def mode_rows(config) -> Iterator[Row]:
     """Trains models vectorised and one after another: what `choose_mode` rests on."""
     settings = config.modes
     for net, options, shape, batch_size in settings.nets:
-        model = models.create(net, 10, **options)
+        model = models.create(net, CLASSES, **options)
         size = settings.steps * batch_size
-        rng = np.random.default_rng(0)
-        images = rng.integers(0, 256, (size, *shape), np.uint8)
-        labels = rng.integers(0, 10, size)
-        problem = make_problem(images, labels, [0], model, num_classes=10)
+        problem = random_problem(model, size, shape)
         recipe = training.Recipe(1, batch_size, warmup_epochs=0)
         keys = jax.random.split(jax.random.key(0), settings.count)
 
@@ -101,8 +101,7 @@ def mode_rows(config) -> Iterator[Row]:
                 _, how = parallel.map_models(one, keys, problem, mode=mode)
                 seconds[mode].append(how.seconds)
                 compiling.setdefault(mode, how.compile_seconds)
-        first = problem.inputs(jnp.arange(1))
-        weights = models.parameter_count(jax.eval_shape(model.init, keys[0], first))
+        weights = models.parameter_count(jax.eval_shape(initial, problem))
         ours = statistics.median(seconds["vmap"][1:])
         for mode, times in seconds.items():
             median = statistics.median(times[1:])
@@ -117,7 +116,12 @@ def mode_rows(config) -> Iterator[Row]:
 
 
 def load(config) -> data.Dataset:
-    return data.load(config.data.name, data_dir=config.data.folder or None)
+    return _load(config.data.name, config.data.folder or None)
+
+
+@functools.lru_cache(maxsize=1)
+def _load(name: str, folder: str | None) -> data.Dataset:
+    return data.load(name, data_dir=folder)
 
 
 def train(key, problem, indices, recipe) -> dict:
@@ -140,7 +144,5 @@ def _setting(config, dataset: data.Dataset, settings) -> Problem:
 
 
 def _accuracy(problem: Problem, variables: dict, dataset: data.Dataset) -> float:
-    fn = functools.partial(training.predict, problem.model)
-    predict = jax.jit(fn, static_argnums=(2, 3))
-    logits = predict(variables, dataset.test_images, problem.preprocess, 1000)
-    return metrics.accuracy(np.asarray(logits), dataset.test_labels)
+    logits = predict_examples(problem, variables, dataset.test_images)
+    return metrics.accuracy(logits, dataset.test_labels)

@@ -24,11 +24,10 @@ import numpy as np
 from unlearn import models, parallel, store, training
 from unlearn.curvature import fisher_diagonal
 from unlearn.errors import InputError
-from unlearn.problem import make_problem
 
 from . import _accelerator, _streaming
 from . import _torch_peers as peers
-from ._epoch import epoch_candidates, initial
+from ._epoch import epoch_candidates, initial, random_problem
 from ._timing import Candidate, Row, alternate, compiled, line, markdown
 from ._torch_peers import CLASSES
 
@@ -61,16 +60,6 @@ def run(config, folder: str | Path) -> None:
     store.write_text(folder / "speed.csv", buffer.getvalue())
     store.write_text(folder / "speed.md", text)
     print(f"\n{text}\nsaved in {folder}")
-
-
-# Candidates
-
-
-def random_problem(model, size: int, shape: tuple[int, int, int]):
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (size, *shape), np.uint8)
-    labels = rng.integers(0, CLASSES, size)
-    return make_problem(images, labels, [0], model, num_classes=CLASSES)
 
 
 # The comparisons

@@ -2,10 +2,20 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from unlearn import training
+from unlearn.problem import make_problem
 
 from ._timing import Candidate, compiled
+from ._torch_peers import CLASSES
+
+
+def random_problem(model, size: int, shape: tuple[int, int, int]):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (size, *shape), np.uint8)
+    labels = rng.integers(0, CLASSES, size)
+    return make_problem(images, labels, [0], model, num_classes=CLASSES)
 
 
 def initial(problem):

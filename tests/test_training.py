@@ -353,6 +353,13 @@ def test_smoothed_labels_are_a_mixture_with_the_uniform_distribution():
     losses = optax.softmax_cross_entropy(logits, targets)
     assert float(found) == pytest.approx(float(jnp.mean(weights * losses)), rel=1e-6)
 
+    @jax.jit
+    def traced(share):
+        smoothed = training.classification(model, label_smoothing=share)
+        return smoothed({"params": {}}, batch, jax.random.key(0))[0]
+
+    assert float(traced(0.3)) == pytest.approx(float(found), rel=1e-6)
+
 
 def test_retrain_takes_muon_and_smoothed_labels_as_a_recipe_does(problem):
     changes = dict(epochs=2, batch_size=16, learning_rate=0.1, descent="muon")

@@ -109,7 +109,7 @@ def kl_divergence(
 
 
 def classification(
-    model: Model, *, train: bool = True, label_smoothing: float = 0.0
+    model: Model, *, train: bool = True, label_smoothing: float | jax.Array = 0.0
 ) -> Objective:
     """Makes an objective of the weighted mean cross-entropy; `train`: see `Model`.
 
@@ -119,7 +119,7 @@ def classification(
     def objective(variables, batch, key):
         logits, variables = model.apply(variables, batch.inputs, train=train, key=key)
         losses = cross_entropy(logits, batch.labels)
-        if label_smoothing:
+        if isinstance(label_smoothing, jax.Array) or label_smoothing:
             even = -jax.nn.log_softmax(logits.astype(jnp.float32)).mean(-1)
             losses = (1 - label_smoothing) * losses + label_smoothing * even
         return jnp.mean(batch.weights * losses), variables

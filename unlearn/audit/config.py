@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from unlearn import methods, training_time
 from unlearn.audit.studies import FEW
 from unlearn.errors import InputError
-from unlearn.pipeline.checks import check_known, split_chain
+from unlearn.pipeline.checks import check_known, parts_of
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
@@ -98,9 +98,9 @@ def check(config: "ConfigDict", names: tuple[str, ...]) -> None:
     Raises:
       InputError: the first setting that is out of its limits, in one line.
     """
+    for name in parts_of(names):
+        check_known(config, name)
     for name in names:
-        for part in split_chain(name):
-            check_known(config, part)
         if name not in methods.METHODS and name not in training_time.METHODS:
             raise InputError(
                 f"{name} cannot be audited: the models of a study are answered by one "

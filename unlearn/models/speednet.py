@@ -37,11 +37,12 @@ class SpeedNet(nn.Module):
 
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
-        if min(images.shape[1:3]) < 2 ** len(self.widths) + 1:
+        least = 2 ** len(self.widths) + 1
+        if min(images.shape[1:3]) < least:
             raise InputError(
                 f"model speednet with {len(self.widths)} widths needs images of at "
-                f"least {2 ** len(self.widths) + 1} pixels a side; these are "
-                f"{list(images.shape[1:])}: take fewer widths"
+                f"least {least} pixels a side; these are {list(images.shape[1:])}: "
+                "take fewer widths"
             )
         dtype = jnp.dtype(self.dtype)
 
