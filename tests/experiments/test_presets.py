@@ -174,6 +174,7 @@ ELSEWHERE = {
     "mnist_federated": "test_federated.py",
     "mnist_private": "test_private.py",
     "certified_deletions": "test_certified_deletions.py",
+    "certificates": "test_certificates.py",
     "cifar_class_audit": "as mnist_audit",
     "mnist_audit": "the same code as digits_audit; classes in tests/audit/test_run.py",
 }

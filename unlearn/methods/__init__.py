@@ -35,6 +35,7 @@ from unlearn.methods.munba import munba
 from unlearn.methods.neggrad_plus import neggrad_plus
 from unlearn.methods.newton_head import newton_head
 from unlearn.methods.noise_reset import noise_reset
+from unlearn.methods.noisy_finetune import noisy_finetune
 from unlearn.methods.ntk_scrub import ntk_scrub
 from unlearn.methods.prune_finetune import prune_finetune
 from unlearn.methods.prune_reinit_entropy import prune_reinit_entropy
