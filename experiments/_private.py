@@ -111,11 +111,12 @@ def setting_of(config, data_dir: str | None) -> Setting:
     tested = spread(
         len(dataset.test_labels), config.data.test or len(dataset.test_labels)
     )
+    options = {name: x for name, x in config.model.items() if name != "name" and x}
     problem = make_problem(
         images,
         labels,
         [],
-        models.create(config.model.name, number, widths=config.model.widths),
+        models.create(config.model.name, number, **options),
         mean=dataset.mean,
         std=dataset.std,
     )

@@ -10,8 +10,9 @@ where it is not refuted, a low bound says nothing of the others either. It ends 
 `summary.md`, `results.csv` and `figures/privacy.png`. The digits, in half a minute:
 
     python launch.py --experiment=mnist_private --config.data.name=digits \\
+        --config.model.name=mlp --config.model.widths=64, --config.model.dense=0 \\
         --config.delta=1e-4 --config.canaries=200 --config.train.batch_size=512 \\
-        --config.train.steps=60 --seeds=5
+        --config.train.steps=60 --config.train.learning_rate=1 --seeds=5
 """
 
 
@@ -23,9 +24,13 @@ def get_config(preset: str):
     config = ConfigDict(
         {
             "data": {"name": "mnist", "examples": 0, "test": 0},  # 0: all
-            "model": {"name": "mlp", "widths": (64,)},
+            "model": {  # dense 0: of nets that have no such setting
+                "name": "cnn",
+                "widths": (16, 32, 32),
+                "dense": 32,
+            },
             "train": recipe(
-                steps=300, batch_size=1024, learning_rate=1.0, microbatch=16
+                steps=300, batch_size=1024, learning_rate=4.0, microbatch=32
             ),
             "epsilons": (1.0, 3.0, 8.0),
             "delta": 1e-5,
@@ -36,12 +41,11 @@ def get_config(preset: str):
         }
     )
     if preset == "full":
-        config.model.widths = (256,)
         config.train.update(steps=3000, batch_size=2048)
         config.seeds = 10
     if preset == "smoke":
         config.data.name = "synthetic:8x8x1,classes=4,train=200,test=60"
-        config.model.widths = (4,)
+        config.model.update(widths=(4,), dense=4)
         config.train.update(steps=3, batch_size=40, microbatch=8)
         config.update(epsilons=(3.0,), delta=1e-3, canaries=20, seeds=2)
     return config

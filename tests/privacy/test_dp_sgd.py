@@ -10,12 +10,13 @@ import pytest
 from conftest import NormNet, tiny_problem
 from jax.flatten_util import ravel_pytree
 from scipy import stats
-from trees import flat
+from trees import assert_close, flat
 
 from unlearn.errors import InputError
 from unlearn.models import from_linen
 from unlearn.privacy import dp_sgd
 from unlearn.privacy.dp_sgd import Budget, Recipe
+from unlearn.training import cross_entropy
 
 NEEDED = pytest.mark.skipif(
     importlib.util.find_spec("jax_privacy") is None,
@@ -36,7 +37,6 @@ def drawn(key, number, count):
     return np.asarray(rows)[np.asarray(weights) > 0], keys
 
 
-@NEEDED
 def test_steps_are_clipped_sums_of_single_gradients(problem):
     found, norms = dp_sgd.train(KEY, problem, jnp.arange(40), RECIPE, 0.0)
     start = problem.model.init(jax.random.split(KEY)[0], problem.inputs(jnp.arange(1)))
@@ -61,6 +61,26 @@ def test_steps_are_clipped_sums_of_single_gradients(problem):
 
 
 @NEEDED
+def test_the_clipped_sum_is_that_of_jax_privacy(problem):
+    from jax_privacy import clipping
+
+    def loss(params, inputs, labels, weights):
+        logits, _ = problem.model.apply({"params": params}, inputs)
+        return jnp.mean(weights * cross_entropy(logits, labels))
+
+    params = problem.model.init(KEY, problem.inputs(jnp.arange(1)))["params"]
+    batch = problem.batch(jnp.arange(12), jnp.array([1.0] * 10 + [0.0] * 2))
+    recipe = RECIPE._replace(microbatch=4, clip=1.6)
+    theirs = clipping.clipped_grad(
+        loss, l2_clip_norm=1.6, batch_argnums=(1, 2, 3), return_grad_norms=True
+    )
+    expected, seen = theirs(params, *batch)
+    found, norms = dp_sgd.clipped_sum(params, batch, KEY, problem.model, recipe)
+    assert_close(found, expected)
+    np.testing.assert_allclose(norms, seen.grad_norms, rtol=1e-5, atol=1e-7)
+    assert np.all(norms[10:] == 0) and np.any(norms > 1.6) and np.any(norms[:10] < 1.6)
+
+
 def test_the_noise_is_of_its_size(problem):
     """Of nothing but noise: the deviation of a step is rate x noise x clip / batch."""
     recipe = RECIPE._replace(steps=1, clip=1e-6)
@@ -127,7 +147,6 @@ def test_a_request_of_several_costs_more():
         one.of(0)
 
 
-@NEEDED
 def test_it_learns_and_is_pure(problem):
     recipe = Recipe(steps=60, batch_size=20, learning_rate=0.5, microbatch=4)
     program = jax.jit(dp_sgd.train, static_argnums=3)
@@ -157,7 +176,6 @@ def test_what_makes_no_sense_is_refused(budget, recipe, words):
         dp_sgd.check(budget, 40, recipe)
 
 
-@NEEDED
 def test_batch_statistics_are_refused():
     problem = tiny_problem(from_linen(NormNet()), size=40, forget=6)
     with pytest.raises(InputError, match="without batch normalisation"):
