@@ -68,17 +68,19 @@ def run(config, folder: Path | str, *, data_dir: str | None = None) -> dict:
     progress.say(f"heads are fitted to {len(erasable.labels):,} others")
     options = dict(config.certified) | {"variables": net}
     state = certified.prepare(certified.fit(jax.random.key(1), erasable, **options))
-    before = accuracy(state.head.weights, state, dataset)
+    test = certified.extract(state.problem, net, dataset.test_images)
+    before = accuracy(state.head.weights, test, dataset)
     order = np.random.default_rng(0).permutation(len(erasable.labels))
     rows = []
     for number, one in enumerate(order[: config.deletions], 1):
         started = time.perf_counter()
         state, info = certified.forget(None, state, [one])
         seconds = time.perf_counter() - started
-        spent = {k: float(info[k]) for k in ("spent", "residual_bound", "retrained")}
+        told = "spent", "residual_bound", "computed", "retrained"
+        spent = {k: float(info[k]) for k in told}
         rows.append({"deletion": number, "seconds": seconds} | spent)
         progress.tick(f"deletion {number}", share=number / config.deletions)
-    found = {"before": before} | measured(state, rows, dataset)
+    found = {"before": before} | measured(state, rows, test, dataset)
     csv_files.write_csv(folder / "deletions.csv", rows)
     store.write_text(folder / "summary.md", markdown(config, found))
     plotting.save(figure(config, rows), folder / "figures" / "budget.png")
@@ -117,16 +119,13 @@ def problems(config, dataset) -> tuple:
     )
 
 
-def accuracy(weights, state, dataset) -> float:
+def accuracy(weights, features, dataset) -> float:
     """Returns the share of test images that heads [K, D] are right about."""
-    from unlearn.training_time import certified
-
-    images, labels = dataset.test_images, dataset.test_labels
-    features = certified.extract(state.problem, state.variables, images)
-    return float(((features @ weights.T).argmax(axis=-1) == labels).mean())
+    found = (features @ weights.T).argmax(axis=-1)
+    return float((found == dataset.test_labels).mean())
 
 
-def measured(state, rows, dataset) -> dict:
+def measured(state, rows, test, dataset) -> dict:
     """Compares heads after deletions with heads that are fitted to who is left."""
     import numpy as np
 
@@ -140,12 +139,14 @@ def measured(state, rows, dataset) -> dict:
         seconds.append(time.perf_counter() - started)
     plain, _ = logistic.solve(certified.objective(state), classes)
     return {
-        "after": accuracy(head.weights, state, dataset),
-        "refitted": accuracy(same, state, dataset),
-        "without_noise": accuracy(plain, state, dataset),
+        "after": accuracy(head.weights, test, dataset),
+        "refitted": accuracy(same, test, dataset),
+        "without_noise": accuracy(plain, test, dataset),
         "spent": rows[-1]["spent"],
         "fits": sum(row["retrained"] for row in rows),
-        "deletion_seconds": float(np.median([row["seconds"] for row in rows])),
+        "computed": sum(row["computed"] for row in rows),
+        "deletion_seconds": float(np.mean([row["seconds"] for row in rows])),
+        "median_seconds": float(np.median([row["seconds"] for row in rows])),
         "refit_seconds": float(np.median(seconds)),
         "residual": float(np.linalg.norm(logistic.gradients(head.weights, objective))),
         "bound": rows[-1]["residual_bound"],
@@ -163,8 +164,14 @@ def markdown(config, found: Mapping) -> str:
         ),
         "and without noise, not certified, %": f"{100 * found['without_noise']:.2f}",
         "budget spent, %": f"{100 * found['spent']:.1f}",
-        "times the budget was spent and heads were fitted anew": f"{found['fits']:.0f}",
-        "a deletion, median, ms": f"{1000 * found['deletion_seconds']:.1f}",
+        "times the bounds came to the budget, and the residual was computed": (
+            f"{found['computed']:.0f}"
+        ),
+        "times it was past that too, and heads fitted anew": f"{found['fits']:.0f}",
+        "a deletion, mean and median, ms": (
+            f"{1000 * found['deletion_seconds']:.2f}, "
+            f"{1000 * found['median_seconds']:.2f}"
+        ),
         "fitting again, s": f"{found['refit_seconds']:.2f}",
         "a deletion is faster, times": f"{faster:.0f}",
         "residual at the end, its bound": (

@@ -3,19 +3,23 @@
     L_b(w; D) = sum_i log(1 + exp(-y_i w.x_i)) + (l2 n / 2) |w|^2 + b.w,  b ~ N(0, s^2)
     removal of U from D:  w += H^-1 Delta,  H = Hessian of L_b(w; D - U),
                           Delta = gradient of the terms of U at w
-    residual |grad L_b(w; D - U)| grows by at most 1/4 |X|_2 |H^-1 Delta| |X H^-1 Delta|
-    (for a step s near H^-1 Delta: |H s - Delta| + 1/4 |X|_2 |s| |X s|)
+    residual |grad L_b(w; D - U)| grows by at most  gamma / 2 |X|_2 |s| |X s|
+    for s = H^-1 Delta; for a step s by a Hessian G at other weights v, by at most
+                          |G s - Delta| + gamma |X|_2 (|w - v| + |s| / 2) |X s|
     (epsilon, delta) holds while the residual stays within  s epsilon / c,
                           c = sqrt(2 log(1.5 / delta))
 
 Guo et al., "Certified Data Removal from Machine Learning Models", ICML 2020,
 https://arxiv.org/abs/1911.03030: theorem 3 and the data-dependent bound for batches;
-the rows of X have at most norm 1, gamma = 1/4. One head a class against the rest, as in
-the paper; the heads share one Gaussian mechanism: b and the residual are those of all
-heads together, so the bounds of the heads add up as a root of squares and (epsilon,
-delta) is for the model. The solver's own residual, b included, is the first entry in
-the budget. A removal past the budget is answered by a new fit with new noise, or, with
-`past_budget="refuse"`, refused. The Gaussian mechanism is proven for epsilon <= 1.
+the rows of X have at most norm 1. There gamma is 1/4 and not halved; here it is the
+largest change of the curvature of the logistic loss, 1 / (6 sqrt(3)), and the mean of
+that along the step. Where the bounds add up to more than the budget, the residual
+itself is computed and takes their place. One head a class against the rest, as in the
+paper; the heads share one Gaussian mechanism: b and the residual are those of all heads
+together, so the bounds of the heads add up as a root of squares and (epsilon, delta) is
+for the model. The solver's own residual, b included, is the first entry in the budget.
+A removal whose residual is past the budget is answered by a new fit with new noise, or,
+with `past_budget="refuse"`, refused. The Gaussian mechanism is proven for epsilon <= 1.
 
 What is certified: the mechanism above, for requests that do not depend on the noise,
 which stays secret: publish the weights (`for_serving`), not the state. The noise is
@@ -56,12 +60,8 @@ from unlearn.errors import InputError
 from unlearn.problem import Model, Problem, Variables
 from unlearn.training_time import common, logistic
 
-LIPSCHITZ = 0.25
-"""Of the second derivative of the logistic loss, as in the paper."""
-
-
-EXACT, CHEAP = 1e-7, 1e-3
-"""Tolerances of a Newton step; what it misses is in the bound."""
+LIPSCHITZ = 1 / (6 * math.sqrt(3))
+"""Of the second derivative of the logistic loss: the largest value of its third."""
 
 
 class Settings(NamedTuple):
@@ -108,7 +108,7 @@ class State:
     active: np.ndarray  # bool[N]: in the training set
     key_bits: np.ndarray | None  # uint32[.]: of the noise, secret
     fits: np.ndarray  # int32[]: how often the heads were fitted
-    kept: logistic.Inverse | None  # of `prepare`; not saved
+    kept: logistic.Kept | None  # of `prepare`; not saved
     problem: Problem
     settings: Settings
 
@@ -192,7 +192,8 @@ def forget(key: Any, state: State, indices: ArrayLike) -> tuple[State, dict]:
     """Takes a Newton step a head, for all of `indices` at once.
 
     `info`: the accumulated `residual_bound`, the `budget` it must not pass, the share
-    of it that is `spent`, and whether the heads were `retrained`. `key` is unused: the
+    of it that is `spent`, whether the residual was `computed`, for the bounds had come
+    to more, and whether the heads were `retrained`. `key` is unused: the
     noise of a new fit is that of the state's own.
 
     Raises:
@@ -208,13 +209,17 @@ def forget(key: Any, state: State, indices: ArrayLike) -> tuple[State, dict]:
     indices = common.check_request(state.active, indices)
     settings, allowed = state.settings, budget(state.settings)
     state, removed = without(state, indices)
-    bits, bound = step(state, removed)
-    retrained = not bound <= allowed  # a bound that is no number is none
+    moved = step(state, removed)
+    computed = not total(moved) <= allowed  # a bound that is no number is none
+    if computed:
+        moved = compute_residual(moved)
+    bound = total(moved)
+    retrained = not bound <= allowed
     if not retrained:
-        state = dataclasses.replace(state, bits=bits)
+        state = moved
     elif settings.past_budget == "retrain":
         state = train(state)
-        bound = np.linalg.norm(state.head.bounds)
+        bound = total(state)
     else:
         raise InputError(
             f"this removal takes the residual to {bound:.3g}, past the budget of "
@@ -225,6 +230,7 @@ def forget(key: Any, state: State, indices: ArrayLike) -> tuple[State, dict]:
         "residual_bound": np.float64(bound),
         "budget": np.float64(allowed),
         "spent": np.float64(bound / allowed),
+        "computed": np.bool_(computed),
         "retrained": np.bool_(retrained),
     }
     return state, info
@@ -233,12 +239,13 @@ def forget(key: Any, state: State, indices: ArrayLike) -> tuple[State, dict]:
 def prepare(state: State) -> State:
     """Returns a state that forgets faster, for many requests one after another.
 
-    It has the inverse of each head's Hessian, unless these are too large: a removal
-    then takes two or three passes over the features in place of fifteen. They are of
-    the heads as they are now, which are kept with them: a state that is stored must
-    not have them (`unlearn.requests.states` leaves them out).
+    It keeps each head's Hessian, unless these are too large: a removal then reads no
+    features in place of fifteen times all, and the bounds grow faster, the farther the
+    heads have come from where they were; they are kept anew when the residual is
+    computed. They are of the heads as they are now, which are kept with them: a state
+    that is stored must not have them (`unlearn.requests.states` leaves them out).
     """
-    kept = logistic.invert_hessians(state.head.weights, objective(state))
+    kept = logistic.keep_hessians(state.head.weights, objective(state))
     return dataclasses.replace(state, kept=kept)
 
 
@@ -279,26 +286,41 @@ def without(state: State, indices: np.ndarray) -> tuple[State, logistic.Objectiv
     )
     bits = to_bits(*head._replace(gram=head.gram - terms.gram))
     state = dataclasses.replace(state, bits=bits, features=features, active=active)
-    kept = logistic.take_out(state.kept, objective(state), removed)
+    kept = logistic.take_out(state.kept, objective(state), removed, terms.l2)
     return dataclasses.replace(state, kept=kept), terms
 
 
-def step(state: State, removed: logistic.Objective) -> tuple[Head, float]:
-    """Takes a Newton step against the terms removed; returns heads and new bound."""
-    head = state.head
+def step(state: State, removed: logistic.Objective) -> State:
+    """Takes a Newton step against the terms removed, and adds to the bounds."""
+    head, kept = state.head, state.kept
     right = logistic.gradients(head.weights, removed)
-    steps, missed = logistic.newton_steps(
-        head.weights,
-        objective(state),
-        right,
-        EXACT if state.kept is None else CHEAP,
-        kept=state.kept,
-    )
+    if kept is None:
+        steps, missed = logistic.newton_steps(head.weights, objective(state), right)
+        apart = np.zeros(len(steps))
+    else:
+        steps, missed = logistic.kept_steps(kept, right)
+        apart = np.linalg.norm(head.weights - kept.fitted, axis=1)
     along = logistic.lengths(head.gram, head.spectral.item(), steps)
-    lengths = np.linalg.norm(steps, axis=1)
-    bounds = head.bounds + missed + LIPSCHITZ * head.spectral * lengths * along
+    apart += np.linalg.norm(steps, axis=1) / 2
+    bounds = head.bounds + missed + LIPSCHITZ * head.spectral * apart * along
     head = head._replace(weights=head.weights + steps, bounds=bounds)
-    return to_bits(*head), float(np.linalg.norm(bounds))
+    return dataclasses.replace(state, bits=to_bits(*head))
+
+
+def compute_residual(state: State) -> State:
+    """Returns the state with the residual of each head as its bound.
+
+    Hessians that are kept are computed anew: they were of heads far away.
+    """
+    head = state.head
+    bounds = logistic.residuals(head.weights, objective(state, head.noise))
+    state = dataclasses.replace(state, bits=to_bits(*head._replace(bounds=bounds)))
+    return state if state.kept is None else prepare(state)
+
+
+def total(state: State) -> float:
+    """Returns the bound on the residual of all heads together."""
+    return float(np.linalg.norm(state.head.bounds))
 
 
 def objective(state: State, noise: np.ndarray | float = 0.0) -> logistic.Objective:

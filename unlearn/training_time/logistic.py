@@ -5,9 +5,10 @@
 Steps are solved by conjugate gradients, which take products of Hessians with vectors;
 those are two passes over the features for all heads together. The preconditioner is the
 Hessian of curvature c, that of the mean example: c X^T X + l2, the same for all heads,
-so that few steps suffice whatever l2 is; or, on request and where features are few, the
-inverse of each head's own Hessian, with which one or two suffice. Features are float32
-and become float64 in blocks.
+so that few steps suffice whatever l2 is. Or, on request and where features are few, the
+Hessian of each head at some weights is kept, with its inverse, and what is removed is
+subtracted from it: a step by that reads no features at all. Features are float32 and
+become float64 in blocks.
 """
 
 from collections.abc import Iterator
@@ -26,15 +27,19 @@ SMALL = 2**18
 ROUNDING = 1e-13
 """Of sums of products in float64, relative, with room to spare."""
 
+EXACT = 1e-7
+"""What a step may miss of the gradient, relative; the bound counts it."""
+
 MOST_NUMBERS = 2**22
 """Of the inverses of all heads' Hessians: more are not made."""
 
 
-class Inverse(NamedTuple):
-    """Of each head's Hessian at some weights, less what was removed since: to begin."""
+class Kept(NamedTuple):
+    """Each head's Hessian at some weights, less what was removed since."""
 
-    fitted: np.ndarray  # float32[K, D]: the weights there
-    inverse: np.ndarray  # float32[K, D, D]
+    fitted: np.ndarray  # float64[K, D]: the weights there
+    hessian: np.ndarray  # float64[K, D, D]
+    inverse: np.ndarray  # float64[K, D, D], about
 
 
 class Objective(NamedTuple):
@@ -93,6 +98,13 @@ def gradients(
     return objective.l2 * weights + noise - total.T
 
 
+def residuals(weights: np.ndarray, objective: Objective) -> np.ndarray:
+    """Returns an upper bound on the length of each head's gradient, tight to 1e-9."""
+    lengths = np.linalg.norm(gradients(weights, objective), axis=1)
+    terms = len(objective.features) + objective.l2 * np.linalg.norm(weights, axis=1)
+    return lengths + ROUNDING * (terms + np.linalg.norm(objective.noise))
+
+
 def curvatures(weights: np.ndarray, features: np.ndarray) -> np.ndarray:
     """Returns the second derivative of each example's loss: float64[N, K]."""
     margins = [x @ weights.T for _, x in blocks(features, len(weights))]
@@ -115,76 +127,91 @@ def hessian_products(
     return objective.l2 * vectors + total.T
 
 
-def invert_hessians(weights: np.ndarray, objective: Objective) -> Inverse | None:
-    """Inverts the Hessian of each head; None if they are too large."""
+def keep_hessians(weights: np.ndarray, objective: Objective) -> Kept | None:
+    """Computes the Hessian of each head and its inverse; None if they are too large."""
     count, size = weights.shape
     if count * size**2 > MOST_NUMBERS:
         return None
-    weights = weights.astype(np.float32)
-    curvature = curvatures(weights.astype(float), objective.features)
-    hessians = np.tile(objective.l2 * np.eye(size), (count, 1, 1))
+    curvature = curvatures(weights, objective.features)
+    hessians = np.zeros((count, size, size))
     for rows, x in blocks(objective.features, size):
         for head in range(count):
             hessians[head] += x.T @ (curvature[rows, head, None] * x)
-    return Inverse(weights, np.linalg.inv(hessians).astype(np.float32))
+    hessians += objective.l2 * np.eye(size)
+    return Kept(weights, hessians, np.linalg.inv(hessians))
 
 
 def take_out(
-    kept: Inverse | None, objective: Objective, rows: np.ndarray
-) -> Inverse | None:
-    """Returns the inverses without the terms of examples (Woodbury); None: of no use.
+    kept: Kept | None, objective: Objective, rows: np.ndarray, l2: float
+) -> Kept | None:
+    """Subtracts the terms of examples (Woodbury); None where that is of no use.
 
     Args:
       objective: of what stays.
       rows: float32[M, D], the features of what goes.
+      l2: their part of the penalty, which the inverse keeps: it is a little too small.
     """
     if kept is None:
         return None
-    weights = kept.fitted.astype(float)
     if len(rows) > rows.shape[1]:
-        return invert_hessians(weights, objective)
-    scales = np.sqrt(curvatures(weights, rows)).T[:, :, None]
+        return keep_hessians(kept.fitted, objective)
+    scales = np.sqrt(curvatures(kept.fitted, rows)).T[:, :, None]
     sides = scales * rows.astype(float)  # [K, M, D]
-    inverse = kept.inverse.astype(float)
-    images = sides @ inverse
+    hessian = kept.hessian - sides.swapaxes(1, 2) @ sides
+    hessian -= l2 * np.eye(rows.shape[1])
+    images = sides @ kept.inverse
     inner = np.eye(len(rows)) - images @ sides.swapaxes(1, 2)
     try:
         more = images.swapaxes(1, 2) @ np.linalg.solve(inner, images)
     except np.linalg.LinAlgError:
         return None
-    inverse = (inverse + more).astype(np.float32)
-    return kept._replace(inverse=inverse) if np.isfinite(inverse).all() else None
+    inverse = kept.inverse + more
+    return Kept(kept.fitted, hessian, inverse) if np.isfinite(inverse).all() else None
+
+
+def kept_steps(kept: Kept, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Solves H s = right for each head's kept Hessian.
+
+    Returns s float64[K, D], and an upper bound on |H s - right|, rounding included.
+    """
+
+    def product(matrices, vectors):
+        return np.matmul(matrices, vectors[:, :, None])[:, :, 0]
+
+    enough = EXACT * np.linalg.norm(right, axis=1)
+    steps, rest = np.zeros_like(right), right
+    for _ in range(5):  # the inverse is not exact
+        steps = steps + product(kept.inverse, rest)
+        rest = right - product(kept.hessian, steps)
+        if np.all(np.linalg.norm(rest, axis=1) <= enough):
+            break
+    else:
+        steps = np.linalg.solve(kept.hessian, right[:, :, None])[:, :, 0]
+        rest = right - product(kept.hessian, steps)
+    rest = np.linalg.norm(rest, axis=1)
+    norms = np.trace(kept.hessian, axis1=1, axis2=2)
+    sizes = norms * np.linalg.norm(steps, axis=1) + np.linalg.norm(right, axis=1)
+    return steps, rest + ROUNDING * sizes
 
 
 def newton_steps(
     weights: np.ndarray,
     objective: Objective,
     right: np.ndarray,
-    tolerance: float = 1e-7,
+    tolerance: float = EXACT,
     most: int = 200,
-    kept: Inverse | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Solves H s = right for the Hessian H of each head at `weights`.
 
     Returns s float64[K, D], and an upper bound on |H s - right| of each head, rounding
     included. It is about `tolerance` |right|, unless `most` steps do not suffice.
-    `kept` makes the steps few; it need not be exact.
     """
     curvature = curvatures(weights, objective.features)
-    if kept is None:
-        penalty = objective.l2 * np.eye(len(objective.gram))
-        inverse = np.linalg.inv(curvature.mean() * objective.gram + penalty)
-    else:
-        inverse = kept.inverse.astype(float)
-
-    def prepare(rest):
-        if kept is None:
-            return rest @ inverse
-        return np.einsum("kd,kde->ke", rest, inverse)
-
+    penalty = objective.l2 * np.eye(len(objective.gram))
+    inverse = np.linalg.inv(curvature.mean() * objective.gram + penalty)
     steps, rest = np.zeros_like(right), right.copy()
     enough = tolerance * np.linalg.norm(right, axis=1)
-    direction = prepared = prepare(rest)
+    direction = prepared = rest @ inverse
     product = np.sum(rest * prepared, axis=1)
     for _ in range(most):
         moving = np.linalg.norm(rest, axis=1) > enough
@@ -194,7 +221,7 @@ def newton_steps(
         along = np.sum(direction * image, axis=1)
         length = np.where(moving, product / np.where(moving, along, 1.0), 0.0)[:, None]
         steps, rest = steps + length * direction, rest - length * image
-        prepared, before = prepare(rest), product
+        prepared, before = rest @ inverse, product
         product = np.sum(rest * prepared, axis=1)
         turn = np.where(moving, product / np.where(moving, before, 1.0), 0.0)
         direction = prepared + turn[:, None] * direction
