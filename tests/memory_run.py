@@ -15,9 +15,8 @@ def main(folder):
     config.model.name = "mlp"
     config.model.mlp.widths = (32,)
     config.train.epochs, config.seeds, config.attack_examples = 1, 1, 100
-    config.run = "finetune", "gradient_ascent"
-    for name in config.run:
-        config.methods[name].epochs = 1
+    config.run = ("finetune",)
+    config.methods.finetune.epochs = 1
     pipeline.run(config, folder)
     print(peak_mebibytes())
 

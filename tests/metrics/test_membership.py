@@ -111,7 +111,7 @@ def logistic_by_newton(x, y):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("cases", "splits"), [(25, 10), (200, 2)])
+@pytest.mark.parametrize(("cases", "splits"), [(6, 10), (50, 2)])
 def test_regression_attack_is_a_logistic_regression_a_split(cases, splits):
     rng = np.random.default_rng(8)
     folds = StratifiedShuffleSplit(n_splits=splits, random_state=0)
