@@ -55,6 +55,7 @@ MORE = {
 } | {
     "rewind": FIXED["rewind"] | dict(learning_rate=0.05),
     "rewind__2": FIXED["rewind"] | dict(epoch=2, learning_rate=0.1),
+    "rewind__brief": FIXED["rewind"] | dict(epoch=2, epochs=3, learning_rate=0.1),
 }
 
 OTHERS = {name: FIXED.get(name, {}) | floats for name, floats in TUNED.items()}

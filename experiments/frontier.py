@@ -3,7 +3,8 @@
     python launch.py --experiment=frontier
 
 An audit of a random request of the digits, with every method that takes one and with
-retraining in 2 to 15 of its 30 epochs. It ends in `frontier.html` (hover, choose the
+retraining in 2 to 15 of its 30 epochs, all constants chosen by attacks on another
+request (`--tune --config.tune.objective=audit --config.tune.trials=9`). It ends in `frontier.html` (hover, choose the
 axes), `frontier.csv` and `frontier.md` beside the page of the audit.
 """
 
@@ -11,6 +12,8 @@ from unlearn import audit, pipeline
 from unlearn.audit import frontier
 
 from . import digits_audit
+from ._constants import set_constants
+from ._digits_audited import AUDITED
 from ._digits_others import MORE
 
 __all__ = ["get_config", "run"]
@@ -23,6 +26,7 @@ def get_config(preset: str):
         config.run = "finetune", "retrain_short"
         config.methods.retrain_short.update(epochs=1, batch_size=64)
         return config
+    set_constants(config, AUDITED)
     config.run = tuple(dict.fromkeys((*pipeline.fitting(config), *MORE)))
     return config
 
