@@ -4,8 +4,9 @@
 
 An audit of a random request of the digits, with every method that takes one and with
 retraining in 2 to 15 of its 30 epochs, all constants chosen by attacks on another
-request (`--tune --config.tune.objective=audit --config.tune.trials=9`). It ends in `frontier.html` (hover, choose the
-axes), `frontier.csv` and `frontier.md` beside the page of the audit.
+request (`--tune --config.tune.objective=audit --config.tune.trials=9`). It ends in
+`frontier.html` (hover, choose the axes), `frontier.csv` and `frontier.md` beside the
+page of the audit.
 """
 
 from unlearn import audit, pipeline
