@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 import jax
 
 from unlearn import methods, operations, pipeline
+from unlearn.audit.agreement import agreement, chosen_leaks
 from unlearn.audit.run import Audit
 from unlearn.pipeline import Run, stages
 from unlearn.report import frontier_page
@@ -52,6 +53,15 @@ def write(audit: Audit) -> list[tuple[Point, dict[str, str]]]:
         f"kind, and {judged['stress_models']} with mislabelled examples.",
         facts["conclusion"],
     )
+    tuned = chosen_leaks(run.folder / "tuning" / "tuning.csv", run.config.methods)
+    if agreed := agreement(points, tuned):
+        told = (
+            "The study that chose the constants, of few models and another request, "
+            "and this one agree on who leaks less with a rank correlation of "
+            f"{agreed}."
+        )
+        about = *about, told
+        run.progress.say(told)
     title = run.sets.title
     frontier_page.write(run.folder, title, points, found, MEASURES, about, SHOWN)
     run.progress.say(f"The frontier is {run.folder / 'frontier.html'}")

@@ -1,0 +1,106 @@
+"""Does a small tuning study foretell what a large audit finds?
+
+Constants that were chosen by attacks on few models (`--tune` with `objective=audit`)
+come with the leak that these attacks found. An audit of another request, with other
+models, finds a leak of its own; the rank correlation over methods says whether the two
+agree on who leaks less, with an interval by resampling methods.
+"""
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from unlearn.pipeline.leak_trials import left
+from unlearn.report.frontier_page import Point
+
+LEAST = 5  # methods: of fewer no rank correlation says anything
+
+
+class Agreement(NamedTuple):
+    """Spearman's rank correlation of two leaks, with a 95 % interval."""
+
+    correlation: float
+    low: float
+    high: float
+    methods: int
+
+    def __str__(self) -> str:
+        ends = f"{self.correlation:.2f} ({self.low:.2f} to {self.high:.2f})"
+        return f"{ends} over {self.methods} methods"
+
+
+def chosen_leaks(path: Path, constants: Mapping[str, Mapping]) -> dict[str, float]:
+    """Reads what tuning by attacks found of each method, from its `tuning.csv`.
+
+    Args:
+      constants: those that methods have now; one that was chosen others is left out.
+
+    Returns: empty where there is no such file, or its objective was another.
+    """
+    if not path.is_file():
+        return {}
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row.get("chosen") == "True"]
+    found = {}
+    for row in rows:
+        own, leak = constants.get(row["method"], {}), float(row.get("leak") or math.nan)
+        same = all(
+            math.isclose(float(row[name]), own[name], rel_tol=1e-6)
+            for name in own
+            if row.get(name) and isinstance(own[name], float)
+        )
+        if own and same and math.isfinite(leak):
+            found[row["method"]] = leak
+    return found
+
+
+def leak_left(point: Point, original: Point, retrained: Point) -> float:
+    """Returns what a method leaves of the original's leak, as tuning has it.
+
+    The mean over the attacks that see through the original.
+    """
+    shares = [
+        left(cell.value, original.leak[name].value, retrained.leak[name].value)
+        for name, cell in point.leak.items()
+        if original.leak[name].low > retrained.leak[name].high
+    ]
+    return float(np.mean(shares)) if shares else math.nan
+
+
+def agreement(points: Sequence[Point], tuned: Mapping[str, float]) -> Agreement | None:
+    """Compares what tuning found with what an audit finds; None of too few methods.
+
+    Args:
+      points: of the audit, `original` and `retrain` among them.
+      tuned: the leak of each method by tuning.
+    """
+    by_name = {point.name: point for point in points}
+    ends = by_name["original"], by_name["retrain"]
+    pairs = [
+        (tuned[point.name], leak_left(point, *ends))
+        for point in points
+        if point.kind == "method" and point.name in tuned
+    ]
+    columns = np.array([pair for pair in pairs if np.isfinite(pair).all()])
+    if len(columns) < LEAST:
+        return None
+
+    def correlation(one, other):
+        return stats.spearmanr(one, other).statistic
+
+    interval = stats.bootstrap(
+        tuple(columns.T),
+        correlation,
+        paired=True,
+        vectorized=False,
+        n_resamples=2000,
+        method="percentile",
+        rng=np.random.default_rng(0),
+    ).confidence_interval
+    value = float(correlation(*columns.T))
+    return Agreement(value, float(interval.low), float(interval.high), len(columns))
