@@ -1,6 +1,7 @@
 """Configs of audited experiments: what three data sets share."""
 
 from unlearn import audit, pipeline
+from unlearn.audit import frontier
 
 
 def base_config(preset: str, methods: tuple[str, ...]):
@@ -11,6 +12,14 @@ def base_config(preset: str, methods: tuple[str, ...]):
     with config.unlocked():
         config.audit = audit.default_audit(preset)
     return config
+
+
+def run(config, folder, *, data_dir=None):
+    """Audits; where shortened retraining is beside the methods, draws the frontier."""
+    audited = audit.run(config, folder, data_dir=data_dir)
+    if any(name.startswith("retrain_short") for name in config.run):
+        frontier.write(audited)
+    return audited
 
 
 def make_smoke(config, shape: str) -> None:

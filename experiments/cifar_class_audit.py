@@ -8,9 +8,8 @@ same class of all images, ResNet-18; not run yet. The table: `README.md` beside 
 file.
 """
 
-from unlearn.audit import run
-
 from . import cifar_audit
+from ._audit import run
 from ._constants import set_constants
 
 __all__ = ["get_config", "run"]

@@ -9,10 +9,10 @@ request (`--tune --config.tune.objective=audit --config.tune.trials=9`). It ends
 page of the audit.
 """
 
-from unlearn import audit, pipeline
-from unlearn.audit import frontier
+from unlearn import pipeline
 
 from . import digits_audit
+from ._audit import run
 from ._constants import set_constants
 from ._digits_audited import AUDITED
 from ._digits_others import MORE
@@ -30,9 +30,3 @@ def get_config(preset: str):
     set_constants(config, AUDITED)
     config.run = tuple(dict.fromkeys((*pipeline.fitting(config), *MORE)))
     return config
-
-
-def run(config, folder, *, data_dir=None):
-    audited = audit.run(config, folder, data_dir=data_dir)
-    frontier.write(audited)
-    return audited
