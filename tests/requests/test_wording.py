@@ -52,7 +52,7 @@ def test_guarantees_are_told_apart():
     assert "ε = 0.5" in certified and "25.0%" in certified
     assert "Whoever saw the version before is not covered" in certified
     anew = wording.guarantee("certified", "certified", {"retrained": True}, constants)
-    assert "fitted anew" in anew
+    assert "solved anew" in anew
     assert wording.guarantee("sisa", "exact", {}, {}).startswith("Exact: the weights")
     assert wording.guarantee("retrain", "exact", {}, {}).startswith("Exact: the model")
     assert "no guarantee" in wording.guarantee("amnesiac", "none", {}, {})

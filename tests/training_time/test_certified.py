@@ -97,30 +97,39 @@ def test_wrong_steps_break_the_bound_and_short_ones_enter_it(which, monkeypatch)
 
 def test_certified_refuses_past_the_budget(big):
     problem, _ = big
-    state = certified.fit(KEY, problem, sigma=1e-3, l2=0.1, past_budget="refuse")
-    state, info = certified.forget(KEY, state, [3])
-    assert 0 < info["spent"] <= 1
+    state = certified.fit(KEY, problem, sigma=0.1, l2=0.1, past_budget="refuse")
+    done = 0
     with pytest.raises(InputError, match="past the budget") as error:
-        certified.forget(KEY, state, np.arange(10, 700))
-    assert "\n" not in str(error.value)
+        for done in range(1500):  # noqa: B007
+            before = state
+            state, info = certified.forget(KEY, state, [done])
+            assert info["spent"] <= 1
+    assert 0 < done < 1499 and "\n" not in str(error.value)
+    assert state is before
 
 
 @pytest.mark.parametrize("prepared", [False, True])
-def test_where_bounds_come_to_the_budget_the_residual_is_computed(big, prepared):
+def test_past_the_budget_heads_are_solved_on_with_the_noise_they_have(big, prepared):
+    """For noise that depends on what it led to, the theorem says nothing."""
     problem, _ = big
     state = certified.fit(KEY, problem, sigma=0.1, l2=0.1)
     state = certified.prepare(state) if prepared else state
-    features, times = state.features, 0
-    for i in range(600):
-        state, info = certified.forget(None, state, [i])
-        assert not info["retrained"] and info["spent"] <= 1
-        if info["computed"]:
+    features, noise, times = state.features, state.head.noise, 0
+    for i in range(0, 900, 3):
+        state, info = certified.forget(None, state, [i, i + 1, i + 2])
+        assert (
+            true_residual(state, features) <= info["residual_bound"] <= info["budget"]
+        )
+        if info["retrained"]:
             times += 1
-            found = true_residual(state, features)
-            assert found <= info["residual_bound"] < 1.001 * found + 1e-8
+            assert info["spent"] < 1e-6
             if prepared:
                 np.testing.assert_array_equal(state.kept.fitted, state.head.weights)
     assert times >= 2
+    np.testing.assert_array_equal(state.head.noise, noise)
+    objective = certified.objective(state, noise)
+    weights, _ = logistic.solve(objective, np.zeros_like(state.head.weights))
+    assert distance(weights, state.head.weights) < 0.01 * distance(weights, 0 * weights)
 
 
 @pytest.mark.parametrize("prepared", [False, True])
@@ -149,29 +158,24 @@ def test_the_bound_is_tight_where_all_examples_are_alike(prepared):
     features = state.features
     state, info = certified.forget(None, state, np.arange(gone))
     found = true_residual(state, features)
-    assert not info["computed"]
+    assert not info["retrained"]
     assert 0.9 * info["residual_bound"] < found <= info["residual_bound"]
 
 
-def test_past_the_budget_a_new_fit_has_noise_of_its_own():
-    """It is what `fit` on the rest finds, given that noise; a repeated call agrees."""
+def test_who_is_removed_does_not_choose_the_noise():
+    """A large removal ends at the fit on the rest, given the noise; repeated, there."""
     problem = many()
     state = certified.fit(KEY, problem, sigma=1e-3, l2=0.1)
     after, info = certified.forget(None, state, np.arange(700))
     again, _ = certified.forget(jax.random.key(5), state, np.arange(700))
-    assert info["retrained"] and info["spent"] < 1e-6
+    assert info["retrained"] and info["spent"] < 1e-5
     assert_equal(after.bits, again.bits)
+    np.testing.assert_array_equal(after.head.noise, state.head.noise)
     rest = np.arange(700, 1500)
     never = certified.fit(KEY, problem, indices=rest, sigma=1e-3, l2=0.1)
-    other, _ = certified.forget(None, state, np.arange(1, 701))
-    twice, _ = certified.forget(None, after, np.arange(700, 1400))
-    noises = [s.head.noise for s in (state, after, never, other, twice)]
-    assert all(
-        np.abs(a - b).min() > 0 for i, a in enumerate(noises) for b in noises[:i]
-    )
-    assert [int(s.fits) for s in (state, after, twice)] == [1, 2, 3]
+    assert distance(never.head.noise, state.head.noise) > 0
     objective = certified.objective(never, after.head.noise)
-    weights, _ = logistic.solve(objective, 3)
+    weights, _ = logistic.solve(objective, np.zeros_like(after.head.weights))
     np.testing.assert_allclose(weights, after.head.weights, rtol=1e-9, atol=1e-12)
 
 
@@ -203,7 +207,8 @@ def test_removal_is_close_to_fitting_without(big):
     """The same noise without the examples: where the Newton step leads."""
     problem, state = big
     after, _ = certified.forget(KEY, state, np.arange(30))
-    never, _ = logistic.solve(certified.objective(after, state.head.noise), 3)
+    objective = certified.objective(after, state.head.noise)
+    never, _ = logistic.solve(objective, np.zeros_like(after.head.weights))
     moved = distance(state.head.weights, never)
     assert distance(after.head.weights, never) < 0.01 * moved
     assert (after.features[:30] == 0).all() and (state.features[:30] != 0).any()
@@ -258,13 +263,16 @@ def test_hessians_have_nothing_of_who_is_removed(big):
 def test_kept_hessians_save_all_passes_over_the_features(big, monkeypatch):
     """The steps are those by Hessians of other weights, to what they may miss."""
     state = certified.prepare(big[1])
+    real = logistic.curvatures
+    monkeypatch.setattr(logistic, "hessian_products", None)
+    monkeypatch.setattr(
+        logistic, "curvatures", lambda w, x: real(w, x) if len(x) < 100 else None
+    )
     for i in range(20):
         state, _ = certified.forget(None, state, [i])
-    right = logistic.gradients(state.head.weights, certified.without(state, [20])[1])
-    after = certified.without(state, [20])[0]
+    after, removed = certified.without(state, [20])
+    right = logistic.gradients(state.head.weights, removed)
     expected = np.linalg.solve(after.kept.hessian, right[:, :, None])[:, :, 0]
-    for name in ("hessian_products", "curvatures"):
-        monkeypatch.setattr(logistic, name, None)
     steps, missed = logistic.kept_steps(after.kept, right)
     np.testing.assert_allclose(steps, expected, rtol=1e-5, atol=1e-9)
     assert np.all(missed < 1e-6 * np.linalg.norm(right, axis=1))

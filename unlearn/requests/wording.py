@@ -51,7 +51,8 @@ def work(
         )
     if method == "certified":
         return (
-            "The heads were fitted anew with fresh noise: the budget was used up."
+            "The heads were solved anew, with the noise that they have: the budget was "
+            "used up."
             if told.get("retrained")
             else "One Newton step was taken on each head, for all erased examples."
         )
@@ -112,7 +113,7 @@ def guarantee(
         )
     if kind == "certified":
         how = (
-            "the budget was used up, so the model was fitted anew with fresh noise"
+            "the budget was used up, and is whole again: the heads were solved anew"
             if info.get("retrained")
             else f"{info.get('spent', 0):.1%} of the budget is spent"
         )

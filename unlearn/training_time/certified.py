@@ -13,13 +13,15 @@ Guo et al., "Certified Data Removal from Machine Learning Models", ICML 2020,
 https://arxiv.org/abs/1911.03030: theorem 3 and the data-dependent bound for batches;
 the rows of X have at most norm 1. There gamma is 1/4 and not halved; here it is the
 largest change of the curvature of the logistic loss, 1 / (6 sqrt(3)), and the mean of
-that along the step. Where the bounds add up to more than the budget, the residual
-itself is computed and takes their place. One head a class against the rest, as in the
-paper; the heads share one Gaussian mechanism: b and the residual are those of all heads
-together, so the bounds of the heads add up as a root of squares and (epsilon, delta) is
-for the model. The solver's own residual, b included, is the first entry in the budget.
-A removal whose residual is past the budget is answered by a new fit with new noise, or,
-with `past_budget="refuse"`, refused. The Gaussian mechanism is proven for epsilon <= 1.
+that along the step. One head a class against the rest, as in the paper; the heads share
+one Gaussian mechanism: b and the residual are those of all heads together, so the
+bounds of the heads add up as a root of squares and (epsilon, delta) is for the model.
+The solver's own residual, b included, is the first entry in the budget. Where a removal
+would pass the budget, the heads are solved on, from where they are and with the noise
+that they have, and the budget is whole again; or, with `past_budget="refuse"`, the
+removal is refused. Not with new noise: whether the budget is spent depends on b, and
+the theorem is of noise that was not chosen by what it led to (a refusal tells of it as
+well). The Gaussian mechanism is proven for epsilon <= 1.
 
 What is certified: the mechanism above, for requests that do not depend on the noise,
 which stays secret: publish the weights (`for_serving`), not the state. The noise is
@@ -192,9 +194,8 @@ def forget(key: Any, state: State, indices: ArrayLike) -> tuple[State, dict]:
     """Takes a Newton step a head, for all of `indices` at once.
 
     `info`: the accumulated `residual_bound`, the `budget` it must not pass, the share
-    of it that is `spent`, whether the residual was `computed`, for the bounds had come
-    to more, and whether the heads were `retrained`. `key` is unused: the
-    noise of a new fit is that of the state's own.
+    of it that is `spent`, and whether the heads were solved on (`retrained`). `key` is
+    unused: the noise is that of the fit.
 
     Raises:
       InputError: see `common.check_request`; the state is `for_serving`; or the removal
@@ -210,28 +211,20 @@ def forget(key: Any, state: State, indices: ArrayLike) -> tuple[State, dict]:
     settings, allowed = state.settings, budget(state.settings)
     state, removed = without(state, indices)
     moved = step(state, removed)
-    computed = not total(moved) <= allowed  # a bound that is no number is none
-    if computed:
-        moved = compute_residual(moved)
-    bound = total(moved)
-    retrained = not bound <= allowed
-    if not retrained:
-        state = moved
-    elif settings.past_budget == "retrain":
-        state = train(state)
-        bound = total(state)
-    else:
+    passed = not total(moved) <= allowed  # a bound that is no number is none
+    if passed and settings.past_budget == "refuse":
         raise InputError(
-            f"this removal takes the residual to {bound:.3g}, past the budget of "
-            f"{allowed:.3g} for epsilon {settings.epsilon:g}: train again without "
+            f"this removal takes the residual to {total(moved):.3g}, past the budget "
+            f"of {allowed:.3g} for epsilon {settings.epsilon:g}: train again without "
             'these examples, or fit with past_budget="retrain"'
         )
+    state = solve(moved, moved.head.noise) if passed else moved
+    bound = total(state)
     info = {
         "residual_bound": np.float64(bound),
         "budget": np.float64(allowed),
         "spent": np.float64(bound / allowed),
-        "computed": np.bool_(computed),
-        "retrained": np.bool_(retrained),
+        "retrained": np.bool_(passed),
     }
     return state, info
 
@@ -240,10 +233,11 @@ def prepare(state: State) -> State:
     """Returns a state that forgets faster, for many requests one after another.
 
     It keeps each head's Hessian, unless these are too large: a removal then reads no
-    features in place of fifteen times all, and the bounds grow faster, the farther the
-    heads have come from where they were; they are kept anew when the residual is
-    computed. They are of the heads as they are now, which are kept with them: a state
-    that is stored must not have them (`unlearn.requests.states` leaves them out).
+    features, where it would read all fifteen times or so, and the bounds grow faster,
+    the farther the heads have come from where they were; when they are solved on the
+    Hessians are made anew. These are of the heads as they are now, which are kept with
+    them, and float64 on the host: a state that is stored must not have them
+    (`unlearn.requests.states` leaves them out), nor one that goes through `jit`.
     """
     kept = logistic.keep_hessians(state.head.weights, objective(state))
     return dataclasses.replace(state, kept=kept)
@@ -307,17 +301,6 @@ def step(state: State, removed: logistic.Objective) -> State:
     return dataclasses.replace(state, bits=to_bits(*head))
 
 
-def compute_residual(state: State) -> State:
-    """Returns the state with the residual of each head as its bound.
-
-    Hessians that are kept are computed anew: they were of heads far away.
-    """
-    head = state.head
-    bounds = logistic.residuals(head.weights, objective(state, head.noise))
-    state = dataclasses.replace(state, bits=to_bits(*head._replace(bounds=bounds)))
-    return state if state.kept is None else prepare(state)
-
-
 def total(state: State) -> float:
     """Returns the bound on the residual of all heads together."""
     return float(np.linalg.norm(state.head.bounds))
@@ -335,20 +318,32 @@ def objective(state: State, noise: np.ndarray | float = 0.0) -> logistic.Objecti
 
 
 def train(state: State) -> State:
-    """Fits heads to the active examples with fresh noise; the bounds start anew."""
-    classes, gram = state.problem.num_classes, state.head.gram
-    noise = draw_noise(state, (classes, len(gram)))
-    weights, bounds = logistic.solve(objective(state, noise), classes)
-    own, allowed = np.linalg.norm(bounds), budget(state.settings)
+    """Fits heads to the active examples with fresh noise."""
+    classes, size = state.problem.num_classes, len(state.head.gram)
+    fits = np.array(state.fits + 1, np.int32)
+    nothing = state.head._replace(weights=np.zeros((classes, size)))
+    state = dataclasses.replace(state, bits=to_bits(*nothing))
+    solved = solve(state, draw_noise(state, (classes, size)))
+    return dataclasses.replace(solved, fits=fits)
+
+
+def solve(state: State, noise: np.ndarray) -> State:
+    """Solves the heads on the active examples; the bounds start anew.
+
+    Raises:
+      InputError: what the solver leaves is past the budget.
+    """
+    head, allowed = state.head, budget(state.settings)
+    weights, bounds = logistic.solve(objective(state, noise), head.weights)
+    own = np.linalg.norm(bounds)
     if not own <= allowed:
         raise InputError(
             f"the fit stops at a residual of {own:.3g}, which alone is past the budget "
             f"of {allowed:.3g}: take a larger sigma or l2"
         )
-    spectral = np.array([logistic.spectral_norm(gram)])
-    bits = to_bits(weights, noise, bounds, gram, spectral)
-    fits = np.array(state.fits + 1, np.int32)
-    state = dataclasses.replace(state, bits=bits, fits=fits)
+    spectral = np.array([logistic.spectral_norm(head.gram)])
+    bits = to_bits(weights, noise, bounds, head.gram, spectral)
+    state = dataclasses.replace(state, bits=bits)
     return state if state.kept is None else prepare(state)
 
 

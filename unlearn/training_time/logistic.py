@@ -40,6 +40,7 @@ class Kept(NamedTuple):
     fitted: np.ndarray  # float64[K, D]: the weights there
     hessian: np.ndarray  # float64[K, D, D]
     inverse: np.ndarray  # float64[K, D, D], about
+    norms: np.ndarray  # float64[K]: of the Hessians before anything was subtracted
 
 
 class Objective(NamedTuple):
@@ -99,7 +100,7 @@ def gradients(
 
 
 def residuals(weights: np.ndarray, objective: Objective) -> np.ndarray:
-    """Returns an upper bound on the length of each head's gradient, tight to 1e-9."""
+    """Returns an upper bound on the length of each head's gradient, with rounding."""
     lengths = np.linalg.norm(gradients(weights, objective), axis=1)
     terms = len(objective.features) + objective.l2 * np.linalg.norm(weights, axis=1)
     return lengths + ROUNDING * (terms + np.linalg.norm(objective.noise))
@@ -138,13 +139,14 @@ def keep_hessians(weights: np.ndarray, objective: Objective) -> Kept | None:
         for head in range(count):
             hessians[head] += x.T @ (curvature[rows, head, None] * x)
     hessians += objective.l2 * np.eye(size)
-    return Kept(weights, hessians, np.linalg.inv(hessians))
+    norms = np.trace(hessians, axis1=1, axis2=2)
+    return Kept(weights, hessians, np.linalg.inv(hessians), norms)
 
 
 def take_out(
     kept: Kept | None, objective: Objective, rows: np.ndarray, l2: float
 ) -> Kept | None:
-    """Subtracts the terms of examples (Woodbury); None where that is of no use.
+    """Subtracts the terms of examples (Woodbury), or computes all anew; None of None.
 
     Args:
       objective: of what stays.
@@ -164,9 +166,11 @@ def take_out(
     try:
         more = images.swapaxes(1, 2) @ np.linalg.solve(inner, images)
     except np.linalg.LinAlgError:
-        return None
+        return keep_hessians(kept.fitted, objective)
     inverse = kept.inverse + more
-    return Kept(kept.fitted, hessian, inverse) if np.isfinite(inverse).all() else None
+    if not np.isfinite(inverse).all():
+        return keep_hessians(kept.fitted, objective)
+    return kept._replace(hessian=hessian, inverse=inverse)
 
 
 def kept_steps(kept: Kept, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -186,11 +190,11 @@ def kept_steps(kept: Kept, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if np.all(np.linalg.norm(rest, axis=1) <= enough):
             break
     else:
-        steps = np.linalg.solve(kept.hessian, right[:, :, None])[:, :, 0]
+        exact = np.linalg.pinv(kept.hessian, hermitian=True)
+        steps = product(exact, right)
         rest = right - product(kept.hessian, steps)
     rest = np.linalg.norm(rest, axis=1)
-    norms = np.trace(kept.hessian, axis1=1, axis2=2)
-    sizes = norms * np.linalg.norm(steps, axis=1) + np.linalg.norm(right, axis=1)
+    sizes = kept.norms * np.linalg.norm(steps, axis=1) + np.linalg.norm(right, axis=1)
     return steps, rest + ROUNDING * sizes
 
 
@@ -244,15 +248,19 @@ def lengths(gram: np.ndarray, spectral: float, vectors: np.ndarray) -> np.ndarra
 
 
 def solve(
-    objective: Objective, classes: int, most: int = 100
+    objective: Objective, start: np.ndarray, most: int = 100
 ) -> tuple[np.ndarray, np.ndarray]:
     """Finds each head's minimum by Newton steps, halved until its gradient is shorter.
 
-    Returns weights float64[K, D] and the length of each head's gradient there.
+    Args:
+      start: float64[K, D], where it begins; from 0 if that is no numbers.
+
+    Returns weights float64[K, D] and an upper bound on the length of each head's
+      gradient there.
     """
-    weights = np.zeros((classes, objective.features.shape[1]))
+    weights = np.array(start) if np.isfinite(start).all() else np.zeros(start.shape)
     slopes = gradients(weights, objective)
-    heads = np.arange(classes)  # that still move
+    heads = np.arange(len(weights))  # that still move
     for _ in range(most):
         heads = heads[np.linalg.norm(slopes[heads], axis=1) >= 1e-10]
         if not len(heads):
@@ -260,7 +268,7 @@ def solve(
         steps, _ = newton_steps(weights[heads], objective, slopes[heads], 1e-3)
         moved = line_search(weights, slopes, steps, heads, objective)
         heads = heads[moved]
-    return weights, np.linalg.norm(slopes, axis=1)
+    return weights, residuals(weights, objective)
 
 
 def line_search(
