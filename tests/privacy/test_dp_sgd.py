@@ -81,6 +81,19 @@ def test_the_clipped_sum_is_that_of_jax_privacy(problem):
     assert np.all(norms[10:] == 0) and np.any(norms > 1.6) and np.any(norms[:10] < 1.6)
 
 
+def test_an_example_that_is_no_number_is_bounded_as_others(problem):
+    params = problem.model.init(KEY, problem.inputs(jnp.arange(1)))["params"]
+    batch = problem.batch(jnp.arange(12), jnp.ones(12))
+    inputs = batch.inputs.at[3].set(jnp.nan).at[5].set(jnp.inf)
+    recipe = RECIPE._replace(microbatch=4)
+    args = KEY, problem.model, recipe
+    found, norms = dp_sgd.clipped_sum(params, batch._replace(inputs=inputs), *args)
+    others = batch._replace(weights=jnp.ones(12).at[jnp.array([3, 5])].set(0.0))
+    expected, _ = dp_sgd.clipped_sum(params, others, *args)
+    assert np.isfinite(norms).all()
+    assert np.linalg.norm(flat(found) - flat(expected)) <= 2 * 0.3 + 1e-6
+
+
 def test_the_noise_is_of_its_size(problem):
     """Of nothing but noise: the deviation of a step is rate x noise x clip / batch."""
     recipe = RECIPE._replace(steps=1, clip=1e-6)

@@ -20,6 +20,7 @@ Poisson sample at most `most` examples are taken; that one is ever larger has a 
 of 1e-12 or so, which is counted into delta.
 """
 
+import functools
 import math
 from typing import NamedTuple
 
@@ -198,6 +199,8 @@ def clipped_sum(
 ) -> tuple[dict, jax.Array]:
     """Sums the gradients of all examples, each of norm `recipe.clip` at most.
 
+    What is no number in a gradient counts as 0, so that no example passes its limit.
+
     Returns the sum, and the norms before clipping, float32[B], 0 of weight 0.
     """
 
@@ -208,15 +211,18 @@ def clipped_sum(
 
     def add(total, part):
         gradients = jax.vmap(jax.grad(loss), (None, 0, 0, 0, 0))(params, *part)
-        rows = jax.tree.map(lambda g: g.reshape(len(g), -1), gradients)
+        rows = jax.tree.map(lambda g: finite(g).reshape(len(g), -1), gradients)
         squares = sum(jnp.sum(g**2, axis=1) for g in jax.tree.leaves(rows))
         norms = jnp.sqrt(squares)
         scales = recipe.clip / jnp.maximum(norms, recipe.clip)
         summed = jax.tree.map(
-            lambda t, g: t + (scales @ g).reshape(t.shape), total, rows
+            lambda t, g: t + product(scales, g).reshape(t.shape), total, rows
         )
         return summed, norms
 
+    finite = functools.partial(jnp.nan_to_num, posinf=0.0, neginf=0.0)
+    # Rounded factors, as accelerators have by default, would let norms pass the limit.
+    product = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
     size = len(batch.labels)
     each = recipe.microbatch if size % recipe.microbatch == 0 else size
     examples = *batch, jax.random.split(key, size)
