@@ -8,12 +8,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
+from scipy.optimize import brentq
 
 from unlearn import data, forget_sets, make_problem, models, store, training
 from unlearn.errors import InputError
 from unlearn.methods import noisy_steps
 from unlearn.methods.noisy_steps import Steps
 from unlearn.metrics.empirical_epsilon import empirical_epsilon, largest
+from unlearn.pipeline import checks
 from unlearn.problem import Problem, Variables
 from unlearn.report import csv_files, plotting
 from unlearn.report.progress import Progress
@@ -64,8 +66,8 @@ def run(config, folder: Path | str, *, data_dir: str | None = None) -> list[dict
         for kind in kinds:
             for epochs in config.epochs:
                 key = jax.random.fold_in(jax.random.key(100 + seed), epochs)
-                program, sigma = programs[kind.start, epochs], sigma_of(config, kind)
-                model = program(key, sigma, original, problem)
+                program = programs[kind.start, epochs]
+                model = program(key, how_of(config, kind), original, problem)
                 found.setdefault((kind.name, epochs), []).append(
                     float(accuracy(model, problem, *test))
                 )
@@ -95,12 +97,13 @@ def check(config) -> None:
     Raises:
       InputError: in one line.
     """
-    if not config.epsilons or min(config.epsilons) <= 0 or config.broken <= 0:
-        raise InputError("epsilons and broken must be above 0, and one or more")
-    if not 0 < config.delta < 1:
-        raise InputError(f"delta must lie in (0, 1); it is {config.delta}")
-    if not config.epochs or min(config.epochs) < 1:
-        raise InputError("epochs must be 1 or more, each")
+    checks.check_constants("train", config.train)
+    for name in ("epsilons", "epochs"):
+        values = config[name]
+        if not values or len(set(map("{:g}".format, values))) < len(values):
+            raise InputError(f"{name} must be one or more, and none twice: {values}")
+    if min(config.epochs) < 1:
+        raise InputError(f"epochs must be 1 or more; they are {config.epochs}")
     for name, least in (("seeds", 2), ("runs", 20)):
         if config[name] < least:
             raise InputError(f"{name} must be at least {least}; it is {config[name]}")
@@ -109,6 +112,13 @@ def check(config) -> None:
             f"rewound.epoch must be from 1 to the {config.train.epochs} of train.epochs"
             f"; it is {config.rewound.epoch}"
         )
+    for name in ("noise", "learning_rate"):
+        if not config[name] > 0:
+            raise InputError(f"{name} must be above 0; it is {config[name]}")
+    for kind in kinds_of(config):
+        if kind.start in ("end", "early"):
+            plan_of(config, kind.start).check(kind.epsilon, config.delta)
+            kept_of(config, kind)
 
 
 def setting_of(config, data_dir: str | None) -> tuple[Problem, tuple]:
@@ -150,21 +160,47 @@ def originals(config, key, problem: Problem, who) -> Originals:
     return Originals(*(train(key, problem, who, recipe, t)[0] for t in times))
 
 
-def plan_of(config, start: str) -> Steps:
+def plan_of(config, start: str, kept: float | jax.Array = 0.0) -> Steps:
     """Returns how the noisy steps go."""
-    if start == "early":
-        own = {"radius": config.rewound.radius, "kept": config.rewound.kept}
-        return Steps(**dict(config.noisy) | own)
-    return Steps(**config.noisy, radius=config.radius)
+    radius = config.rewound.radius if start == "early" else config.radius
+    return Steps(**config.noisy, kept=kept, radius=radius)
+
+
+def kept_of(config, kind: Kind) -> float:
+    """Returns the share of the way that noise of the configured size can hide.
+
+    Raises:
+      InputError: it does not even hide the gradients of the noisy steps.
+    """
+    if kind.start not in ("end", "early"):
+        return 0.0
+    hidden = config.noise * float(noisy_steps.separation(kind.epsilon, config.delta))
+
+    def excess(kept):
+        return float(plan_of(config, kind.start, kept).apart()) - hidden
+
+    if excess(0.0) > 0:
+        raise InputError(
+            f"noise {config.noise:g} in a weight hides a distance of {hidden:.2g} at "
+            f"epsilon {kind.epsilon:g}, and the noisy steps alone go "
+            f"{excess(0.0) + hidden:.2g}: take a smaller noisy.rate or noisy.limit, or "
+            "more noise"
+        )
+    return 1.0 if excess(1.0) < 0 else float(brentq(excess, 0.0, 1.0))
 
 
 def sigma_of(config, kind: Kind) -> float:
     """Returns the deviation of a step's noise; 0 where there is none."""
     if kind.start not in ("end", "early"):
         return 0.0
-    plan = plan_of(config, kind.start)
+    plan = plan_of(config, kind.start, kept_of(config, kind))
     needed = noisy_steps.sigma_for(plan, kind.epsilon, config.delta)
     return kind.share * float(needed)
+
+
+def how_of(config, kind: Kind) -> tuple[float, float]:
+    """Returns what is kept, and sigma: all that kinds of one start differ in."""
+    return kept_of(config, kind), sigma_of(config, kind)
 
 
 def aim(start: str, key, original: Originals, problem: Problem) -> Variables:
@@ -177,8 +213,9 @@ def aim(start: str, key, original: Originals, problem: Problem) -> Variables:
     return problem.model.init(key, problem.inputs(problem.retain[:1]))
 
 
-def noisy(config, start: str, key, sigma, original: Originals, problem) -> dict:
-    """Returns the weights right after the noise."""
+def noisy(config, start: str, key, how, original: Originals, problem) -> dict:
+    """Returns the weights right after the noise; `how` is what is kept, and sigma."""
+    kept, sigma = how
     key_fresh, key_steps = jax.random.split(key)
     begun = original.early if start == "early" else original.end
     return noisy_steps.take(
@@ -187,25 +224,25 @@ def noisy(config, start: str, key, sigma, original: Originals, problem) -> dict:
         aim(start, key_fresh, original, problem),
         problem,
         training.classification(problem.model),
-        plan_of(config, start),
+        plan_of(config, start, kept),
         sigma,
         config.train.batch_size,
     )
 
 
 def unlearner(config, start: str, epochs: int):
-    """Returns the compiled `(key, sigma, original, problem) -> variables`."""
+    """Returns the compiled `(key, how, original, problem) -> variables`."""
     recipe = training.Recipe(**config.train)
     recipe = recipe._replace(epochs=epochs, learning_rate=config.learning_rate)
 
     @jax.jit
-    def one(key, sigma, original, problem):
+    def one(key, how, original, problem):
         key_noisy, key_fit = jax.random.split(key)
         begun = original.end
         if start == "nothing":
             begun = problem.model.init(key_noisy, problem.inputs(problem.retain[:1]))
         elif start != "no noise":
-            params = noisy(config, start, key_noisy, sigma, original, problem)
+            params = noisy(config, start, key_noisy, how, original, problem)
             begun = {**original.nothing, "params": params}
         return training.fit(
             key_fit,
@@ -229,16 +266,16 @@ def accuracy(variables, problem: Problem, images, labels) -> jax.Array:
 
 
 def attacker(config, start: str):
-    """Returns the compiled scores of runs, `(keys, sigma, original, line, problem)`.
+    """Returns the compiled scores of runs, `(keys, how, original, line, problem)`.
 
     A score is where the weights after the noise lie along a line, from what they went
     towards, which is known.
     """
 
     @jax.jit
-    def scores(keys, sigma, original, line, problem):
+    def scores(keys, how, original, line, problem):
         def one(key):
-            weights = noisy(config, start, key, sigma, original, problem)
+            weights = noisy(config, start, key, how, original, problem)
             known = aim(start, jax.random.split(key)[0], original, problem)["params"]
             return (ravel_pytree(weights)[0] - ravel_pytree(known)[0]) @ line
 
@@ -253,14 +290,14 @@ def attacked(config, kind: Kind, program, problem: Problem, with_it, without) ->
     The line is from one original to the other.
     """
     if program is None:
-        return {"shown": np.nan, "noise": np.nan}
-    early, sigma = kind.start == "early", sigma_of(config, kind)
+        return {"shown": np.nan, "noise": np.nan, "kept": np.nan}
+    early, how = kind.start == "early", how_of(config, kind)
     sides = [(o.early if early else o.end)["params"] for o in (with_it, without)]
     flat = [ravel_pytree(side)[0] for side in sides]
     found = [
         program(
             jax.random.split(jax.random.key(seed), config.runs),
-            sigma,
+            how,
             original,
             flat[0] - flat[1],
             problem,
@@ -271,8 +308,9 @@ def attacked(config, kind: Kind, program, problem: Problem, with_it, without) ->
     order = np.random.default_rng(0).permutation(2 * config.runs)
     scores, positive = np.concatenate(found)[order, None], positive[order, None]
     bound = empirical_epsilon(scores, positive, ~positive, delta=config.delta)
-    noise = plan_of(config, kind.start).noise_at_end(sigma)
-    return {"shown": bound.epsilon, "noise": float(noise)}
+    kept, sigma = how
+    noise = float(plan_of(config, kind.start, kept).noise_at_end(sigma))
+    return {"shown": bound.epsilon, "noise": noise, "kept": kept}
 
 
 # What it comes to
@@ -280,7 +318,7 @@ def attacked(config, kind: Kind, program, problem: Problem, with_it, without) ->
 
 def markdown(config, rows: Sequence[Mapping]) -> str:
     """Writes the table in Markdown."""
-    heads = ["Model", "Claimed ε", "Shown ε ≥", "Noise of a weight"]
+    heads = ["Model", "Claimed ε", "Shown ε ≥", "Noise of a weight", "Kept, %"]
     heads += [f"Test after {epochs}, %" for epochs in config.epochs]
     lines = [" | ".join(heads), " | ".join([":--"] + ["--:"] * (len(heads) - 1))]
     for row in rows:
@@ -288,7 +326,8 @@ def markdown(config, rows: Sequence[Mapping]) -> str:
             row["model"] + " †" * bool(row["shown"] > row["claimed"]),
             f"{row['claimed']:g}" if np.isfinite(row["claimed"]) else "–",
             f"{row['shown']:.2f}" if np.isfinite(row["shown"]) else "–",
-            f"{row['noise']:.3f}" if np.isfinite(row["noise"]) else "–",
+            f"{row['noise']:.4f}" if np.isfinite(row["noise"]) else "–",
+            f"{100 * row['kept']:.2f}" if np.isfinite(row["kept"]) else "–",
         ]
         for epochs in config.epochs:
             mean, around = row[f"test_{epochs}"], row[f"interval_{epochs}"]
@@ -311,7 +350,8 @@ hardly tell (by a factor of exp(ε), but for δ {config.delta:g}) whether the or
 had the request, however large that is; if the key is secret, which that of a seed is \
 not. Not covered: whoever saw the version before. *Shown*: what ε is at least, by an \
 attack on the weights right after the noise, right in 95 % of studies; one that never \
-errs would show {most:.1f}. †: refuted.
+errs would show {most:.1f}. *Kept*: of the way from where the noisy steps go to where \
+they start. †: refuted.
 """
     store.write_text(folder / "summary.md", text)
     plotting.save(figure(config, rows), folder / "figures" / "certificates.png")

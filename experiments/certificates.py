@@ -27,9 +27,10 @@ def get_config(preset: str):
             "epsilons": (1.0, 8.0, 64.0),
             "delta": 1e-5,
             "broken": 1.0,  # the epsilon that a hundredth of its noise claims
-            "noisy": {"count": 10, "kept": 1e-3, "rate": 1e-3, "limit": 1.0},
+            "noisy": {"count": 10, "rate": 1e-3, "limit": 1.0},
+            "noise": 0.05,  # in a weight: as much is kept of the way as this hides
             "radius": 10.0,  # what the weights are clipped to, from new ones
-            "rewound": {"epoch": 1, "radius": 2.0, "kept": 5e-3},  # from its own
+            "rewound": {"epoch": 1, "radius": 2.0},  # from its own
             "epochs": (2, 3, 5, 8),  # after the noise
             "learning_rate": 0.1,  # in these, after an epoch of warm-up
             "runs": 400,  # of the attack, with the request; and as many without

@@ -8,6 +8,7 @@ from scipy.integrate import quad
 from scipy.stats import norm
 from trees import assert_close, flat
 
+from unlearn.errors import InputError
 from unlearn.methods import noisy_finetune, noisy_steps
 from unlearn.methods.noisy_steps import Steps
 from unlearn.metrics import empirical_epsilon
@@ -38,6 +39,39 @@ def test_delta_is_the_integral(mu, epsilon):
 def test_the_separation_spends_the_budget_and_no_more(epsilon, delta):
     mu = float(noisy_steps.separation(epsilon, delta))
     assert 0.95 * delta < dense_delta(mu, epsilon) < delta
+
+
+@pytest.mark.parametrize("epsilon", [0.01, 0.1, 1.0, 8.0, 64.0])
+@pytest.mark.parametrize("delta", [1e-15, 1e-9, 1e-5, 0.1])
+def test_float32_never_allows_too_much(epsilon, delta):
+    """By the profile in float64, of log-probabilities."""
+    mu = float(noisy_steps.separation(epsilon, delta))
+    below = norm.logcdf(mu / 2 - epsilon / mu)
+    above = epsilon + norm.logcdf(-mu / 2 - epsilon / mu)
+    assert mu > 0 and below + np.log1p(-np.exp(above - below)) <= np.log(delta)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *(dict(radius=-2.0), dict(clip=-1.0), dict(noisy_steps=0), dict(kept=1.5)),
+        *(dict(kept=-0.1), dict(epsilon=0.0), dict(epsilon=-1.0), dict(delta=0.0)),
+        *(dict(delta=2.0), dict(noisy_learning_rate=-1.0), dict(radius=np.nan)),
+    ],
+)
+def test_constants_that_make_no_sense_are_no_certificate(problem, variables, changes):
+    with pytest.raises(InputError, match="noisy steps"):
+        noisy_finetune(KEY, variables, problem, **SMALL | changes)
+
+
+def test_an_original_that_is_no_number_tells_nothing(problem, variables):
+    """And neither do such gradients."""
+    none = jax.tree.map(lambda x: x * jnp.nan, variables)
+    found, _ = noisy_finetune(KEY, none, problem, **SMALL, kept=0.0)
+    expected, _ = noisy_finetune(KEY, variables, problem, **SMALL, kept=0.0)
+    assert_close(found, expected)
+    clipped = noisy_steps.clipped({"w": jnp.array([jnp.inf, 3.0, jnp.nan])}, 1.0)
+    np.testing.assert_allclose(clipped["w"], [0, 1, 0])
 
 
 def outwards(fresh):

@@ -8,8 +8,9 @@
 (epsilon, delta): whoever sees the result, and not the weights on the way, can hardly
 tell it from that of the same steps after a training that never had the forget set,
 however large that is. Sigma is what `noisy_steps` proves enough, of any net; what comes
-after the noise sees retained data alone and costs nothing. The key must be secret: who
-knows it knows the noise. Koloskova et al., "Certified Unlearning for Neural Networks",
+after the noise sees retained data alone and costs nothing. Constants that were chosen
+by looking at the forget set are not counted. The key must be secret: who knows it knows
+the noise. Koloskova et al., "Certified Unlearning for Neural Networks",
 2025, https://arxiv.org/abs/2506.06985. There weights decay towards 0; here towards `a`,
 new weights drawn from the key, from which a net learns faster than from nearly 0.
 
@@ -59,11 +60,15 @@ def noisy_finetune(
     Returns `info` with `certificate` (float32[2]: epsilon and delta), `sigma` (of a
     step), `noise` (standard deviation of all of it in a weight at the end of the noisy
     steps) and `loss` (float32[epochs, steps]) of the epochs after them.
+
+    Raises:
+      InputError: constants out of range.
     """
     key_fresh, key_noisy, key_fit = jax.random.split(key, 3)
     fresh = problem.model.init(key_fresh, problem.inputs(problem.retain[:1]))
     objective = classification(problem.model)
     plan = noisy.Steps(noisy_steps, kept, noisy_learning_rate, clip, radius)
+    plan.check(epsilon, delta)
     sigma = noisy.sigma_for(plan, epsilon, delta)
     args = problem, objective, plan, sigma, batch_size
     params = noisy.take(key_noisy, variables["params"], fresh, *args)

@@ -12,28 +12,33 @@ apart, of which the noise of all steps hides, as one Gaussian mechanism of
 
     mu = D / (sigma sqrt(1 + rho^2 + ... + rho^(2(T-1))))
 
-whatever the net: nothing is assumed of its loss. Only the last weights may be seen, but
-all that is made of them afterwards without the forget set. Koloskova et al., "Certified
+whatever the net: nothing is assumed of its loss, and numbers that are none count as 0.
+Only the last weights may be seen, but all that is made of them afterwards without the
+forget set. Koloskova et al., "Certified
 Unlearning for Neural Networks", 2025, https://arxiv.org/abs/2506.06985, with Renyi
 divergences; here by shifted interpolation (Bok et al., 2024,
 https://arxiv.org/abs/2403.00278, whose proof needs of a step no more than how far apart
-it leaves two points), which is exact where the gradients are worst: then the last
-weights are Gaussian, and D apart. From mu to epsilon and delta: Balle & Wang, 2018,
+it leaves two points). Where gradients are worst the two are D apart before the noise,
+so that hardly less of it would do. From mu to epsilon and delta: Balle & Wang, 2018,
 https://arxiv.org/abs/1805.06530.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
+from jax.core import Tracer
 from jax.scipy.special import log_ndtr
 
+from unlearn.errors import InputError
 from unlearn.methods.noise_reset import gaussian
 from unlearn.problem import Problem, Variables
 from unlearn.training import Objective, shuffle
 
 Number = float | jax.Array
+EPSILONS, DELTAS = (0.01, 1e4), (1e-15, 0.5)
 
 
 class Steps(NamedTuple):
@@ -48,6 +53,29 @@ class Steps(NamedTuple):
     @property
     def rho(self) -> Number:
         return self.kept ** (1 / self.count)
+
+    def check(self, epsilon: Number, delta: Number) -> None:
+        """Refuses what makes no sense, where it is known before tracing.
+
+        Raises:
+          InputError: in one line.
+        """
+        if self.count < 1:
+            raise InputError(f"noisy steps must be 1 or more; there are {self.count}")
+        limits = {
+            "kept": (self.kept, 0.0, 1.0),
+            "rate": (self.rate, 0.0, math.inf),
+            "clip": (self.limit, 0.0, math.inf),
+            "radius": (self.radius, 0.0, math.inf),
+            "epsilon": (epsilon, *EPSILONS),
+            "delta": (delta, *DELTAS),
+        }
+        for name, (value, low, high) in limits.items():
+            if not isinstance(value, Tracer) and not low <= float(value) <= high:
+                raise InputError(
+                    f"noisy steps: {name} must be from {low:g} to {high:g}; "
+                    f"it is {value}"
+                )
 
     def apart(self) -> Number:
         """Returns D: how far apart two runs are at most before their noise."""
@@ -67,7 +95,10 @@ def log_delta(mu: Number, epsilon: Number) -> jax.Array:
 
 
 def separation(epsilon: Number, delta: Number) -> jax.Array:
-    """Returns the largest mu that (epsilon, delta) allows, less 0.1 %."""
+    """Returns the largest mu that (epsilon, delta) allows, less 0.1 %.
+
+    In float32, which suffices within `EPSILONS` and `DELTAS`; 0 where it finds none.
+    """
     aim = jnp.log(jnp.asarray(delta, jnp.float32))
 
     def halve(_, ends):
@@ -76,8 +107,9 @@ def separation(epsilon: Number, delta: Number) -> jax.Array:
         allowed = log_delta(middle, epsilon) <= aim
         return jnp.where(allowed, middle, low), jnp.where(allowed, high, middle)
 
-    ends = jnp.array(1e-6), jnp.array(1e3)
-    return 0.999 * jax.lax.fori_loop(0, 50, halve, ends)[0]
+    least = 1e-6
+    found = jax.lax.fori_loop(0, 50, halve, (jnp.array(least), jnp.array(1e3)))[0]
+    return jnp.where(found > least, 0.999 * found, 0.0)
 
 
 def sigma_for(steps: Steps, epsilon: Number, delta: Number) -> jax.Array:
@@ -87,7 +119,8 @@ def sigma_for(steps: Steps, epsilon: Number, delta: Number) -> jax.Array:
 
 
 def clipped(tree: Any, limit: Number) -> Any:
-    """Scales a tree down to a norm of at most `limit`."""
+    """Scales a tree down to a norm of at most `limit`; what is no number becomes 0."""
+    tree = jax.tree.map(lambda x: jnp.nan_to_num(x, posinf=0.0, neginf=0.0), tree)
     scale = jnp.minimum(1.0, limit / jnp.maximum(optax.tree.norm(tree), 1e-12))
     return jax.tree.map(lambda x: scale * x, tree)
 
@@ -106,8 +139,8 @@ def take(
 
     Args:
       params: where it starts.
-      fresh: variables of which the weights are `a`. Their batch statistics are all that
-        the steps see: those of weights on the way would tell of these.
+      fresh: variables of which the weights are `a`. Every step begins with their batch
+        statistics: those of weights on the way would tell of these.
     """
     anchor = fresh["params"]
     key_order, key_steps = jax.random.split(key)

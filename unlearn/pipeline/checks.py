@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SMALLEST = {"epochs": 1, "batch_size": 1, "forget_batch_size": 1, "group": 1}
 SMALLEST |= {"max_epochs": 0, "warmup_epochs": 0, "retain_examples": 0, "balance": 0}
-SMALLEST |= {"parts": 1}
+SMALLEST |= {"parts": 1, "noisy_steps": 1}
 MOST_LOGITS = 2**26
 """Of a model's logits on all examples so many are kept, 256 MB in float32; of more than
 these only the loss and the prediction of each example (`metrics.Outputs`)."""
