@@ -64,11 +64,11 @@ def noisy_finetune(
     Raises:
       InputError: constants out of range.
     """
+    plan = noisy.Steps(noisy_steps, kept, noisy_learning_rate, clip, radius)
+    plan.check(epsilon, delta)
     key_fresh, key_noisy, key_fit = jax.random.split(key, 3)
     fresh = problem.model.init(key_fresh, problem.inputs(problem.retain[:1]))
     objective = classification(problem.model)
-    plan = noisy.Steps(noisy_steps, kept, noisy_learning_rate, clip, radius)
-    plan.check(epsilon, delta)
     sigma = noisy.sigma_for(plan, epsilon, delta)
     args = problem, objective, plan, sigma, batch_size
     params = noisy.take(key_noisy, variables["params"], fresh, *args)
