@@ -66,6 +66,10 @@ LIPSCHITZ = 1 / (6 * math.sqrt(3))
 """Of the second derivative of the logistic loss: the largest value of its third."""
 
 
+NEARLY = 1e-3
+"""Of the budget: what heads that are solved on may leave of it, each."""
+
+
 class Settings(NamedTuple):
     """The constants of `fit` that `forget` needs."""
 
@@ -218,7 +222,7 @@ def forget(key: Any, state: State, indices: ArrayLike) -> tuple[State, dict]:
             f"of {allowed:.3g} for epsilon {settings.epsilon:g}: train again without "
             'these examples, or fit with past_budget="retrain"'
         )
-    state = solve(moved, moved.head.noise) if passed else moved
+    state = solve(moved, moved.head.noise, NEARLY * allowed) if passed else moved
     bound = total(state)
     info = {
         "residual_bound": np.float64(bound),
@@ -327,14 +331,17 @@ def train(state: State) -> State:
     return dataclasses.replace(solved, fits=fits)
 
 
-def solve(state: State, noise: np.ndarray) -> State:
+def solve(state: State, noise: np.ndarray, tolerance: float = 1e-10) -> State:
     """Solves the heads on the active examples; the bounds start anew.
+
+    `tolerance` is of the length of each head's gradient.
 
     Raises:
       InputError: what the solver leaves is past the budget.
     """
     head, allowed = state.head, budget(state.settings)
-    weights, bounds = logistic.solve(objective(state, noise), head.weights)
+    args = objective(state, noise), head.weights, tolerance
+    weights, bounds = logistic.solve(*args)
     own = np.linalg.norm(bounds)
     if not own <= allowed:
         raise InputError(

@@ -248,12 +248,13 @@ def lengths(gram: np.ndarray, spectral: float, vectors: np.ndarray) -> np.ndarra
 
 
 def solve(
-    objective: Objective, start: np.ndarray, most: int = 100
+    objective: Objective, start: np.ndarray, tolerance: float = 1e-10, most: int = 100
 ) -> tuple[np.ndarray, np.ndarray]:
     """Finds each head's minimum by Newton steps, halved until its gradient is shorter.
 
     Args:
       start: float64[K, D], where it begins; from 0 if that is no numbers.
+      tolerance: of the length of each head's gradient.
 
     Returns weights float64[K, D] and an upper bound on the length of each head's
       gradient there.
@@ -262,7 +263,7 @@ def solve(
     slopes = gradients(weights, objective)
     heads = np.arange(len(weights))  # that still move
     for _ in range(most):
-        heads = heads[np.linalg.norm(slopes[heads], axis=1) >= 1e-10]
+        heads = heads[np.linalg.norm(slopes[heads], axis=1) >= tolerance]
         if not len(heads):
             break
         steps, _ = newton_steps(weights[heads], objective, slopes[heads], 1e-3)
