@@ -361,9 +361,10 @@ def figure(config, rows: Sequence[Mapping]):
     """Draws accuracy by epochs."""
     drawn = plotting.new_figure(6.4, 3.6)
     panel = drawn.add_subplot()
-    for row in rows:
+    for number, row in enumerate(rows):
+        aside = 0.05 * (number - len(rows) / 2)  # intervals beside each other
         panel.errorbar(
-            config.epochs,
+            [epochs + aside for epochs in config.epochs],
             [100 * row[f"test_{epochs}"] for epochs in config.epochs],
             yerr=[100 * row[f"interval_{epochs}"] for epochs in config.epochs],
             label=row["model"],
