@@ -21,10 +21,11 @@ from unlearn.report import csv_files, plotting
 from unlearn.report.progress import Progress
 from unlearn.report.summary import interval
 
+from ._constants import check_least
+
 HUNDREDTH = 0.01  # of the noise is what the broken mechanism adds
-
-
-STARTS = "nothing", "end", "early", "no noise"
+NOISY = "end", "early"
+STARTS = "nothing", *NOISY, "no noise"
 
 
 class Kind(NamedTuple):
@@ -60,6 +61,7 @@ def run(config, folder: Path | str, *, data_dir: str | None = None) -> list[dict
         for start in {kind.start for kind in kinds}
         for epochs in config.epochs
     }
+    hows = {kind.name: how_of(config, kind) for kind in kinds}
     for seed in range(config.seeds):
         progress.tick(f"seed {seed}", share=seed / config.seeds)
         original = originals(config, jax.random.key(seed), problem, everything)
@@ -67,12 +69,12 @@ def run(config, folder: Path | str, *, data_dir: str | None = None) -> list[dict
             for epochs in config.epochs:
                 key = jax.random.fold_in(jax.random.key(100 + seed), epochs)
                 program = programs[kind.start, epochs]
-                model = program(key, how_of(config, kind), original, problem)
+                model = program(key, hows[kind.name], original, problem)
                 found.setdefault((kind.name, epochs), []).append(
                     float(accuracy(model, problem, *test))
                 )
     progress.say("the attack")
-    attacks = {start: attacker(config, start) for start in ("end", "early")}
+    attacks = {start: attacker(config, start) for start in NOISY}
     with_it, without = (
         originals(config, jax.random.key(0), problem, who)
         for who in (everything, problem.retain)
@@ -81,7 +83,7 @@ def run(config, folder: Path | str, *, data_dir: str | None = None) -> list[dict
         {"model": kind.name, "claimed": kind.epsilon}
         | {f"test_{epochs}": float(np.mean(x)) for epochs, x in own.items()}
         | {f"interval_{epochs}": interval(x) for epochs, x in own.items()}
-        | attacked(config, kind, attacks.get(kind.start), problem, with_it, without)
+        | attacked(config, kind, hows[kind.name], attacks, problem, with_it, without)
         for kind in kinds
         for own in [{e: found[kind.name, e] for e in config.epochs}]
     ]
@@ -104,9 +106,7 @@ def check(config) -> None:
             raise InputError(f"{name} must be one or more, and none twice: {values}")
     if min(config.epochs) < 1:
         raise InputError(f"epochs must be 1 or more; they are {config.epochs}")
-    for name, least in (("seeds", 2), ("runs", 20)):
-        if config[name] < least:
-            raise InputError(f"{name} must be at least {least}; it is {config[name]}")
+    check_least(config, seeds=2, runs=20)
     if not 0 < config.rewound.epoch <= config.train.epochs:
         raise InputError(
             f"rewound.epoch must be from 1 to the {config.train.epochs} of train.epochs"
@@ -116,9 +116,9 @@ def check(config) -> None:
         if not config[name] > 0:
             raise InputError(f"{name} must be above 0; it is {config[name]}")
     for kind in kinds_of(config):
-        if kind.start in ("end", "early"):
+        if kind.start in NOISY:
             plan_of(config, kind.start).check(kind.epsilon, config.delta)
-            kept_of(config, kind)
+            how_of(config, kind)
 
 
 def setting_of(config, data_dir: str | None) -> tuple[Problem, tuple]:
@@ -166,14 +166,17 @@ def plan_of(config, start: str, kept: float | jax.Array = 0.0) -> Steps:
     return Steps(**config.noisy, kept=kept, radius=radius)
 
 
-def kept_of(config, kind: Kind) -> float:
-    """Returns the share of the way that noise of the configured size can hide.
+def how_of(config, kind: Kind) -> tuple[float, float]:
+    """Returns what is kept, and sigma: all that kinds of one start differ in.
+
+    As large a share of the way is kept as noise of the configured size can hide; both
+    are 0 of who takes no noisy steps.
 
     Raises:
       InputError: it does not even hide the gradients of the noisy steps.
     """
-    if kind.start not in ("end", "early"):
-        return 0.0
+    if kind.start not in NOISY:
+        return 0.0, 0.0
     hidden = config.noise * float(noisy_steps.separation(kind.epsilon, config.delta))
 
     def excess(kept):
@@ -186,21 +189,10 @@ def kept_of(config, kind: Kind) -> float:
             f"{excess(0.0) + hidden:.2g}: take a smaller noisy.rate or noisy.limit, or "
             "more noise"
         )
-    return 1.0 if excess(1.0) < 0 else float(brentq(excess, 0.0, 1.0))
-
-
-def sigma_of(config, kind: Kind) -> float:
-    """Returns the deviation of a step's noise; 0 where there is none."""
-    if kind.start not in ("end", "early"):
-        return 0.0
-    plan = plan_of(config, kind.start, kept_of(config, kind))
+    kept = 1.0 if excess(1.0) < 0 else float(brentq(excess, 0.0, 1.0))
+    plan = plan_of(config, kind.start, kept)
     needed = noisy_steps.sigma_for(plan, kind.epsilon, config.delta)
-    return kind.share * float(needed)
-
-
-def how_of(config, kind: Kind) -> tuple[float, float]:
-    """Returns what is kept, and sigma: all that kinds of one start differ in."""
-    return kept_of(config, kind), sigma_of(config, kind)
+    return kept, kind.share * float(needed)
 
 
 def aim(start: str, key, original: Originals, problem: Problem) -> Variables:
@@ -217,10 +209,9 @@ def noisy(config, start: str, key, how, original: Originals, problem) -> dict:
     """Returns the weights right after the noise; `how` is what is kept, and sigma."""
     kept, sigma = how
     key_fresh, key_steps = jax.random.split(key)
-    begun = original.early if start == "early" else original.end
     return noisy_steps.take(
         key_steps,
-        begun["params"],
+        getattr(original, start)["params"],
         aim(start, key_fresh, original, problem),
         problem,
         training.classification(problem.model),
@@ -240,8 +231,8 @@ def unlearner(config, start: str, epochs: int):
         key_noisy, key_fit = jax.random.split(key)
         begun = original.end
         if start == "nothing":
-            begun = problem.model.init(key_noisy, problem.inputs(problem.retain[:1]))
-        elif start != "no noise":
+            begun = aim(start, key_noisy, original, problem)
+        elif start in NOISY:
             params = noisy(config, start, key_noisy, how, original, problem)
             begun = {**original.nothing, "params": params}
         return training.fit(
@@ -284,18 +275,17 @@ def attacker(config, start: str):
     return scores
 
 
-def attacked(config, kind: Kind, program, problem: Problem, with_it, without) -> dict:
+def attacked(config, kind: Kind, how, attacks, problem, with_it, without) -> dict:
     """Tells runs with the request from runs without, by the weights after the noise.
 
     The line is from one original to the other.
     """
-    if program is None:
+    if kind.start not in NOISY:
         return {"shown": np.nan, "noise": np.nan, "kept": np.nan}
-    early, how = kind.start == "early", how_of(config, kind)
-    sides = [(o.early if early else o.end)["params"] for o in (with_it, without)]
+    sides = [getattr(o, kind.start)["params"] for o in (with_it, without)]
     flat = [ravel_pytree(side)[0] for side in sides]
     found = [
-        program(
+        attacks[kind.start](
             jax.random.split(jax.random.key(seed), config.runs),
             how,
             original,

@@ -6,7 +6,7 @@ Whole numbers are those of `digits_methods`; floats were chosen by
 nothing.
 """
 
-from ._constants import set_constants
+from ._constants import set_constants, shorter
 from .digits_methods import FIXED
 
 TUNED = {
@@ -48,11 +48,7 @@ TUNED = {
 
 # By hand: other numbers of epochs, the fewer the higher the rate, and back to another
 # epoch. In every preset, so that all have the same settings.
-SHORT = {2: 0.1, 3: 0.1, 4: 0.1, 5: 0.1, 8: 0.05, 15: 0.05}
-MORE = {
-    f"retrain_short__{epochs}": dict(epochs=epochs, batch_size=64, learning_rate=rate)
-    for epochs, rate in SHORT.items()
-} | {
+MORE = shorter({2: 0.1, 3: 0.1, 4: 0.1, 5: 0.1, 8: 0.05, 15: 0.05}) | {
     "rewind": FIXED["rewind"] | dict(learning_rate=0.05),
     "rewind__2": FIXED["rewind"] | dict(epoch=2, learning_rate=0.1),
     "rewind__brief": FIXED["rewind"] | dict(epoch=2, epochs=3, learning_rate=0.1),

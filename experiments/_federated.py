@@ -37,6 +37,7 @@ from unlearn.report.progress import Progress
 from unlearn.training import predict
 
 from . import _federated_report as report
+from ._constants import check_least
 
 TARGET = 0  # what the backdoor's stamp makes of an image
 CHUNK = 4  # federations a call: of all variants, so that one program does them all
@@ -120,9 +121,7 @@ def check(config) -> None:
         raise InputError(f"clients must be 2 or more each; they are {config.clients}")
     if not config.alphas or min(config.alphas) <= 0:
         raise InputError(f"alphas must be above 0; they are {config.alphas}")
-    for name, least in (("seeds", 3), ("planted_seeds", 2)):
-        if config[name] < least:
-            raise InputError(f"{name} must be at least {least}; it is {config[name]}")
+    check_least(config, seeds=3, planted_seeds=2)
     Recipe(**config.train).check()
     for name in config.run:
         for constant, value in config.methods[name].items():

@@ -21,6 +21,8 @@ from unlearn.report.progress import Progress
 from unlearn.report.summary import interval
 from unlearn.training import predict
 
+from ._constants import check_least
+
 TENTH = 0.1  # of the noise is what the broken mechanism adds
 
 
@@ -77,9 +79,7 @@ def check(config) -> None:
     dp_sgd.require()
     if not config.epsilons:
         raise InputError("name at least one epsilon in epsilons")
-    for name, least in (("seeds", 2), ("canaries", 10), ("request", 1)):
-        if config[name] < least:
-            raise InputError(f"{name} must be at least {least}; it is {config[name]}")
+    check_least(config, seeds=2, canaries=10, request=1)
     if not config.train.learning_rate > 0:
         raise InputError(
             f"train.learning_rate must be above 0; it is {config.train.learning_rate}"

@@ -19,7 +19,7 @@ The models of `cpu` are not as good as those of `cifar_forget`: an audit trains 
 
 from . import _audit as shared
 from ._audit import run
-from ._constants import set_constants
+from ._constants import set_constants, shorter
 
 __all__ = ["get_config", "run"]
 
@@ -52,10 +52,7 @@ def get_config(preset: str):
 
 
 # Retraining in fewer of the 20 epochs: name them in `--methods` for a frontier.
-SHORTER = {
-    f"retrain_short__{epochs}": dict(epochs=epochs, batch_size=64, learning_rate=0.1)
-    for epochs in (2, 4, 8)
-}
+SHORTER = shorter(dict.fromkeys((2, 4, 8), 0.1))
 
 # Floats: `--tune --config.tune.objective=audit --config.tune.trials=9`.
 METHODS = {

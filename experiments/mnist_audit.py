@@ -10,7 +10,7 @@ has not been run yet. The tables: `README.md` beside this file.
 
 from . import _audit as shared
 from ._audit import run
-from ._constants import set_constants
+from ._constants import set_constants, shorter
 
 __all__ = ["get_config", "run"]
 
@@ -44,7 +44,4 @@ METHODS = {
     "boundary_shrink": dict(learning_rate=5e-4, epochs=15),
 }
 # Retraining in fewer of the 8 epochs: name them in `--methods` for a frontier.
-SHORTER = {
-    f"retrain_short__{epochs}": dict(epochs=epochs, batch_size=64, learning_rate=0.1)
-    for epochs in (1, 2, 4)
-}
+SHORTER = shorter(dict.fromkeys((1, 2, 4), 0.1))

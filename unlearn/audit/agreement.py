@@ -6,7 +6,6 @@ models, finds a leak of its own; the rank correlation over methods says whether 
 agree on who leaks less, with an interval by resampling methods.
 """
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 from scipy import stats
 
 from unlearn.pipeline.leak_trials import left
+from unlearn.report.csv_files import read_csv
 from unlearn.report.frontier_page import Point
 
 LEAST = 5  # methods: of fewer no rank correlation says anything
@@ -41,20 +41,21 @@ def chosen_leaks(path: Path, constants: Mapping[str, Mapping]) -> dict[str, floa
       constants: those that methods have now; one that was chosen others is left out.
 
     Returns: empty where there is no such file, or its objective was another.
+
+    Raises:
+      InputError: the file cannot be read.
     """
     if not path.is_file():
         return {}
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row.get("chosen") == "True"]
     found = {}
-    for row in rows:
-        own, leak = constants.get(row["method"], {}), float(row.get("leak") or math.nan)
+    for row in read_csv(path, needs=("method", "chosen")):
+        own, leak = constants.get(row["method"], {}), row.get("leak")
         same = all(
-            math.isclose(float(row[name]), own[name], rel_tol=1e-6)
+            math.isclose(row[name], own[name], rel_tol=1e-6)
             for name in own
-            if row.get(name) and isinstance(own[name], float)
+            if row.get(name) is not None and isinstance(own[name], float)
         )
-        if own and same and math.isfinite(leak):
+        if row["chosen"] and own and same and leak is not None and math.isfinite(leak):
             found[row["method"]] = leak
     return found
 

@@ -10,9 +10,9 @@ tell it from that of the same steps after a training that never had the forget s
 however large that is. Sigma is what `noisy_steps` proves enough, of any net; what comes
 after the noise sees retained data alone and costs nothing. Constants that were chosen
 by looking at the forget set are not counted. The key must be secret: who knows it knows
-the noise. Koloskova et al., "Certified Unlearning for Neural Networks",
-2025, https://arxiv.org/abs/2506.06985. There weights decay towards 0; here towards `a`,
-new weights drawn from the key, from which a net learns faster than from nearly 0.
+the noise. Koloskova et al., "Certified Unlearning for Neural Networks", 2025,
+https://arxiv.org/abs/2506.06985. There weights decay towards 0; here towards `a`, new
+weights drawn from the key, from which a net learns faster than from nearly 0.
 
 It is retraining from a noisy start: at epsilon 1 a weight gets noise of 3.7 times D,
 at 8 of .60 times, and for that to be less than what weights are drawn with, hardly a

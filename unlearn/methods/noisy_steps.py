@@ -14,13 +14,12 @@ apart, of which the noise of all steps hides, as one Gaussian mechanism of
 
 whatever the net: nothing is assumed of its loss, and numbers that are none count as 0.
 Only the last weights may be seen, but all that is made of them afterwards without the
-forget set. Koloskova et al., "Certified
-Unlearning for Neural Networks", 2025, https://arxiv.org/abs/2506.06985, with Renyi
-divergences; here by shifted interpolation (Bok et al., 2024,
-https://arxiv.org/abs/2403.00278, whose proof needs of a step no more than how far apart
-it leaves two points). Where gradients are worst the two are D apart before the noise,
-so that hardly less of it would do. From mu to epsilon and delta: Balle & Wang, 2018,
-https://arxiv.org/abs/1805.06530.
+forget set. Koloskova et al., "Certified Unlearning for Neural Networks", 2025,
+https://arxiv.org/abs/2506.06985, with Renyi divergences; here by shifted interpolation
+(Bok et al., 2024, https://arxiv.org/abs/2403.00278, whose proof needs of a step no more
+than how far apart it leaves two points). Where gradients are worst the two are D apart
+before the noise, so that hardly less of it would do. From mu to epsilon and delta:
+Balle & Wang, 2018, https://arxiv.org/abs/1805.06530.
 """
 
 import math

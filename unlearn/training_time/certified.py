@@ -340,8 +340,7 @@ def solve(state: State, noise: np.ndarray, tolerance: float = 1e-10) -> State:
       InputError: what the solver leaves is past the budget.
     """
     head, allowed = state.head, budget(state.settings)
-    args = objective(state, noise), head.weights, tolerance
-    weights, bounds = logistic.solve(*args)
+    weights, bounds = logistic.solve(objective(state, noise), head.weights, tolerance)
     own = np.linalg.norm(bounds)
     if not own <= allowed:
         raise InputError(
