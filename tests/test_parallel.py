@@ -12,6 +12,7 @@ import pytest
 from conftest import tiny_problem, trained
 
 from unlearn import devices, memory, methods, parallel
+from unlearn.models import layers
 from unlearn.training import cross_entropy
 
 
@@ -191,6 +192,26 @@ def test_models_are_dealt_out_once_each_and_evenly(devices):
 
 def test_on_the_cpu_one_after_another():
     assert parallel.choose_mode() == "map"
+
+
+@pytest.mark.parametrize("mode", parallel.MODES)
+def test_vectorised_nets_are_traced_as_such(mode, monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    images = jnp.ones((2, 4, 4, 1))
+
+    def net(kernel, images):
+        plain = ("NHWC", "HWIO", "NHWC")
+        args = (1, 1), "SAME"
+        out = layers.conv_general_dilated(
+            images, kernel, *args, dimension_numbers=plain
+        )
+        seen.append(layers._MANY.get())
+        return out.sum()
+
+    seen = []
+    parallel.map_models(net, jnp.ones((2, 3, 3, 1, 2)), images, mode=mode)
+    assert seen and set(seen) == {mode == "vmap"}
+    assert not layers._MANY.get()
 
 
 def test_bad_arguments(problem):

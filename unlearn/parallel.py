@@ -16,6 +16,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from unlearn import devices, memory, spread
+from unlearn.models import layers
 
 MODES = ("vmap", "map")
 CHUNK = 16  # models a device, one after another, between two results
@@ -226,7 +227,10 @@ def _program(fn, mode, mesh):
         def one(row):
             return fn(row, *shared)
 
-        return jax.vmap(one)(rows) if mode == "vmap" else _in_turn(one, rows, turns[0])
+        if mode == "map":
+            return _in_turn(one, rows, turns[0])
+        with layers.many_nets():
+            return jax.vmap(one)(rows)
 
     program = jax.shard_map(
         on_a_device,

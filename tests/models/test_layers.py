@@ -8,7 +8,13 @@ import pytest
 from jax import lax
 
 from unlearn.models import layers
-from unlearn.models.layers import BatchNorm, Conv, conv_general_dilated, max_pool
+from unlearn.models.layers import (
+    BatchNorm,
+    Conv,
+    conv_general_dilated,
+    many_nets,
+    max_pool,
+)
 
 PLAIN = ("NHWC", "HWIO", "NHWC")
 
@@ -166,6 +172,33 @@ def test_accelerators_get_laxs_convolution(monkeypatch):
         )
 
     assert "custom_vjp" not in str(jax.make_jaxpr(conv)(kernel))
+
+
+@pytest.mark.parametrize(
+    ("channels", "strides", "product"),
+    [(2, (1, 1), True), (32, (1, 1), True), (33, (1, 1), False), (2, (2, 2), False)],
+)
+@pytest.mark.parametrize("padding", ["SAME", "VALID", ((2, 0), (0, 1))])
+def test_many_nets_of_few_channels_are_products(
+    channels, strides, product, padding, monkeypatch
+):
+    """On an accelerator; the same values and gradients as those of `jax.lax`."""
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    images, kernel = normal(0, 3, 2, 6, 5, channels), normal(1, 3, 3, 2, channels, 4)
+
+    def gradients(conv):
+        def loss(images, kernel):
+            return jnp.sum(
+                conv(images, kernel, strides, padding, dimension_numbers=PLAIN) ** 2
+            )
+
+        return jax.vmap(jax.grad(loss, argnums=(0, 1)))
+
+    with many_nets():
+        program = jax.make_jaxpr(gradients(conv_general_dilated))(images, kernel)
+        found = gradients(conv_general_dilated)(images, kernel)
+    assert ("conv_general_dilated" not in str(program)) == product
+    close(found, gradients(jax.lax.conv_general_dilated)(images, kernel), 1e-5)
 
 
 @pytest.mark.parametrize("shape", [(2, 8, 8, 3), (2, 7, 9, 2), (1, 2, 2, 1)])

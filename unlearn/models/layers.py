@@ -4,12 +4,16 @@ XLA's CPU backend loses its fast convolution inside loops when a convolution is 
 its plain form (NHWC images, HWIO kernels, no dilation). The gradients that JAX derives
 are not, and a training epoch in one `lax.scan` runs ten times slower for it
 (jax-ml/jax#12868). Here every gradient is a plain convolution or a matrix product. On
-other backends `conv_general_dilated` is the one of `jax.lax`.
+other backends `conv_general_dilated` is the one of `jax.lax`, but for the few channels
+of many small nets that are vectorised (`many_nets`): of these XLA makes a grouped
+convolution, where a product of matrices, one a net, was ten times as fast.
 """
 
+import contextlib
+import contextvars
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -21,6 +25,19 @@ from jax.typing import DTypeLike
 
 PLAIN = ("NHWC", "HWIO", "NHWC")
 FEW_IMAGES = 3  # up to here patches are faster for the kernel gradient
+FEW_CHANNELS = 32  # up to here they are for vectorised nets on an accelerator
+
+_MANY: contextvars.ContextVar[bool] = contextvars.ContextVar("many", default=False)
+
+
+@contextlib.contextmanager
+def many_nets() -> Iterator[None]:
+    """Has convolutions traced as of one of many nets with weights of their own."""
+    token = _MANY.set(True)
+    try:
+        yield
+    finally:
+        _MANY.reset(token)
 
 
 def conv_general_dilated(
@@ -42,7 +59,7 @@ def conv_general_dilated(
     Give it to any linen model: `nn.Conv(..., conv_general_dilated=...)`. Plain 2-d
     convolutions (NHWC images, HWIO kernels, no groups, no dilation) get the fast
     gradients; everything else is handed to `jax.lax`. Forward-mode differentiation
-    works through a gradient (`jax.jvp` of `jax.grad`) but not directly.
+    works through a gradient (`jax.jvp` of `jax.grad`) but on a CPU not directly.
     """
     general = functools.partial(
         lax.conv_general_dilated,
@@ -55,8 +72,9 @@ def conv_general_dilated(
         preferred_element_type=preferred_element_type,
         **options,
     )
+    on_cpu = jax.default_backend() == "cpu"
     if (
-        jax.default_backend() != "cpu"
+        not (on_cpu or (_MANY.get() and rhs.shape[-2] <= FEW_CHANNELS))
         or not _is_plain(lhs, rhs, dimension_numbers)
         or lhs.dtype != rhs.dtype
         or any(d != 1 for d in (*(lhs_dilation or ()), *(rhs_dilation or ())))
@@ -80,7 +98,11 @@ def conv_general_dilated(
         return lax.dot_general(
             lhs, rhs[0, 0], (((3,), (0,)), ((), ())), precision=precision
         )
-    return _conv(lhs, rhs, strides, padding, precision)
+    if on_cpu:
+        return _conv(lhs, rhs, strides, padding, precision)
+    if strides == (1, 1):
+        return _product_of_patches(lhs, rhs, padding, precision)
+    return general(lhs, rhs, strides, padding)
 
 
 def _is_plain(lhs, rhs, dimension_numbers) -> bool:
@@ -139,14 +161,35 @@ def _kernel_gradient(images, gradient, padding, precision):
     return kernel.transpose(1, 2, 0, 3)
 
 
-def _kernel_gradient_of_patches(images, gradient, padding, precision):
+def _patches(images, size, padding):
+    """Returns `[B, H, W, height * width * C]`, what a kernel of `size` sees."""
     images = jnp.pad(images, ((0, 0), *padding, (0, 0)))
-    rows, columns, out_channels = gradient.shape[1:]
-    height, width = images.shape[1] - rows + 1, images.shape[2] - columns + 1
-    patches = [
+    height, width = size
+    rows, columns = images.shape[1] - height + 1, images.shape[2] - width + 1
+    corners = [
         images[:, i : i + rows, j : j + columns] for i, j in np.ndindex(height, width)
     ]
-    patches = jnp.concatenate(patches, axis=-1)
+    return jnp.concatenate(corners, axis=-1)
+
+
+def _product_of_patches(images, kernel, padding, precision):
+    return lax.dot_general(
+        _patches(images, kernel.shape[:2], padding),
+        kernel.reshape(-1, kernel.shape[-1]),
+        (((3,), (0,)), ((), ())),
+        precision=precision,
+    )
+
+
+def _kernel_gradient_of_patches(images, gradient, padding, precision):
+    rows, columns, out_channels = gradient.shape[1:]
+    height, width = (
+        length + sum(pads) - size + 1
+        for length, pads, size in zip(
+            images.shape[1:3], padding, (rows, columns), strict=True
+        )
+    )
+    patches = _patches(images, (height, width), padding)
     kernel = jnp.matmul(
         patches.reshape(-1, patches.shape[-1]).T,
         gradient.reshape(-1, out_channels),
