@@ -4,6 +4,7 @@ Everything the studies make is kept a chunk at a time; the same command goes on 
 stopped.
 """
 
+import itertools
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -28,6 +29,7 @@ from unlearn.audit.judged import Judgement, Measurements, Stress
 from unlearn.audit.shadow_models import (
     Measured,
     compiled_ahead,
+    make_free,
     measure_all,
     plan,
 )
@@ -120,8 +122,9 @@ def join(
 ) -> None:
     """Makes models of the studies of a run, with any number of other processes.
 
-    Each makes the chunks that no other is at, and takes over those of processes that
-    were killed. When it ends all are made, and `run` has only to judge them.
+    Each makes the kinds of models that no other is at, helps with chunks of those that
+    are left, and takes over what processes that were killed were at. When it ends all
+    are made, and `run` has only to judge them.
 
     Raises:
       InputError: bad input, in one line.
@@ -130,7 +133,7 @@ def join(
     check(config, names)
     pipeline.require_trained(config, "an audit")
     run = pipeline.prepare(config, folder, names, data_dir=data_dir, join=True)
-    studied, _ = study_all(run, names)
+    studied, _ = study_all(run, names, join=True)
     one_program = [name for name in names if name not in training_time.METHODS]
     hard_studies(run, studied, one_program)
     run.progress.say("All models are made: the same command without --join judges them")
@@ -149,10 +152,13 @@ def hard_studies(run: pipeline.Run, studied: Studied, names: Sequence[str]) -> l
     ]
 
 
-def study_all(run: pipeline.Run, names: Sequence[str]) -> tuple[Studied, list[str]]:
+def study_all(
+    run: pipeline.Run, names: Sequence[str], *, join: bool = False
+) -> tuple[Studied, list[str]]:
     """Makes and measures the models of all studies, and names what diverged.
 
     Methods for whole classes only are left out where single examples are forgotten.
+    With `join` others are at it too.
     """
     config = run.config
     request = studies.request_study(run)
@@ -176,13 +182,17 @@ def study_all(run: pipeline.Run, names: Sequence[str]) -> tuple[Studied, list[st
     )
     made: list[Measurements | None] = []
     diverged: set[str] = set()
-    later = [(study, name) for study, every in wanted[1:] if study for name in every]
-    with compiled_ahead(later):
+    kinds = [
+        [(study, name) for name in every] if study else [] for study, every in wanted
+    ]
+    if join:
+        make_free(itertools.chain(*kinds))
+    with compiled_ahead(itertools.chain(*kinds[1:]) if not join else ()):
         for study, every in wanted:
             if study is None:
                 made.append(None)
                 continue
-            models, more = finite(measure_all(study, every))
+            models, more = finite(measure_all(study, every, ahead=not join))
             diverged |= set(more)
             made.append(Measurements(study, models))
     run.progress.expect(None)

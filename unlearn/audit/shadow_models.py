@@ -66,7 +66,7 @@ def measured(study: Study, name: str) -> Measured:
 def prepare(study: Study, name: str) -> None:
     """Compiles what makes the models of a reference, a control or a method."""
     name = _made_as(study, name)
-    if name in DERIVED or name in training_time.METHODS or _is_made(study, name):
+    if name in DERIVED or name in training_time.METHODS or _kept_files(study, name):
         return
     if name in REFERENCES:
         fn, models = _training(study, name)
@@ -276,11 +276,18 @@ def _shapes(study: Study, name: str, models: int) -> Variables:
 
 def _map(study: Study, name: str, fn, models) -> tuple[Measured, dict[Path, range]]:
     """Returns what is measured of the models, and the files of their chunks."""
-    progress, files = study.run.progress, {}
+    if not _kept_files(study, name):
+        _make(study, name, fn, models)
+    files = _kept_files(study, name)
+    return _load(study, name, files), files
+
+
+def _make(study: Study, name: str, fn, models) -> None:
+    """Makes the chunks of models that are not kept and that no other process is at."""
+    progress = study.run.progress
 
     def keep(first, count, compute):
         path, of = _kept_at(study, name, first, count)
-        files[path] = range(first, first + count)
         with _claimed(path) as ours:
             if ours:
                 results, took = compute()
@@ -288,15 +295,13 @@ def _map(study: Study, name: str, fn, models) -> tuple[Measured, dict[Path, rang
                     del results["variables"]  # only measured
                 results["seconds"] = np.full(count, took / count)
                 store.save_kept(path, flatten_dict(results, sep="/"), of)
-        if not store.is_kept(path):
-            return None
-        return store.load_kept(path, of, Measured._fields.__contains__)
+        return {} if store.is_kept(path) else None
 
     def say(done):
         text = f"{study.name} study  {name}  model {done}/{study.models}"
         progress.tick(text, share=done / study.models)
 
-    results, how = parallel.map_models(
+    _, how = parallel.map_models(
         fn, models, *_shared(study), **_options(study), keep=keep, progress=say
     )
     if how.seconds:
@@ -305,8 +310,6 @@ def _map(study: Study, name: str, fn, models) -> tuple[Measured, dict[Path, rang
             f"+ {how.compile_seconds:.1f} s compile  ({MODE_LABELS[how.mode]} on "
             f"{how.devices} devices)"
         )
-    seconds = results.pop("seconds").sum()
-    return Measured(**results, seconds=float(seconds)), files
 
 
 def _shared(study: Study) -> tuple:
@@ -319,22 +322,57 @@ def _options(study: Study) -> dict:
     return dict(mode=parallel.choose_mode(weights), chunk=study.run.config.audit.chunk)
 
 
-def _is_made(study: Study, name: str) -> bool:
-    """Says whether all models were made and measured before."""
-    kept = (study.folder / name).glob("*.npz")
-    return sum(int(path.stem.split("_")[1]) for path in kept) >= study.models
+def _kept_files(study: Study, name: str) -> dict[Path, range]:
+    """Returns the files that hold all models, in order; none if some are to be made."""
+    files, first = {}, 0
+    while first < study.models:
+        found = (study.folder / name).glob(f"{first:05d}_*.npz")
+        path = next(filter(store.is_kept, sorted(found)), None)
+        if path is None:
+            return {}
+        count = int(path.stem.split("_")[1])
+        files[path] = range(first, first + count)
+        first += count
+    return files
+
+
+def _load(study: Study, name: str, files: dict[Path, range]) -> Measured:
+    """Reads what was measured of all models."""
+    parts = []
+    for path, inside in files.items():
+        _, of = _kept_at(study, name, inside.start, len(inside))
+        parts.append(store.load_kept(path, of, Measured._fields.__contains__))
+    whole = {
+        key: np.concatenate([part[key] for part in parts]) for key in Measured._fields
+    }
+    return Measured(**whole | {"seconds": float(whole["seconds"].sum())})
 
 
 MODE_LABELS = {"map": "one after another", "vmap": "vectorised"}
 
 
-def measure_all(study: Study, names: Iterable[str]) -> dict[str, Measured]:
+def make_free(wanted: Iterable[tuple[Study, str]]) -> None:
+    """Makes the models of every kind that no other process is at.
+
+    Beside others that compiles a program once, not once a process.
+    """
+    for study, name in wanted:
+        if name in DERIVED or _kept_files(study, name):
+            continue
+        with _claimed(study.folder / name / "all.kind") as ours:
+            if ours:
+                measured(study, name)
+
+
+def measure_all(
+    study: Study, names: Iterable[str], *, ahead: bool = True
+) -> dict[str, Measured]:
     """Makes and measures references, controls and methods.
 
-    While the models of one run, programs of the next are compiled.
+    While the models of one run, programs of the next are compiled, if `ahead`.
     """
     names, found, progress = tuple(names), {}, study.run.progress
-    with compiled_ahead((study, name) for name in names[1:]):
+    with compiled_ahead((study, name) for name in names[1:] if ahead):
         for name in names:
             with progress.stage(f"{study.name} {name}"):
                 found[name] = measured(study, name)
