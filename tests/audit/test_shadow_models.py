@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from small_audits import alone, prepared, trained
 
-from unlearn import methods, parallel, pipeline, training, training_time
-from unlearn.audit import shadow_models, studies
+from unlearn import methods, parallel, pipeline, store, training, training_time
+from unlearn.audit import kept, shadow_models, studies
 from unlearn.errors import InputError
 from unlearn.metrics import lira
 from unlearn.problem import withhold
@@ -28,14 +28,14 @@ def test_variables_are_read_where_they_are_indexed(tmp_path):
     for path, inside in files.items():
         np.savez(path, margins=np.zeros(9), **{"variables/w": draw[list(inside)]})
     like = jax.ShapeDtypeStruct(draw.shape, draw.dtype)
-    kept = shadow_models.LazyLeaf(files, "variables/w", like)
-    assert kept.shape == (5, 2, 3) and kept.dtype == draw.dtype
+    leaf = kept.LazyLeaf(files, "variables/w", like)
+    assert leaf.shape == (5, 2, 3) and leaf.dtype == draw.dtype
     for numbers in ([0], [2, 3], [4, 4, 0], np.arange(5)):
-        np.testing.assert_array_equal(kept[numbers], draw[numbers])
+        np.testing.assert_array_equal(leaf[numbers], draw[numbers])
     (tmp_path / "b.npz").unlink()
-    np.testing.assert_array_equal(kept[[1, 2]], draw[1:3])
+    np.testing.assert_array_equal(leaf[[1, 2]], draw[1:3])
     with pytest.raises(InputError, match="b.npz is damaged"):
-        kept[[3]]
+        leaf[[3]]
 
 
 @pytest.mark.slow
@@ -77,6 +77,23 @@ def test_it_goes_on_with_the_chunk_that_is_missing(shadow, monkeypatch):
     assert files[0].stat().st_mtime_ns == stamp and files[1].exists()
     monkeypatch.setattr(parallel.devices, "compiled", None)
     shadow_models.measured(shadow, "oracle")  # all is there: nothing is compiled
+
+
+def test_who_joins_leaves_kinds_to_those_who_are_at_them(shadow):
+    def made():
+        return {name for name in wanted if kept.files_of(shadow, name)}
+
+    wanted = "original", "no_op", "constant_margin"
+    held = store.try_lock(shadow.folder / "no_op" / ".all")
+    shadow_models.make_free((shadow, name) for name in wanted)
+    assert made() == {"original"}
+    store.leave(held)
+    shadow_models.make_free((shadow, name) for name in wanted)
+    assert made() == {"original", "no_op"}
+    assert not list(shadow.folder.rglob(".all"))
+    whole = shadow_models.measured(shadow, "original")
+    own = shadow_models.measured(shadow, "no_op")
+    np.testing.assert_allclose(own.margins, whole.margins, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.slow

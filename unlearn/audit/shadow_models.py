@@ -23,7 +23,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from unlearn import methods, parallel, store, training, training_time
-from unlearn.audit import controls
+from unlearn.audit import controls, kept
 from unlearn.audit.studies import Study
 from unlearn.metrics import lira
 from unlearn.pipeline import run_method, template
@@ -32,7 +32,6 @@ from unlearn.shadows import measure, measured_trainer
 
 REFERENCES = ("original", "retrain", "oracle")
 """Trained from scratch; `oracle` is a second retrained model, for the floors."""
-PATIENCE = 0.2  # seconds until others' chunks are looked at again
 DERIVED = "constant_margin", "collapsed"
 """Made of the original's answers."""
 
@@ -66,7 +65,7 @@ def measured(study: Study, name: str) -> Measured:
 def prepare(study: Study, name: str) -> None:
     """Compiles what makes the models of a reference, a control or a method."""
     name = _made_as(study, name)
-    if name in DERIVED or name in training_time.METHODS or _kept_files(study, name):
+    if name in DERIVED or name in training_time.METHODS or kept.files_of(study, name):
         return
     if name in REFERENCES:
         fn, models = _training(study, name)
@@ -108,8 +107,8 @@ def _answering(study: Study, name: str, variables_of: Callable):
     info = methods.METHODS.get(name)
     if info and "early" in info.needs:
         early = f"original@{dict(constants)['epoch']}"
-        kept = variables_of(study.source or study, early, study.models)
-        models = *models, {dict(constants)["epoch"]: kept}
+        weights = variables_of(study.source or study, early, study.models)
+        models = *models, {dict(constants)["epoch"]: weights}
     fn = _answerer(
         name,
         info.fn if info else None,
@@ -180,8 +179,8 @@ def _fitted(study: Study, name: str) -> Measured:
     while waiting:
         first = waiting.popleft()
         numbers = range(first, min(first + chunk, models))
-        path, of = _kept_at(study, name, first, len(numbers))
-        with _claimed(path) as ours:
+        path, of = kept.place(study, name, first, len(numbers))
+        with kept.claimed(path) as ours:
             if ours:
                 made = []
                 for number in numbers:
@@ -201,28 +200,6 @@ def _fitted(study: Study, name: str) -> Measured:
     return Measured(margins, predictions, float(seconds.sum()))
 
 
-def _kept_at(study: Study, name: str, first: int, count: int) -> tuple[Path, dict]:
-    """Returns the file of a chunk of models, and what it is of."""
-    of = {"study": study.name, "model": name, "first": first, "count": count}
-    of["run"] = study.run.fingerprint
-    return study.folder / name / f"{first:05d}_{count}.npz", of
-
-
-@contextlib.contextmanager
-def _claimed(path: Path) -> Generator[bool]:
-    """Claims a chunk of models, if it is not kept; of several processes one gets it.
-
-    What a process that was killed had claimed is free again.
-    """
-    place = path.with_name(f".{path.stem}")
-    held = None if store.is_kept(path) else store.try_lock(place, PATIENCE)
-    try:
-        yield held is not None and not store.is_kept(path)
-    finally:
-        if held:
-            store.leave(held)
-
-
 def _keys(study: Study, name: str):
     """Returns a key for each model, other than those of the run's own models.
 
@@ -234,32 +211,12 @@ def _keys(study: Study, name: str):
     return jax.random.split(key, study.models)
 
 
-class LazyLeaf:
-    """A leaf of the variables of many models, `float[models, ...]`, that stays on disk.
-
-    Indexed with numbers of models it reads the files that hold them: all may not fit in
-    memory.
-    """
-
-    def __init__(self, files: dict[Path, range], name: str, like: jax.ShapeDtypeStruct):
-        self.files, self.name = files, name
-        self.shape, self.dtype = like.shape, like.dtype
-
-    def __getitem__(self, numbers: np.ndarray) -> np.ndarray:
-        found = {}
-        for path, inside in self.files.items():
-            if wanted := set(numbers) & set(inside):
-                (values,) = store.load_arrays(path, self.name.__eq__).values()
-                found |= {number: values[inside.index(number)] for number in wanted}
-        return np.stack([found[number] for number in numbers])
-
-
 def trained_variables(study: Study, name: str, models: int) -> Variables:
-    """Returns variables of the first models trained from scratch: `LazyLeaf`s."""
+    """Returns variables of the first models trained from scratch: `kept.LazyLeaf`s."""
     _, files = _trained(study, name)
     shapes = {"variables": _shapes(study, name, models)}
     leaves = {
-        path: LazyLeaf(files, path, like)
+        path: kept.LazyLeaf(files, path, like)
         for path, like in flatten_dict(shapes, sep="/").items()
     }
     return unflatten_dict(leaves, sep="/")["variables"]
@@ -276,10 +233,10 @@ def _shapes(study: Study, name: str, models: int) -> Variables:
 
 def _map(study: Study, name: str, fn, models) -> tuple[Measured, dict[Path, range]]:
     """Returns what is measured of the models, and the files of their chunks."""
-    if not _kept_files(study, name):
+    if not kept.files_of(study, name):
         _make(study, name, fn, models)
-    files = _kept_files(study, name)
-    return _load(study, name, files), files
+    files = kept.files_of(study, name)
+    return Measured(**kept.load(study, name, Measured._fields)), files
 
 
 def _make(study: Study, name: str, fn, models) -> None:
@@ -287,8 +244,8 @@ def _make(study: Study, name: str, fn, models) -> None:
     progress = study.run.progress
 
     def keep(first, count, compute):
-        path, of = _kept_at(study, name, first, count)
-        with _claimed(path) as ours:
+        path, of = kept.place(study, name, first, count)
+        with kept.claimed(path) as ours:
             if ours:
                 results, took = compute()
                 if name == "oracle":
@@ -322,32 +279,6 @@ def _options(study: Study) -> dict:
     return dict(mode=parallel.choose_mode(weights), chunk=study.run.config.audit.chunk)
 
 
-def _kept_files(study: Study, name: str) -> dict[Path, range]:
-    """Returns the files that hold all models, in order; none if some are to be made."""
-    files, first = {}, 0
-    while first < study.models:
-        found = (study.folder / name).glob(f"{first:05d}_*.npz")
-        path = next(filter(store.is_kept, sorted(found)), None)
-        if path is None:
-            return {}
-        count = int(path.stem.split("_")[1])
-        files[path] = range(first, first + count)
-        first += count
-    return files
-
-
-def _load(study: Study, name: str, files: dict[Path, range]) -> Measured:
-    """Reads what was measured of all models."""
-    parts = []
-    for path, inside in files.items():
-        _, of = _kept_at(study, name, inside.start, len(inside))
-        parts.append(store.load_kept(path, of, Measured._fields.__contains__))
-    whole = {
-        key: np.concatenate([part[key] for part in parts]) for key in Measured._fields
-    }
-    return Measured(**whole | {"seconds": float(whole["seconds"].sum())})
-
-
 MODE_LABELS = {"map": "one after another", "vmap": "vectorised"}
 
 
@@ -357,9 +288,9 @@ def make_free(wanted: Iterable[tuple[Study, str]]) -> None:
     Beside others that compiles a program once, not once a process.
     """
     for study, name in wanted:
-        if name in DERIVED or _kept_files(study, name):
+        if name in DERIVED or kept.files_of(study, name):
             continue
-        with _claimed(study.folder / name / "all.kind") as ours:
+        with kept.claimed(study.folder / name / "all.kind") as ours:
             if ours:
                 measured(study, name)
 

@@ -13,7 +13,7 @@ import contextlib
 import contextvars
 import functools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -31,7 +31,7 @@ _MANY: contextvars.ContextVar[bool] = contextvars.ContextVar("many", default=Fal
 
 
 @contextlib.contextmanager
-def many_nets() -> Iterator[None]:
+def many_nets() -> Generator[None]:
     """Has convolutions traced as of one of many nets with weights of their own."""
     token = _MANY.set(True)
     try:
