@@ -14,6 +14,7 @@ from unlearn.inputs import (
     check_examples,
     in_words,
     input_spec,
+    on_device,
     preparation,
 )
 
@@ -112,3 +113,14 @@ def test_constants_that_are_not_of_pixels_in_0_to_1():
             preparation(IMAGES, mean, std)
     with pytest.raises(InputError, match="for uint8 images"):
         preparation(np.zeros((6, 2), np.float32), 0.3, 0.5)
+
+
+@pytest.mark.parametrize("offset", [0, 1, 64])
+def test_what_is_on_the_device_is_no_ones_to_write_to(offset):
+    """A CPU could use an aligned array of NumPy's as it is."""
+    memory = np.zeros(10_256, np.uint8)
+    start = -memory.ctypes.data % 128 + offset
+    examples = memory[start : start + 10_000].reshape(100, 100)
+    placed = on_device({"a": examples})["a"]
+    examples[:] = 7
+    assert not np.asarray(placed).any()

@@ -162,6 +162,29 @@ def count(examples: Any) -> int:
 # What a user gives
 
 
+def on_device(tree: Any) -> Any:
+    """Puts a tree of arrays on the device, with one copy of each on the way.
+
+    `jnp.asarray` makes two of a NumPy array. `device_put` makes none where a CPU can
+    use the memory as it is, which then would change whenever its owner writes to it:
+    such arrays are left to `jnp.asarray`.
+    """
+
+    def one(leaf):
+        placed = jax.device_put(leaf)
+        if isinstance(leaf, np.ndarray) and np.may_share_memory(leaf, _seen(placed)):
+            return jnp.asarray(leaf)
+        return placed
+
+    return jax.tree.map(one, tree)
+
+
+def _seen(placed: jax.Array) -> np.ndarray:
+    """Returns an array's memory on a CPU, nothing of one that lies elsewhere."""
+    on_cpu = all(device.platform == "cpu" for device in placed.devices())
+    return np.asarray(placed) if on_cpu else np.zeros(0)
+
+
 def as_arrays(inputs: Any, size: int | None = None) -> Any:
     """Returns a tree of NumPy arrays, each of a dtype that JAX keeps.
 

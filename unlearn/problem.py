@@ -31,6 +31,7 @@ from unlearn.inputs import (
     in_words,
     input_spec,
     joined,
+    on_device,
     preparation,
     rows,
 )
@@ -248,7 +249,7 @@ def make_problem(
     check_forget_classes(forget_classes, forget, labels, num_classes)
     retain = np.setdiff1d(np.arange(len(labels), dtype=np.int32), forget)
     problem = Problem(
-        examples=jax.tree.map(jnp.asarray, examples),
+        examples=on_device(examples),
         labels=jnp.asarray(labels, jnp.int32),
         forget=jnp.asarray(forget),
         retain=jnp.asarray(retain),
@@ -280,7 +281,7 @@ def make_problem(
         )
     return problem.replace(
         validation=problem.replace(
-            examples=jax.tree.map(jnp.asarray, held_out),
+            examples=on_device(held_out),
             labels=jnp.asarray(held_out_labels, jnp.int32),
             forget=None,
             retain=jnp.arange(len(held_out_labels), dtype=jnp.int32),

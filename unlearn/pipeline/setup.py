@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
@@ -27,6 +26,7 @@ from unlearn.data.splits import (
     split,
 )
 from unlearn.errors import InputError, counted
+from unlearn.inputs import on_device
 from unlearn.pipeline import imported
 from unlearn.pipeline.checks import check, check_images, check_sizes, parts_of
 from unlearn.problem import Model, Problem, Variables
@@ -192,7 +192,7 @@ def prepare(
         folder=folder,
         config=config,
         problem=problem,
-        test_examples=jnp.asarray(numbered(dataset.test_images)[0]),
+        test_examples=on_device(numbered(dataset.test_images)[0]),
         sets=sets,
         fingerprint=hash_of(saved, manifest["data"], manifest["forget"]),
         origin=hash_of(
