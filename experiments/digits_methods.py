@@ -62,6 +62,13 @@ FIXED = {
         forget_batch_size=32,
         rewind=False,
     ),
+    "scar": dict(
+        epochs=10,
+        surrogates=1000,
+        surrogate_steps=6,
+        batch_size=64,
+        forget_batch_size=64,
+    ),
     "bad_teacher": dict(epochs=5, batch_size=64),
     "unsir": dict(NOISE, epochs=3),
     "curriculum_distill": dict(NOISE, epochs=3),

@@ -26,6 +26,8 @@ SMALL = dict(
     forget_batch_size=4,
     forget_epochs=1,
     retain_steps=2,
+    surrogates=12,
+    surrogate_steps=2,
     examples=20,
     forget_examples=2,
     fisher_examples=6,
@@ -61,6 +63,7 @@ OVERRIDES = {
     "newton_head": dict(steps=1, weight_decay=0.1, batch_size=40),
     "emmn": dict(epochs=1),
     "gkt": dict(batch_size=8),
+    "scar": dict(temperature=2.0),  # at 1 the head's first gradient is rounding
     "lotus": dict(margin=2.0),  # else it may stop at once
     "kl_contrastive": dict(epochs=1, batch_size=40),
     "masked_small_gradients": dict(batch_size=20),

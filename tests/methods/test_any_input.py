@@ -25,6 +25,7 @@ CONTINUOUS = {
     "gkt",
     "lipschitz",
     "mu_mis",
+    "scar",
     "unsir",
 }
 IMAGES = {"conv_transpose", "gkt"}

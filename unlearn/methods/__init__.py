@@ -48,6 +48,7 @@ from unlearn.methods.retrain_short import retrain_short
 from unlearn.methods.rewind import rewind
 from unlearn.methods.rum import rum
 from unlearn.methods.salun import salun
+from unlearn.methods.scar import scar
 from unlearn.methods.scrub import scrub
 from unlearn.methods.sfron import sfron
 from unlearn.methods.ssd import ssd
