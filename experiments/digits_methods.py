@@ -121,6 +121,7 @@ TUNED = {
     "amnesiac_relabel": dict(learning_rate=0.00503),
     "salun": dict(learning_rate=0.016, alpha=2.8, fraction=0.231),
     "scrub": dict(learning_rate=0.00178, alpha=0.0833),
+    "scar": dict(learning_rate=0.00918, surrogate_weight=3.38),
     "bad_teacher": dict(learning_rate=0.00503),
     "unsir": dict(learning_rate=0.0356, repair_learning_rate=0.0203),
     "curriculum_distill": dict(learning_rate=0.0158, repair_learning_rate=0.0221),

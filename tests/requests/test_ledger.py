@@ -96,3 +96,36 @@ def test_a_first_line_without_its_head_counts(tmp_path):
     assert len(ledger.read(tmp_path)) == 1
     ledger.repair(tmp_path)
     assert (tmp_path / "head.json").exists()
+
+
+@pytest.mark.parametrize("head", ["missing", "older"])
+@pytest.mark.parametrize("end", [b"", b"\n", b"x", b'{"batch":1'])
+def test_answers_past_an_old_head_are_no_torn_end(tmp_path, head, end):
+    """Whatever follows them: one whole batch may follow a head, and nothing else."""
+    ledger.append(tmp_path, [{"number": 0}])
+    before = (tmp_path / "head.json").read_bytes()
+    for number in (1, 2):
+        ledger.append(tmp_path, [{"number": number}])
+    if head == "missing":
+        (tmp_path / "head.json").unlink()
+    else:
+        (tmp_path / "head.json").write_bytes(before)
+    path = tmp_path / "ledger.jsonl"
+    path.write_bytes(path.read_bytes() + end)
+    kept = path.read_bytes()
+    assert "missing or older" in ledger.inspect(tmp_path).fault
+    with pytest.raises(InputError, match="backup"):
+        ledger.append(tmp_path, [{"number": 3}])
+    assert path.read_bytes() == kept
+
+
+@pytest.mark.parametrize("end", [b"\n", b"x"])
+def test_of_one_batch_past_the_head_nothing_may_follow(tmp_path, end):
+    ledger.append(tmp_path, [{"number": 0}])
+    before = (tmp_path / "head.json").read_bytes()
+    ledger.append(tmp_path, [{"number": 1}, {"number": 2}])
+    (tmp_path / "head.json").write_bytes(before)
+    assert len(ledger.read(tmp_path)) == 3  # killed before the head was written
+    path = tmp_path / "ledger.jsonl"
+    path.write_bytes(path.read_bytes() + end)
+    assert "missing or older" in ledger.inspect(tmp_path).fault

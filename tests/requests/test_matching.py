@@ -176,3 +176,28 @@ def test_groups_are_those_of_the_deployment(pictures, tmp_path, monkeypatch):
     (line,) = erase(folder, others[:1])
     assert line["erased"]["groups"] == others[1:]
     requests.verify(folder, progress=quiet())
+
+
+def test_a_class_that_was_erased_and_deleted_keeps_the_deployment_at_work(tmp_path):
+    """Labels are numbers, which then have a gap, and the class is in no file."""
+    draw = np.random.default_rng(0)
+    images = draw.integers(0, 256, (60, 8, 8, 1), np.uint8)
+    labels, ids = np.arange(60) % 3, np.array([f"p{i}" for i in range(60)])
+    held_out = (np.arange(60) % 5 == 0) & (labels != 1)
+
+    def write(there):
+        parts = {}
+        for split, chosen in (("train", ~held_out), ("test", held_out)):
+            rows = np.flatnonzero(chosen & there)
+            parts |= {f"x_{split}": images[rows], f"y_{split}": labels[rows]}
+            parts[f"{split}_ids"] = ids[rows]
+        np.savez(tmp_path / "set.npz", **parts)
+
+    write(np.ones(60, bool))
+    folder = tmp_path / "dep"
+    made = config(data=f"npz:{tmp_path / 'set.npz'}")
+    requests.deploy(made, folder, "certified", progress=quiet())
+    erase(folder, ids[labels == 1].tolist())
+    write(labels != 1)
+    assert erase(folder, ["p2"])
+    requests.verify(folder, progress=quiet())

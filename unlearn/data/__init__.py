@@ -112,8 +112,9 @@ def load(
         and stay in the npz file or, once decoded, in the cache; an npz file for that
         has uint8[N, H, W, C] images or float32 or int32 inputs and is not compressed.
         None: those that would take more than a quarter of the memory stay there.
-      known: groups and splits of a folder are known from before, and files may have
-        been deleted since: no `groups.csv` is read and no test split is drawn.
+      known: classes, groups and splits are known from before, and files may have been
+        deleted since: no test split is drawn, no `groups.csv` is read, lines of a table
+        without an image are left out, and whole classes may be missing.
 
     Returns:
       The data set; its `notes` say in a line each what was changed or left out.
@@ -146,11 +147,11 @@ def _load(name, data_dir, cache_dir, image_size, known, resident) -> Dataset:
     if kind == "synthetic":
         return synthetic.synthetic(name, rest)
     if kind == "npz":
-        return npz.from_npz(name, rest, resident)
+        return npz.from_npz(name, rest, resident, known)
     if kind == "folder":
         return folders.from_folder(name, rest, image_size, cache_dir, known, resident)
     if kind == "table":
-        return tables.from_table(name, rest, image_size, cache_dir, resident)
+        return tables.from_table(name, rest, image_size, cache_dir, known, resident)
     if kind == "medmnist":
         return medmnist.load(name, rest)
     return tfds.load(name, data_dir, image_size, cache_dir, resident)

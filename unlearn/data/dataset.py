@@ -97,7 +97,7 @@ def make_dataset(
       ids: the user's ids of `train`, [N]; by default the row numbers.
       test_ids: of `test`; by default `test/` and the row number.
       notes: lines for the user.
-      draw: without a `test`, draw one; else it is empty.
+      draw: without a `test`, draw one; else it is empty, and there may be one class.
       subclasses: second labels of `train` and of `test`, or of `train` alone, in any
         form that labels may have; empty: there are none.
       subclass_names: as `class_names`.
@@ -112,7 +112,9 @@ def make_dataset(
         labels, class_names = read_labels(name, labels, None)
     for key in pairs:
         _check(name, key, examples[key], labels[key], class_names)
-    _check_all(name, examples, class_names)
+    _check_all(name, examples)
+    if draw and len(class_names) < 2:
+        raise InputError(f"{name}: needs 2 classes or more; it has {len(class_names)}")
     count = len(labels["train"])
     own = test_ids is not None
     ids = np.arange(count) if ids is None else check_ids(name, ids, count, "train")
@@ -247,10 +249,8 @@ def _check(name, split, examples, labels, class_names):
         )
 
 
-def _check_all(name, examples, class_names):
+def _check_all(name, examples):
     """Checks what the splits must have together."""
-    if len(class_names) < 2:
-        raise InputError(f"{name}: needs 2 classes or more; it has {len(class_names)}")
     first, *others = examples.values()
     for other in others:
         if first.shape[1:] != other.shape[1:] or first.dtype != other.dtype:

@@ -45,11 +45,11 @@ def from_folder(
         raise InputError(f"{name}: there is no such folder")
     try:
         if tiny_imagenet.is_layout(path):
-            class_names, splits, notes = tiny_imagenet.list_files(path)
+            class_names, splits, notes = tiny_imagenet.list_files(path, known)
         else:
             skipped = Skipped(path)
             train, test = find_splits(name, path, skipped)
-            class_names, splits = list_classes(name, path, train, test, skipped)
+            class_names, splits = list_classes(name, path, train, test, skipped, known)
             notes = skipped.lines()
         groups = None if known else _read_groups(name, path, splits)
 

@@ -11,7 +11,11 @@ from unlearn.errors import InputError
 
 
 def read_labels(
-    name: str, splits: Mapping[str, np.ndarray], class_names: Sequence[str] | None
+    name: str,
+    splits: Mapping[str, np.ndarray],
+    class_names: Sequence[str] | None,
+    *,
+    known: bool = False,
 ) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     """Makes int32[N] in [0, K) of the labels of each split, and K names.
 
@@ -23,6 +27,8 @@ def read_labels(
       splits: arrays [N], [N, 1] or [N, K]; `train` first.
       class_names: of the K classes, some of which may not occur; None takes those that
         occur in the training split.
+      known: classes may have been deleted: those that occur in any split are taken,
+        numbers with gaps too, each by its own name.
 
     Raises:
       InputError: anything else, or a class that is in the test split only.
@@ -36,7 +42,7 @@ def read_labels(
         if len({plain(entry) for entry in class_names}) < len(class_names):
             raise InputError(f"{name}: two classes have the same name in class_names")
     if text:
-        return _from_text(name, flat, class_names)
+        return _from_text(name, flat, class_names, known)
     numbers = {key: _numbers(name, key, labels) for key, labels in flat.items()}
     widths = {labels.shape[1] for labels in flat.values() if labels.ndim == 2}
     truths = all(v.dtype == bool and v.ndim == 1 for v in flat.values())
@@ -48,7 +54,7 @@ def read_labels(
                 f"{len(class_names)}"
             )
         class_names = class_names or names
-    return _from_numbers(name, numbers, class_names, bool(widths or truths))
+    return _from_numbers(name, numbers, class_names, bool(widths or truths), known)
 
 
 def _flat(name, split, labels):
@@ -91,8 +97,9 @@ def _numbers(name, split, labels):
     return labels.astype(np.int64)
 
 
-def _from_text(name, splits, class_names):
-    found = sorted(set(splits["train"].tolist()), key=natural)
+def _from_text(name, splits, class_names, known):
+    taken = splits.values() if known else [splits["train"]]
+    found = sorted({entry for part in taken for entry in part.tolist()}, key=natural)
     if "" in found:
         raise InputError(f"{name}: some train labels are empty text; fill them in")
     if len({plain(entry) for entry in found}) < len(found):
@@ -114,8 +121,15 @@ def _from_text(name, splits, class_names):
     return labels, names
 
 
-def _from_numbers(name, splits, class_names, from_0):
+def _from_numbers(name, splits, class_names, from_0, known):
     found = np.unique(splits["train"])
+    if class_names is None and known:
+        found = np.unique(np.concatenate(list(splits.values())))
+        numbered = {k: np.searchsorted(found, v) for k, v in splits.items()}
+        return (
+            {k: v.astype(np.int32) for k, v in numbered.items()},
+            tuple(map(str, found.tolist())),
+        )
     if class_names is None:
         first, count = int(found[0] > 0), len(found)
         if found[0] > 1 or found[-1] - found[0] != count - 1:
@@ -130,7 +144,7 @@ def _from_numbers(name, splits, class_names, from_0):
         low = min(int(labels.min()) for labels in splits.values())
         high = max(int(labels.max()) for labels in splits.values())
         first = int(not from_0 and low > 0 and high == count)
-        if not from_0 and low > 0 and high < count:
+        if not (from_0 or known) and low > 0 and high < count:
             raise InputError(
                 f"{name}: labels go from {low} to {high} with {count} class_names: "
                 "count them from 0, or give the labels as text"

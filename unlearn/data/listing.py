@@ -132,9 +132,16 @@ def _check_classes(name: str, folders: list[Path]) -> None:
 
 
 def list_classes(
-    name: str, root: Path, train: Path, test: Path | None, skipped: Skipped
+    name: str,
+    root: Path,
+    train: Path,
+    test: Path | None,
+    skipped: Skipped,
+    known: bool = False,
 ) -> tuple[list[str], dict[str, Files]]:
     """Returns the names of the classes, and the files of each split.
+
+    If classes are `known`, some of them may have been deleted.
 
     Raises:
       InputError: fewer than two classes; one that is in the test split only, or that
@@ -142,7 +149,7 @@ def list_classes(
     """
     found = {"train": _by_class(name, train, skipped)}
     class_names = list(found["train"])
-    if len(class_names) < 2:
+    if len(class_names) < 2 and not (known and class_names):
         empty = [f.name for f in _folders_in(train) if f.name not in class_names]
         raise InputError(
             f"{name}: needs a folder of images for each of 2 or more classes; "
@@ -152,6 +159,10 @@ def list_classes(
         )
     if test is not None:
         found["test"] = _by_class(name, test, skipped)
+        if known:
+            held_out = {plain(one): one for one in found["test"]}
+            gone = held_out.keys() - {plain(one) for one in class_names}
+            class_names += sorted((held_out[one] for one in gone), key=natural)
     numbers = {plain(class_name): i for i, class_name in enumerate(class_names)}
     splits = {}
     for split, classes in found.items():

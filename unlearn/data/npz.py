@@ -33,11 +33,14 @@ NAMES = {
 """What an array of the names of the classes, or of the sub-classes, may be called."""
 
 
-def from_npz(name: str, path: str | Path, resident: bool | None = True) -> Dataset:
+def from_npz(
+    name: str, path: str | Path, resident: bool | None = True, known: bool = False
+) -> Dataset:
     """Loads the data set in an npz file; `data.load` says what may be in it.
 
     Args:
       resident: False: examples stay in the file; None: if they are large and can.
+      known: see `data.load`.
 
     Raises:
       InputError: the file or an array in it is missing, not usable or too large, or it
@@ -50,7 +53,7 @@ def from_npz(name: str, path: str | Path, resident: bool | None = True) -> Datas
         raise InputError(f"{name}: not a regular file")
     try:
         with zipfile.ZipFile(path) as file:
-            return _load(name, path, file, resident)
+            return _load(name, path, file, resident, known)
     except InputError:
         raise
     except zipfile.BadZipFile as error:
@@ -64,7 +67,7 @@ def from_npz(name: str, path: str | Path, resident: bool | None = True) -> Datas
         ) from error
 
 
-def _load(name, path, file: zipfile.ZipFile, resident) -> Dataset:
+def _load(name, path, file: zipfile.ZipFile, resident, known) -> Dataset:
     headers = dict(_headers(name, file))
     roles, named = _roles(name, headers)
     test = _test_split(name, roles)
@@ -72,6 +75,8 @@ def _load(name, path, file: zipfile.ZipFile, resident) -> Dataset:
     parts = {"train": train_parts}
     if test:
         parts["test"] = _parts(name, test, roles[test], headers)
+        if known and not headers[parts["test"]["examples"]].shape[0]:
+            del parts["test"]
     used = {key for part in parts.values() for key in part.values()}
     used |= set(named.values())
     read = _stored(name, path, parts, headers, resident)
@@ -102,7 +107,7 @@ def _load(name, path, file: zipfile.ZipFile, resident) -> Dataset:
     }
     labels = {split: part["labels"] for split, part in splits.items()}
     _check_counts(name, examples, labels)
-    labels, class_names = read_labels(name, labels, given.get("labels"))
+    labels, class_names = read_labels(name, labels, given.get("labels"), known=known)
     pairs = [(examples[split], labels[split]) for split in parts]
     train, held_out = splits["train"], splits.get("test", {})
     return make_dataset(
@@ -113,6 +118,7 @@ def _load(name, path, file: zipfile.ZipFile, resident) -> Dataset:
         ids=train.get("ids"),
         test_ids=held_out.get("ids"),
         notes=notes,
+        draw=not known,
         subclasses=[
             part["subclasses"] for part in (train, held_out) if "subclasses" in part
         ],

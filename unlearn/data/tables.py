@@ -4,6 +4,7 @@ MUFAC (Choi & Na, 2023, arXiv:2311.02240) comes like this: a CSV file a split, w
 columns `image_path`, `age_class` and `family_id`, beside `train_images/`, ...
 """
 
+import itertools
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -43,6 +44,7 @@ def from_table(
     given: str,
     image_size: tuple[int, int] | None = None,
     cache_dir: str | None = None,
+    known: bool = False,
     resident: bool | None = True,
 ) -> Dataset:
     """Loads `FOLDER`, with a table a split in it, or `TRAIN.csv` or both tables.
@@ -57,22 +59,27 @@ def from_table(
         tables = _tables(name, given)
         root = tables["train"].parent
         rows = {split: _rows(table) for split, table in tables.items()}
-        classes = sorted({row.label for row in rows["train"]}, key=natural)
+        taken = itertools.chain(*rows.values()) if known else rows["train"]
+        classes = sorted({row.label for row in taken}, key=natural)
         splits = {
-            split: _files(tables[split], root, split_rows, classes)
+            split: _files(tables[split], root, split_rows, classes, known)
             for split, split_rows in rows.items()
         }
         _check_apart(name, splits)
         groups = [row.group for row in rows["train"]]
-        groups = groups if all(groups) else None
+        groups = groups if all(groups) and not known else None
+        if known and not splits.get("test", splits["train"]).paths:
+            del splits["test"]
         notes = _notes(tables, rows)
 
         def make():
-            return decode_files(name, classes, splits, groups, notes, image_size, True)
+            return decode_files(
+                name, classes, splits, groups, notes, image_size, not known
+            )
 
         files = [file for split in splits.values() for file in split.paths]
         told = [split[1:] for split in splits.values()]
-        details = repr((classes, told, groups, notes))
+        details = repr((classes, told, groups, notes, known))
         more = image_size, cache_dir, details, resident
         return cached(make, name, root, files, *more)
     except OSError as error:
@@ -155,7 +162,9 @@ def _rows(table: Path) -> list[Row]:
     return rows
 
 
-def _files(table: Path, root: Path, rows: list[Row], classes: list[str]) -> Files:
+def _files(
+    table: Path, root: Path, rows: list[Row], classes: list[str], known: bool
+) -> Files:
     """Finds the images of a table, beside it or in a folder of images there."""
     places = [table.parent]
     words = names.small(table.stem).split("_")
@@ -169,6 +178,8 @@ def _files(table: Path, root: Path, rows: list[Row], classes: list[str]) -> File
     for row in rows:
         where = f"{table}: line {row.line}"
         found = [place / row.file for place in places if (place / row.file).is_file()]
+        if known and not found:
+            continue  # erased
         if not found or found[0].suffix.lower() not in SUFFIXES:
             looked = ", ".join(f"{place.name}/" for place in places)
             raise InputError(

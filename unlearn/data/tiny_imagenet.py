@@ -22,24 +22,38 @@ def is_layout(root: Path) -> bool:
     return (root / ANNOTATIONS).is_file() and (root / "train").is_dir()
 
 
-def list_files(root: Path) -> tuple[list[str], dict[str, Files], list[str]]:
+def list_files(
+    root: Path, known: bool = False
+) -> tuple[list[str], dict[str, Files], list[str]]:
     """Returns the names of the classes, the files of each split, and notes.
 
     A class is named by the first of its words in `words.txt`, or by its number in
-    WordNet if there is no such file or another class has that word.
+    WordNet if there is no such file or another class has that word. If they are
+    `known`, classes and images may have been deleted.
 
     Raises:
       InputError: a line of the annotations is not as it should be, or its image is not
         there.
     """
     numbers = sorted(f.name for f in (root / "train").iterdir() if f.is_dir())
+    table = root / ANNOTATIONS
+    annotated = _lines(table)
+    if known:
+        annotated = [
+            (place, cells)
+            for place, cells in annotated
+            if (root / "val" / "images" / cells[0]).is_file()
+        ]
+        said = {cells[1] for _, cells in annotated if len(cells) > 1}
+        numbers = sorted(said.union(numbers))
+    labels = {number: label for label, number in enumerate(numbers)}
     train, test = Files([], [], [], []), Files([], [], [], [])
-    for label, number in enumerate(numbers):
-        for path in sorted((root / "train" / number / "images").iterdir()):
+    for number in numbers:
+        images = root / "train" / number / "images"
+        for path in sorted(images.iterdir()) if images.exists() or not known else ():
             if path.suffix.lower() in SUFFIXES:
-                _add(train, root, path, label)
-    table, labels = root / ANNOTATIONS, {n: label for label, n in enumerate(numbers)}
-    for place, cells in _lines(table):
+                _add(train, root, path, labels[number])
+    for place, cells in annotated:
         path = root / "val" / "images" / cells[0]
         if len(cells) < 2 or cells[1] not in labels or not path.is_file():
             raise InputError(
@@ -47,10 +61,13 @@ def list_files(root: Path) -> tuple[list[str], dict[str, Files], list[str]]:
                 f"the classes in train/; it is {' '.join(cells)!r}"
             )
         _add(test, root, path, labels[cells[1]])
+    splits = {"train": train, "test": test}
+    if known and not test.paths:
+        del splits["test"]
     notes = ["test split: val/, by its annotations"]
     if (root / "test").is_dir():
         notes.append("not used: test/, which has no labels")
-    return _names(root, numbers), {"train": train, "test": test}, notes
+    return _names(root, numbers), splits, notes
 
 
 def _add(files: Files, root: Path, path: Path, label: int) -> None:

@@ -71,11 +71,11 @@ def inspect(folder: Path) -> Reading:
         what = why or "lines at its end are missing"
         return Reading(lines, f"{path}, line {len(lines) + 1}: {what}", size, False)
     whole = _whole(lines, head["lines"])
-    if whole < len(lines) and not why and _whole(lines, whole) > whole:
-        fault = f"{Path(folder) / HEAD} is missing or older than {path}"
-        return Reading(lines, fault, size, False)
     torn = len(lines) != head["lines"] or size != len(data)
     size = sum(len(_encode(line)) for line in lines[:whole])
+    if whole > head["lines"] and size < len(data):  # a kill tears one batch, no more
+        fault = f"{Path(folder) / HEAD} is missing or older than {path}"
+        return Reading(lines, fault, size, False)
     return Reading(lines[:whole], "", size, torn)
 
 
