@@ -7,6 +7,7 @@ import pytest
 
 from unlearn.errors import InputError
 from unlearn.forget_sets import read_ids
+from unlearn.id_files import as_known
 
 
 def ids_in(folder, content, name="ids.txt", column=""):
@@ -32,8 +33,6 @@ def ids_in(folder, content, name="ids.txt", column=""):
         ("5, 9,", "ids.txt"),
         ("5 9", "ids.txt"),
         ("5\t9\n", "ids.txt"),
-        ("5.0\n9.0\n", "ids.txt"),
-        ("5.000000000000000000e+00\n9.000000000000000000e+00\n", "ids.txt"),
         ("[5, 9]", "ids.txt"),
         ("5\n9\n", "ids.csv"),
         ("index\n5\n9\n", "ids.csv"),
@@ -70,6 +69,8 @@ def test_whole_numbers(tmp_path, content, name):
         ),
         ('file,why\n"a, b.png",moved\n', "a.csv", ["a, b.png"]),
         ("007\n012\n", "a.txt", ["007", "012"]),
+        ("5.0\n9.0\n", "a.txt", ["5.0", "9.0"]),
+        ("1.0\n", "a.txt", ["1.0"]),
         ("5\n1_2\n", "a.txt", ["5", "1_2"]),
         ("١٢\n", "a.txt", ["١٢"]),
         ("+5", "a.txt", ["+5"]),
@@ -77,6 +78,7 @@ def test_whole_numbers(tmp_path, content, name):
         ("1.5", "a.txt", ["1.5"]),
         ("1e2", "a.txt", ["1e2"]),
         ("#12\n#13", "a.csv", ["#12", "#13"]),
+        ("# those that go\n#A7\nB 1\n#\n", "a.txt", ["#A7", "B 1"]),
         ("99999999999999999999\n", "a.txt", ["99999999999999999999"]),
         ('["a", "007"]', "a.json", ["a", "007"]),
         (np.array(["a", "b"]), "a.npy", ["a", "b"]),
@@ -133,6 +135,10 @@ def test_masks(tmp_path, content, name):
         ("file,keep\na.png,yes\nb.png,no\n", "a.csv", "by forget.column=file"),
         ("file;x\na.png;x\nb.png;\n", "a.csv", "x may mark some"),
         ("file,action\na.png,keep\nb.png,Delete\n", "a.csv", "action may mark"),
+        ("id;consent\n20;given\n21;withdrawn\n", "a.csv", "consent may mark some"),
+        ("id;Status\n20;aktiv\n21;weg\n", "a.csv", "Status may mark some"),
+        ("id,answer\n20,Ja\n21,Nein\n", "a.csv", "answer may mark some"),
+        ("id,optOut\n20,2024-01-01\n21,\n", "a.csv", "optOut may mark some"),
         (np.array([0.5]), "a.npy", "not whole"),
         (np.array([np.nan]), "a.npy", "not whole"),
         (np.array([2**63], np.uint64), "a.npy", "64 bits"),
@@ -210,3 +216,23 @@ def test_a_file_in_the_home_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "ids.txt").write_text("5\n")
     assert read_ids("~/ids.txt").tolist() == [5]
+
+
+FLOATS = ["5.0", "9.000000000000000000e+00", "5"]
+
+
+def test_floats_are_the_whole_numbers_that_programs_write_so():
+    assert as_known(FLOATS, ["5", "9", "a"]) == ["5", "9", "5"]
+    assert as_known(FLOATS, []) == ["5", "9", "5"]
+    assert as_known(["1.5", "007", "x.0", "+1.0"], []) == ["1.5", "007", "x.0", "+1.0"]
+
+
+def test_floats_are_themselves_where_ids_are_written_so():
+    assert as_known(FLOATS, ["1.0", "5"]) == FLOATS
+    assert as_known(["1.0"], ["1", "1.1"]) == ["1.0"]
+
+
+@pytest.mark.parametrize("text", ["0.0\n1.0\n0.0\n", "1.0\n1.0\n"])
+def test_a_mask_of_floats_is_refused(tmp_path, text):
+    with pytest.raises(InputError, match="write True and False"):
+        ids_in(tmp_path, text, "a.txt")

@@ -10,7 +10,7 @@ import decimal
 import difflib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,19 +32,30 @@ ID_WORD = re.compile(
 )
 """A column is taken for ids unasked only if its name has no other words."""
 
-MARKINGS = frozenset(
-    ["", "0", "1", "0.0", "1.0", "true", "false", "t", "f", "yes", "no", "y", "n"]
-    + ["x", "on", "off", "keep", "retain", "stay", "forget", "erase", "delete"]
-    + ["remove", "drop", "none", "nan", "null"]
+MARKINGS = re.compile(
+    r"|[01](\.0)?|true|false|t|f|yes|no|y|n|ja|nein|oui|non|x|on|off|in|out|none|nan|"
+    "null|keep|kept|retain(ed)?|stays?|forget|forgotten|erased?|deleted?|removed?|drop|"
+    "dropped|given|granted|withdrawn|revoked|refused|declined|accepted|approved|"
+    "rejected|consent(ed)?|objected|active|inactive|valid|invalid|expired|open|closed|"
+    "pending|done",
+    re.IGNORECASE,
 )
-"""What a column that marks some lines of a table holds, in small letters."""
+"""What a column that marks some lines of a table holds."""
+
+MARKING = re.compile(
+    "consent(ed)?|status|states?|decisions?|actions?|withdrawn|withdrawals?|revoked|"
+    "objections?|objected|opt(ed|in|out)?|flags?|flagged|marks?|marked|keep|kept|"
+    "retain(ed)?|erased?|deleted?|removed?|forget|forgotten|active|valid|verdict",
+    re.IGNORECASE,
+)
+"""A word in the name of such a column."""
 
 
 def read_ids(path: str | Path, column: str = "") -> np.ndarray:
     """Reads the ids in a file: int64[N] or text[N], in its order; or a mask, bool[N].
 
-    Ids are whole numbers if all of them are plain ones (`12`, or `12.0`), and
-    otherwise text, exactly as it stands there.
+    Ids are whole numbers if all of them are plain ones (`12`), and otherwise text,
+    exactly as it stands there; `as_known` says what `12.0` means.
 
     Args:
       path: see the module.
@@ -67,8 +78,9 @@ def read_ids(path: str | Path, column: str = "") -> np.ndarray:
         raise InputError(f"cannot read ids from {path}: {reason}") from error
     if not len(ids) or (ids.dtype == bool and not ids.any()):
         raise InputError(f"{path} has no ids: the forget set is empty")
-    if ids.dtype == np.int64 and _is_mask(np.unique(ids).tolist(), len(ids)):
-        found = " and ".join(map(str, np.unique(ids)))
+    numbers = [n for n in map(_number, map(str, ids.tolist())) if n is not None]
+    if len(numbers) == len(ids) and _is_mask(numbers):
+        found = " and ".join(map(str, sorted(set(numbers))))
         raise InputError(
             f"{path} has only {found}, many times: for a mask write True and False, "
             "for ids each one once"
@@ -76,9 +88,19 @@ def read_ids(path: str | Path, column: str = "") -> np.ndarray:
     return ids
 
 
-def _is_mask(found: list[int], count: int) -> bool:
+def as_known(names: Iterable[str], known: Collection[str]) -> list[str]:
+    """Reads `12.0`, as programs write 12, where no id that is known is written so."""
+    if any(FLOAT.fullmatch(one) for one in known):
+        return list(names)
+    found = ((one, _number(one)) for one in names)
+    return [one if number is None else str(number) for one, number in found]
+
+
+def _is_mask(numbers: list[int]) -> bool:
     """Says whether whole numbers may be a mask: of 0 and another number, or all 1."""
-    return count > len(found) and (found == [1] or (0 in found and len(found) <= 2))
+    found = set(numbers)
+    repeated = len(numbers) > len(found)
+    return repeated and (found == {1} or (0 in found and len(found) <= 2))
 
 
 # Text
@@ -183,11 +205,16 @@ def _only_ids(path: Path, head: list[str], rows: list[Line]) -> int:
 
 
 def _marks(cells: list[str], name: str) -> bool:
-    """Says whether a column may mark some of its lines: by 0 and 1, yes and no, ..."""
+    """Says whether a column may mark some of its lines: by 0 and 1, yes and no, ...
+
+    Or by its name: who reads the ids beside `consent` takes those who gave it as well.
+    """
     unnamed = not name or name.startswith("Unnamed: ")
     if unnamed and cells == [str(row) for row in range(len(cells))]:
         return False  # the index that pandas writes
-    return any(cells) and all(cell.lower() in MARKINGS for cell in cells)
+    if any(map(MARKING.fullmatch, _words(name))) and any(cells):
+        return True
+    return any(cells) and all(map(MARKINGS.fullmatch, cells))
 
 
 def _is_name(cell: str, below: Sequence[str]) -> bool:
@@ -200,9 +227,13 @@ def _is_name(cell: str, below: Sequence[str]) -> bool:
 
 def _names_ids(name: str) -> bool:
     """Says whether a name has no words but those that columns of ids are called by."""
-    words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W_a-zA-Z]+", name)
-    words = [name] if ID_WORD.fullmatch(name) else words
+    words = [name] if ID_WORD.fullmatch(name) else _words(name)
     return bool(words) and all(map(ID_WORD.fullmatch, words))
+
+
+def _words(name: str) -> list[str]:
+    """Cuts a name such as `imageID` or `image_id` into words."""
+    return re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W_a-zA-Z]+", name)
 
 
 def _is_truth(cell: str) -> bool:
@@ -217,9 +248,8 @@ def _ids(cells: Sequence[str]) -> np.ndarray:
     """Makes whole numbers, truth values or text of cells: one kind for all of them."""
     if all(map(_is_truth, cells)):
         return np.array([cell.lower() == "true" for cell in cells], bool)
-    numbers = [_number(cell) for cell in cells]
-    if all(number is not None for number in numbers):
-        return np.array(numbers, np.int64)
+    if all(WHOLE.fullmatch(cell) and _number(cell) is not None for cell in cells):
+        return np.array([int(cell) for cell in cells], np.int64)
     return np.array(cells, np.str_)
 
 

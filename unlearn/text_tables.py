@@ -1,7 +1,7 @@
 """Tables in files of text, as people and programs write them.
 
 Text is UTF-8, or UTF-16 or UTF-32 with a byte-order mark, with any line ends. Cells
-may be quoted; blank lines and comments (`# ...`) are left out.
+may be quoted; blank lines and comments (`# ...`, with a space) are left out.
 """
 
 import re
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from unlearn.errors import InputError
 
-COMMENT = re.compile(r"\s*#(?![0-9])")
+COMMENT = re.compile(r"\s*#(\s|$)")  # `#7` and `#A7` are ids
 MARKS = {b"\xff\xfe\x00\x00": "utf-32", b"\x00\x00\xfe\xff": "utf-32"} | {
     b"\xef\xbb\xbf": "utf-8-sig",
     b"\xff\xfe": "utf-16",

@@ -134,3 +134,11 @@ def test_how_classes_are_written():
     assert class_label(1, ("0", "1")) == "class 1"
     assert class_folder(1, ("0", "1")) == "forget_1"
     assert class_folder(0, ("a/../b", "1")) == "forget_a%2F..%2Fb"
+
+
+def test_floats_in_a_file_of_ids_are_whole_numbers_unless_ids_are_written_so():
+    assert find_all(np.array(["1.0", "2.0"]), [0, 1, 2]).rows.tolist() == [1, 2]
+    assert find_all(np.array(["1.0", "2"]), ["a", "1", "2"]).rows.tolist() == [1, 2]
+    assert find_all(np.array(["1.0"]), ["1", "1.0", "b"]).rows.tolist() == [1]
+    with pytest.raises(InputError, match="not in the data"):
+        find_all(np.array(["2.0"]), ["1.0", "2"])

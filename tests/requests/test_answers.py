@@ -1,12 +1,14 @@
 """Requests, one after another, to tiny deployments."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from deployments import config, deploy, erase, quiet, said
 
-from unlearn import requests
+from unlearn import requests, store
 from unlearn.errors import InputError
 from unlearn.requests import matching, states
 from unlearn.requests.answer import prepare
@@ -164,6 +166,54 @@ def test_a_batch_ends_as_single_requests_do(fresh):
         lines[-1]["weights"]["after"]
         == (open_deployment(other).lines()[-1]["weights"]["after"])
     )
+
+
+def test_a_request_after_a_kill_at_the_end_of_a_batch_is_answered(fresh, monkeypatch):
+    """The files that it answered are gone, and their names free for others."""
+    folder = fresh("newton_head")
+    for ids in ([0], [1]):
+        requests.enqueue(folder, ids, reason="r", progress=quiet())
+
+    delete = store.delete
+
+    def killed(*args):
+        if not list((folder / "queue").iterdir()):
+            raise KeyboardInterrupt
+        delete(*args)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "delete", killed)
+        with pytest.raises(KeyboardInterrupt):
+            requests.answer_queue(folder, progress=quiet())
+    assert (folder / "begun.json").exists() and not list((folder / "queue").iterdir())
+    requests.enqueue(folder, [2], reason="r", reference="NEW", progress=quiet())
+    (line,) = requests.answer_queue(folder, progress=quiet())
+    assert line["reference"] == "NEW" and line["erased"]["named"] == ["2"]
+
+
+def test_a_request_for_who_was_erased_is_named_when_it_leaves_the_queue(fresh):
+    folder = fresh("newton_head")
+    for ids, reference in (([0], "A"), ([0], "B"), ([1], "C")):
+        requests.enqueue(folder, ids, reason="r", reference=reference, progress=quiet())
+    lines = said(requests.answer_queue, folder)
+    assert "0002.json (B): nothing is left to erase, by request 1" in lines
+
+
+def test_a_deployment_that_another_process_holds_is_waited_for(fresh):
+    folder = fresh("newton_head")
+    code = (
+        "import sys, time; from unlearn.store.locks import acquire; "
+        "held = acquire(sys.argv[1]); print(flush=True); time.sleep(60)"
+    )
+    words = [sys.executable, "-c", code, str(folder)]
+    other = subprocess.Popen(words, stdout=subprocess.PIPE)
+    other.stdout.readline()
+    try:
+        with pytest.raises(InputError, match="is running here .*: wait for it$"):
+            erase(folder, [0])
+    finally:
+        other.kill()
+        other.wait()
 
 
 def test_unknown_ids_do_not_enter_the_queue(fresh):

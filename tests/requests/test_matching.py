@@ -159,6 +159,30 @@ def test_a_changed_picture_can_be_erased_by_who_need_not_see_it(case):
     requests.verify(folder, progress=quiet())
 
 
+def test_who_must_see_what_it_forgets_is_told_what_is_left_to_do(
+    pictures, tmp_path, monkeypatch
+):
+    """A changed example can be no way out where the method must see it."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder, data = tmp_path / "dep", tmp_path / "data"
+    shutil.copytree(pictures[0], data)
+    made = config(data=f"folder:{data}")
+    requests.deploy(made, folder, "gradient_ascent", progress=quiet())
+    first, one, other = of_split(folder, 0)[:3]
+    erase(folder, [first])
+    last = "Everything is as recorded."
+    assert said(requests.verify, folder)[-1] == last
+    (data / first).unlink()
+    assert said(requests.verify, folder)[-1] == last.replace("thing", "thing else")
+    Image.fromarray(np.full((8, 8), 7, np.uint8)).save(data / one)
+    for asked in (one, other):
+        with pytest.raises(InputError, match="deploy a model without it") as caught:
+            erase(folder, [asked])
+        assert "erase it by a request" not in str(caught.value)
+    with pytest.raises(InputError, match=f"the data are not as deployed: {one}"):
+        requests.verify(folder, progress=quiet())
+
+
 def test_groups_are_those_of_the_deployment(pictures, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     data, folder = tmp_path / "data", tmp_path / "dep"

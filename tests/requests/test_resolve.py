@@ -43,11 +43,21 @@ def test_unknown_ids_stop_the_request_or_are_left_out():
 
 def test_numbers_and_text_are_the_same_id():
     numbers = EXAMPLES._replace(ids=np.arange(6))
-    for ids in ([4], ["4"], np.array([4]), np.array(["4"])):
+    for ids in ([4], ["4"], np.array([4]), np.array(["4"]), ["4.0"]):
         assert resolve(numbers, ids_of(ids), {}).named.tolist() == [4]
-    for wrong in ("04", "4.0", "+4", " 4", "1_0", "-1"):
+    for wrong in ("04", "4.5", "+4", " 4", "1_0", "-1"):
         with pytest.raises(InputError, match="unknown id"):
             resolve(numbers, ids_of([wrong]), {})
+
+
+def test_a_person_whose_id_is_a_float_is_no_other(tmp_path):
+    """Of a file as well: `1.0` is not `1` where an id is written so."""
+    both = EXAMPLES._replace(ids=np.array(["1", "1.0", "2.0", "3", "x", "y"]))
+    (tmp_path / "ids.txt").write_text("1.0\n")
+    assert resolve(both, ids_of(tmp_path / "ids.txt"), {}).named.tolist() == [1]
+    assert resolve(both, ["2.0"], {}).named.tolist() == [2]
+    with pytest.raises(InputError, match="unknown id"):
+        resolve(both, ["3.0"], {})
 
 
 @pytest.mark.parametrize("ids", [[], [True], [2.0], [None], np.array([True, False])])

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from unlearn.errors import InputError
-from unlearn.id_files import WHOLE
+from unlearn.id_files import WHOLE, as_known
 
 SHOWN = 5  # names of many in a message
 COMPARED = 20_000  # names among which similar ones are looked for
@@ -54,7 +54,9 @@ def find(wanted: ArrayLike, train_ids: ArrayLike, test_ids: ArrayLike = ()) -> F
     if wanted.dtype == bool:
         wanted = _of_mask(wanted, train, test)
     numbers = not train or isinstance(train[0], int)
-    given = [_as_id(one, numbers) for one in wanted.tolist()]
+    given = [
+        _as_id(one, numbers) for one in _as_known(wanted.tolist(), [*train, *test])
+    ]
     once = dict.fromkeys(given)
     repeated = [one for one, times in Counter(given).items() if times > 1]
     held_out = set(test)
@@ -112,6 +114,13 @@ def _of_mask(mask: np.ndarray, train: list, test: list) -> np.ndarray:
             "give one entry a row"
         )
     return np.flatnonzero(mask)
+
+
+def _as_known(wanted: list, known: list) -> list:
+    """Reads texts as `id_files.as_known` does."""
+    if not wanted or not isinstance(wanted[0], str):
+        return wanted
+    return as_known(wanted, [one for one in known if isinstance(one, str)])
 
 
 def _as_id(name: int | str, numbers: bool) -> int | str:

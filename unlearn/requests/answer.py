@@ -136,7 +136,8 @@ def prepare(
         raise InputError(
             f"{examples.ids[absent[0]]} is missing from the data or not as deployed, "
             f"and {deployment.method} must see it once more to forget it: put it back "
-            "until the request is answered"
+            "until the request is answered; if it is lost, train and deploy a model "
+            "without it"
         )
     problem = loaded.problem(settings, rows, () if strategy.keeps_rows else forget)
     version = last if len(trained) else version_of(lines)

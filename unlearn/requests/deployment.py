@@ -265,7 +265,7 @@ def hold(folder: Path) -> Lock:
       InputError: another process holds it.
     """
     try:
-        held, is_new = acquire(folder)
+        held, is_new = acquire(folder, "wait for it")
     except OSError as error:
         raise store.cannot_write(folder, error) from error
     if is_new and is_deployed(folder):

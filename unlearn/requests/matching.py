@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from unlearn import data, models
+from unlearn import data, methods, models
 from unlearn import problem as problems
 from unlearn.data.relations import joined
 from unlearn.data.splits import hold_out
@@ -183,18 +183,19 @@ def load(
     same = there & (hashes[found] == examples.sha256) & (label_names[found] == as_named)
     wanted = ~gone
     wanted[list(asked)] &= same[list(asked)]
+    lost = _way_out(deployment.method)
     missing = np.flatnonzero(wanted & ~there)
     _refuse(
         examples.ids[missing],
         "missing from the data",
-        "put back what is not erased, or erase it by a request",
+        f"put back what is not erased{lost}",
     )
     changed = np.flatnonzero(wanted & there & ~same)
     _refuse(
         examples.ids[changed],
         "not as deployed (its content or class is another)",
-        "put back what was there, or erase it by a request; rows that ids count by "
-        "number must stay in place, blank where erased",
+        f"put back what was there{lost}; rows that ids count by number must stay in "
+        "place, blank where erased",
     )
     rows = np.zeros((len(found), *parts[0].shape[1:]), parts[0].dtype)
     present = wanted & there
@@ -225,6 +226,17 @@ def load(
         dataset.std,
         tuple(notes),
     )
+
+
+def _way_out(method: str) -> str:
+    """Says what is left to do where an example is lost."""
+    parts = [methods.METHODS.get(part) for part in method.split("+")]
+    if any(part and "forget" in part.needs for part in parts):
+        return (
+            f", for {method} must see what it forgets; if it is lost, train and deploy "
+            "a model without it"
+        )
+    return ", or erase it by a request"
 
 
 def _refuse(ids: np.ndarray, what: str, remedy: str) -> None:

@@ -11,7 +11,13 @@ from unlearn.report.progress import Progress
 from unlearn.report.request_page import Spell, python_call
 from unlearn.requests import answer
 from unlearn.requests.calls import Call, make_call
-from unlearn.requests.deployment import Deployment, hold, open_deployment, read_record
+from unlearn.requests.deployment import (
+    BEGUN,
+    Deployment,
+    hold,
+    open_deployment,
+    read_record,
+)
 from unlearn.requests.requesting import (
     answer_now,
     ask,
@@ -50,8 +56,10 @@ def enqueue(
     with hold(folder):
         say(found, resolve_asked(found, asked, found.erased(found.lines())), call)
         others = waiting(folder)
-        number = int(others[-1].stem) + 1 if others else 1
-        path = folder / "queue" / f"{number:04d}.json"
+        begun = read_record(folder / BEGUN) if (folder / BEGUN).exists() else {}
+        answered = begun.get("queued", ())  # whoever finishes it deletes these
+        taken = [int(Path(name).stem) for name in (*others, *answered)]
+        path = folder / "queue" / f"{max(taken, default=0) + 1:04d}.json"
         store.write_json(path, asked)
     call.say(f"waiting in {folder}: {counted(len(others) + 1, 'request')}")
     return path
@@ -96,7 +104,7 @@ def resolve_all(
 ) -> tuple[list[dict], list[np.ndarray]]:
     """Resolves requests one after another: an example belongs to the first.
 
-    Those with nothing left to erase are left out.
+    Those with nothing left to erase are left out, and named.
 
     Raises:
       InputError: one cannot be answered; its file is named.
@@ -114,6 +122,12 @@ def resolve_all(
         except (InputError, LookupError) as error:
             raise InputError(f"{path}: {error}; or delete that file") from error
         if not len(resolved.taken):
+            reference = f" ({asked['reference']})" if asked["reference"] else ""
+            by = ", ".join(map(str, sorted(set(resolved.gone.values()))))
+            call.say(
+                f"{path.name}{reference}: nothing is left to erase, by "
+                f"request{'s' * (',' in by)} {by}"
+            )
             continue
         records.append(answer.record(found, resolved, asked))
         taken.append(resolved.taken)

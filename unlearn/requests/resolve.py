@@ -17,6 +17,7 @@ import numpy as np
 from unlearn import forget_sets
 from unlearn.data import lookup
 from unlearn.errors import InputError
+from unlearn.id_files import as_known
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
 SPLITS = "train", "validation", "test"
@@ -104,6 +105,7 @@ def resolve(
       InputError: an id is unknown.
     """
     place = places(examples.ids)
+    ids = list(dict.fromkeys(as_known(ids, place)))
     unknown = tuple(one for one in ids if one not in place)
     if unknown and not skip_unknown:
         raise InputError(_unknown(unknown, examples.ids))

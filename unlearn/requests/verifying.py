@@ -80,8 +80,12 @@ def check(folder: Path, shard: int | None, known: str, call: Call) -> list[str]:
     if faults:
         more = f" ({len(faults)} faults in all)" if len(faults) > 1 else ""
         raise InputError(f"not as recorded: {faults[0]}{more}")
-    call.say("Everything is as recorded.")
+    all_done = NOT_REPEATED not in told[-1]
+    call.say(f"Everything {'' if all_done else 'else '}is as recorded.")
     return told
+
+
+NOT_REPEATED = "cannot be repeated any more"
 
 
 def at_rest(folder: Path) -> AbstractContextManager:
@@ -93,7 +97,7 @@ def at_rest(folder: Path) -> AbstractContextManager:
     if not (folder / locks.NAME).exists():
         return nullcontext()
     try:
-        return locks.acquire(folder)[0]
+        return locks.acquire(folder, "wait for it")[0]
     except OSError:
         return nullcontext()  # it is read-only
 
@@ -222,9 +226,17 @@ def repeat_last(
     ]
     begun = {"number": batch[0]["number"], "requests": requests}
     try:
-        job = answer.prepare(found, lines[:first], begun, call)
+        matching.load(found, found.erased(lines), call)
     except InputError as error:
-        return f"request {version} cannot be repeated: {error}", []
+        return "", [f"the data are not as deployed: {error}"]
+    try:
+        job = answer.prepare(found, lines[:first], begun, call)
+    except InputError:
+        return (
+            f"request {version} {NOT_REPEATED}: {found.method} must see "
+            "what it forgot, and that is no longer in the data",
+            [],
+        )
     state = states.load(found.state(before), job.problem, checked=True)
     again, _ = job.strategy.forget(found.key(version), state, job.problem, job.rows)
     store.delete(found.training(version))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from filelock import FileLock
 
 NAME = ".lock"
+OTHERS = "wait for it, or use another folder"
 PATIENCE = 0.5  # seconds: a process that only looks (`refuse`) holds it for a moment
 
 
@@ -49,8 +50,10 @@ _LOCKS: weakref.WeakValueDictionary[Path, Lock] = weakref.WeakValueDictionary()
 _ACQUIRING = threading.Lock()
 
 
-def acquire(folder: Path) -> tuple[Lock, bool]:
+def acquire(folder: Path, remedy: str = OTHERS) -> tuple[Lock, bool]:
     """Locks a folder: `(lock, whether it was not this process' already)`.
+
+    `remedy` says what to do if another process holds it.
 
     Raises:
       InputError: another process holds it.
@@ -61,7 +64,7 @@ def acquire(folder: Path) -> tuple[Lock, bool]:
         own = _own(folder)
         if own is not None:
             return own, False
-        held = _try(folder, PATIENCE)
+        held = _try(folder, PATIENCE, remedy)
         with open(folder / NAME, "w", encoding="utf-8") as file:
             file.write(f"{os.getpid()} {socket.gethostname()}\n")
         lock = _LOCKS[folder] = Lock(folder, held)
@@ -104,7 +107,7 @@ def _own(folder: Path) -> Lock | None:
     return lock if lock is not None and lock.pid == os.getpid() else None
 
 
-def _try(folder: Path, seconds: float):
+def _try(folder: Path, seconds: float, remedy: str = OTHERS):
     import filelock
 
     held = filelock.FileLock(folder / NAME, timeout=seconds, thread_local=False)
@@ -112,8 +115,7 @@ def _try(folder: Path, seconds: float):
         held.acquire(poll_interval=0.02)
     except filelock.Timeout:
         raise InputError(
-            f"{_holder(folder)} is running here ({folder}): wait for it, or use "
-            "another folder"
+            f"{_holder(folder)} is running here ({folder}): {remedy}"
         ) from None
     return held
 
