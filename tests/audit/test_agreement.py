@@ -54,6 +54,9 @@ def test_ranks_agree_disagree_or_say_nothing():
     mixed = agreement(points, {f"m{i}": float(drawn[i]) for i in range(12)})
     assert mixed.low < 0 < mixed.high and mixed.low < mixed.correlation < mixed.high
     assert agreement(points, {f"m{i}": 0.1 * i for i in range(4)}) is None
+    assert agreement(points, {f"m{i}": 0.0 for i in range(12)}) is None
+    alike = [*ENDS, *(point(f"m{i}", single=0.5, whole=0.5) for i in range(12))]
+    assert agreement(alike, {f"m{i}": float(i) for i in range(12)}) is None
 
 
 def test_the_chosen_trials_of_constants_that_are_still_there(tmp_path):

@@ -115,6 +115,26 @@ def test_points_are_what_the_facts_say():
     assert points[2].lost == (-0.02, -0.02, -0.02)
 
 
+def test_the_table_says_the_worst_and_the_best_standing():
+    def cell(standing):
+        leak = {name: {"value": 0.5} for name in standing}
+        row = {"name": "m", "kind": "method", "cost": 0.1, "accuracy": 0.9}
+        text = frontier_page.markdown([row | {"leak": leak, "standing": standing}], [])
+        return text.splitlines()[-1].split(" | ")[-1].removesuffix(" |")
+
+    several = {"single": "level", "whole": "behind", "planted": "ahead"}
+    assert cell(several) == "behind to ahead"
+    assert frontier.overall(several) == "behind"
+    assert cell({"single": "ahead", "whole": "level"}) == "level to ahead"
+    assert cell({"single": "level", "whole": ""}) == "level"
+
+
+def test_operations_of_the_training_time_are_not_counted():
+    assert frontier._is_one_program("influence+finetune")
+    assert frontier._is_one_program("retrain_short__3")
+    assert not frontier._is_one_program("sisa")
+
+
 def test_the_files(tmp_path):
     made = [point(f"m{i}", "method", 0.3, 0.5 + i / 100, -0.01) for i in range(12)]
     points = [*REFERENCES, *made]

@@ -65,7 +65,7 @@ def test_a_client_alone_is_local_training(problem):
     expected = by_hand(problem, alone, recipe, start, order)
     assert_close(found["params"], expected)
     rows = jnp.asarray(order(0, 0, 0)[:4])
-    assert history.losses[0, 0] > 0 and history.losses[0, 1] == 0
+    assert history.losses[0, 0] > 0 and jnp.isnan(history.losses[0, 1])
     assert loss(start["params"], problem, rows) > 0
 
 
@@ -83,6 +83,32 @@ def test_others_do_as_if_an_absent_client_had_never_been_there(problem, clients)
         lambda number, client, epoch: order(number, 2 * client, epoch),
     )
     assert_close(found["params"], expected)
+
+
+def test_of_an_absent_client_no_loss_is_known(problem, clients):
+    left = leave(clients, 1).left
+    _, history = federate(KEY, problem, left, RECIPE._replace(rounds=1))
+    np.testing.assert_array_equal(np.isnan(history.losses), [[False, True, False]])
+
+
+@pytest.mark.parametrize("client", [0, 1, 2])
+def test_batches_do_not_depend_on_how_long_the_row_is(clients, client):
+    """What fills the last one neither: batch statistics see it."""
+    row, size = clients.indices[client], clients.sizes[client]
+    alone = row[: int(size)]
+    steps = -(-int(size) // 4)
+    short = rounds.own_batches(KEY, alone, size, steps, 4)
+    long = rounds.own_batches(KEY, row, size, -(-len(row) // 4), 4)
+    np.testing.assert_array_equal(short.indices, long.indices[:steps])
+    np.testing.assert_array_equal(short.weights, long.weights[:steps])
+
+
+@pytest.mark.slow
+def test_old_keys_keep_rounds_as_well(problem, clients):
+    old = jax.random.PRNGKey(5)
+    recipe = RECIPE._replace(keep_every=2)
+    found, _ = federate(old, problem, clients, recipe)
+    assert_close(found["params"], federate(KEY, problem, clients, recipe)[0]["params"])
 
 
 @pytest.mark.slow

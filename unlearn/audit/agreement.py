@@ -74,7 +74,9 @@ def leak_left(point: Point, original: Point, retrained: Point) -> float:
 
 
 def agreement(points: Sequence[Point], tuned: Mapping[str, float]) -> Agreement | None:
-    """Compares what tuning found with what an audit finds; None of too few methods.
+    """Compares what tuning found with what an audit finds.
+
+    None of too few methods, or where one of the two found the same of all.
 
     Args:
       points: of the audit, `original` and `retrain` among them.
@@ -88,7 +90,7 @@ def agreement(points: Sequence[Point], tuned: Mapping[str, float]) -> Agreement 
         if point.kind == "method" and point.name in tuned
     ]
     columns = np.array([pair for pair in pairs if np.isfinite(pair).all()])
-    if len(columns) < LEAST:
+    if len(columns) < LEAST or not np.ptp(columns, axis=0).all():
         return None
 
     def correlation(one, other):

@@ -37,13 +37,17 @@ COLUMNS = {  # of the audit's tables
     "klom_95": ("distributional", "p95_forget_ratio"),
     "relearned": ("relearning_on_retain", "rise"),
 }
-STANDINGS = "ahead", "uncontested", "level", "behind"
+STANDINGS = tuple(reversed(frontier_page.WORST_FIRST))
 
 
 def write(audit: Audit) -> list[tuple[Point, dict[str, str]]]:
     """Writes the frontier of an audit beside its page; returns it, see `ranked`."""
     run, facts = audit.result.run, audit.facts
-    names = [model["name"] for model in facts["models"] if model["kind"] == "method"]
+    names = [
+        model["name"]
+        for model in facts["models"]
+        if model["kind"] == "method" and _is_one_program(model["name"])
+    ]
     points = points_of(facts, operations_of(run, names))
     found = ranked(points)
     judged, data = facts["judged"], facts["data"]
@@ -68,9 +72,17 @@ def write(audit: Audit) -> list[tuple[Point, dict[str, str]]]:
     return found
 
 
+def _is_one_program(name: str) -> bool:
+    """Says whether operations can be counted: not of methods of the training time."""
+    return all(part in methods.METHODS for part in pipeline.split_chain(name))
+
+
 def operations_of(run: Run, names: Sequence[str]) -> dict[str, int]:
-    """Counts the operations of retraining and of each method on the run's request."""
-    key, like = jax.random.key(0), pipeline.template(run.alone)
+    """Counts the operations of retraining and of each method on the run's request.
+
+    Of a method that stops by what it sees, those of the first seed.
+    """
+    key, like = jax.random.key(0), pipeline.original(run, 0)
     recipe = dict(run.config.train)
     found = {}
     for name in ("retrain", *names):
@@ -82,7 +94,7 @@ def operations_of(run: Run, names: Sequence[str]) -> dict[str, int]:
             if "early" in info.needs:
                 problem = problem.replace(early={constants["epoch"]: like})
             fn = stages.method_function(info.fn, tuple(dict(constants).items()))
-            found[name] += operations.count(fn, key, like, problem)
+            found[name] += operations.done(fn, key, like, problem)
     return found
 
 

@@ -160,9 +160,17 @@ def cut_out(side: int) -> Augment:
 
     DeVries & Taylor, 2017, https://arxiv.org/abs/1708.04552; here the square lies
     within the image.
+
+    Raises:
+      InputError: it covers the images, when they are there.
     """
 
     def cut(key, inputs):
+        if side >= max(inputs.shape[1:3]):
+            raise InputError(
+                f"cutout must be less than {max(inputs.shape[1:3])} pixels, the side "
+                f"of these images, or nothing of them is left; it is {side}"
+            )
         inside = jnp.ones((), bool)
         for axis, of_axis in zip((1, 2), jax.random.split(key), strict=True):
             size = inputs.shape[axis]

@@ -5,7 +5,8 @@
     server = server_app(begin, finish)   # begin(context) -> Plan
 
 The server is `rounds.apply_mean` and a client `rounds.local_update`, with the keys that
-`rounds.federate` has: the same federation ends at the same weights, to rounding. Flower
+`rounds.federate` has: the same federation ends at the same weights, to rounding; with
+batch statistics, if each client has a batch of examples or its row is as long. Flower
 (`pip install flwr`) carries the messages; it is imported when an app is made.
 """
 

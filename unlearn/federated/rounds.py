@@ -147,19 +147,25 @@ def local_training(
 
     taken = -(-size // batch_size)
     state, losses = jax.lax.scan(one_epoch, state, training.epoch_keys(key, epochs))
-    return state, jnp.sum(losses) / jnp.maximum(taken * epochs, 1)
+    mean = jnp.sum(losses) / jnp.maximum(taken * epochs, 1)
+    return state, jnp.where(taken > 0, mean, jnp.nan)
 
 
 def own_batches(
     key: jax.Array, indices: jax.Array, size: jax.Array, steps: int, batch_size: int
 ) -> Rows:
-    """Shuffles the first `size` of a client's row; batches weigh 1 in the mean."""
+    """Shuffles the first `size` of a client's row; batches weigh 1 in the mean.
+
+    The last one is filled from the head of the same order, with weight 0, whatever else
+    is in the row.
+    """
     count = len(indices)
     places = jnp.arange(count)
     drawn = jnp.where(places < size, jax.random.uniform(key, (count,)), 2.0)
     order = jnp.argsort(drawn)
     total = steps * batch_size
-    rows = indices[jnp.resize(order, (total,))].reshape(steps, batch_size)
+    filled = order[jnp.arange(total) % jnp.maximum(size, 1)]
+    rows = indices[filled].reshape(steps, batch_size)
     own = (jnp.arange(total) < size).reshape(steps, batch_size)
     weights = own * batch_size / jnp.maximum(own.sum(axis=1, keepdims=True), 1)
     return Rows(rows, weights.astype(jnp.float32))
@@ -237,7 +243,7 @@ def federate(
     if not recipe.keep_every:
         carry, (losses, who, seen) = jax.lax.scan(without_updates, carry, keys)
         return carry[0], History(losses, who, who[:0], None, seen)
-    grouped = keys[:clipped].reshape(-1, every, 2)
+    grouped = keys[:clipped].reshape(-1, every, *keys.shape[1:])
     carry, (kept, kept_who, updates) = jax.lax.scan(group, carry, grouped)
     carry, more = jax.lax.scan(without_updates, carry, keys[clipped:])
     losses, who, seen = jax.tree.map(

@@ -14,6 +14,7 @@ from unlearn.report.text import markdown_cell
 from unlearn.store import write_text
 
 BEST = 10  # rows of the table for a README
+WORST_FIRST = "behind", "level", "uncontested", "ahead"
 MARKS = {"ahead": "▲", "uncontested": "◆", "level": "●", "behind": "▼"}
 
 
@@ -109,7 +110,8 @@ def markdown(rows: Sequence[Mapping], names: Sequence[str]) -> str:
     lines = [" | ".join(head), " | ".join([":--"] + ["--:"] * (len(head) - 1))]
     methods = [row for row in rows if row["kind"] == "method"]
     for row in [row for row in rows if row["kind"] != "method"] + methods[:BEST]:
-        standings = list(dict.fromkeys(filter(None, row["standing"].values())))
+        found = set(filter(None, row["standing"].values()))
+        standings = sorted(found, key=WORST_FIRST.index)
         cells = [
             markdown_cell(row["name"]),
             f"{row['cost']:.1%}",
