@@ -84,6 +84,19 @@ def test_loops_are_counted_as_often_as_they_run(rounds):
     assert operations.done(twice, square) == (2 * rounds + 1) * 54
 
 
+def test_counts_beyond_32_bits():
+    """More than an int32 holds, in a loop, beside it and in its condition."""
+    wide = jnp.zeros((2000, 2000))
+
+    def loop(x):
+        x = x @ wide
+        return jax.lax.while_loop(
+            lambda x: (x @ wide).sum() < 0, lambda x: x @ wide @ wide, x
+        )
+
+    assert operations.done(loop, wide) == pytest.approx(2 * 2 * 2000**3, rel=1e-6)
+
+
 def test_a_condition_that_computes_counts_once_more_than_its_loop():
     square = jnp.eye(3)
 

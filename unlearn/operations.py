@@ -97,9 +97,7 @@ def _run(jaxpr: Jaxpr, consts: Sequence, args: Sequence) -> tuple[list, jax.Arra
     values = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *args], strict=True))
     sure, more = 0, jnp.float32(0)
     for equation in jaxpr.eqns:
-        given = [
-            v.val if isinstance(v, Literal) else values[v] for v in equation.invars
-        ]
+        given = [_read(values, variable) for variable in equation.invars]
         if _certain(equation):
             sure += _of_equation(equation)
             params = equation.primitive.get_bind_params(equation.params)
@@ -111,7 +109,7 @@ def _run(jaxpr: Jaxpr, consts: Sequence, args: Sequence) -> tuple[list, jax.Arra
             out, count = _taken(equation, given)
             more += count
         values |= zip(equation.outvars, out, strict=True)
-    return [_read(values, variable) for variable in jaxpr.outvars], more + sure
+    return [_read(values, variable) for variable in jaxpr.outvars], more + float(sure)
 
 
 def _read(values: dict, variable: Any) -> Any:
@@ -156,9 +154,9 @@ def _taken(equation, given: list) -> tuple[list, jax.Array]:
         def turn(state):
             args = *given[first:fixed], *state[0]
             out, count = _run(body.jaxpr, body.consts, args)
-            return out, state[1] + count + _of(condition.jaxpr)
+            return out, state[1] + count + float(_of(condition.jaxpr))
 
-        start = given[fixed:], jnp.float32(_of(condition.jaxpr))
+        start = given[fixed:], jnp.float32(float(_of(condition.jaxpr)))
         return jax.lax.while_loop(goes_on, turn, start)
     if name == "custom_linear_solve":
         lengths, solve = params["const_lengths"], params["jaxprs"].solve

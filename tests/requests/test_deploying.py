@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from deployments import SYNTHETIC, config, copy, deploy, erase, quiet, said
 from kills import killed_at, release
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 from unlearn import requests, training_time
 from unlearn.errors import InputError
@@ -176,6 +176,36 @@ def test_certified_heads_on_imported_features(deployed, tmp_path):
     file.unlink()  # the deployment has its own copy
     erase(folder, [14])
     assert not any(str(file) in text for text in said(requests.purge, folder))
+
+
+@pytest.mark.parametrize("head", ["wider", "missing"])
+def test_features_of_a_net_for_other_classes(head, deployed, tmp_path):
+    """Such as those of a public set: its last layer is not used."""
+    source = features_of_another(deployed, tmp_path)
+    found = load_file(source)
+    (last,) = (n.rpartition(".")[0] for n, leaf in found.items() if leaf.shape == (3,))
+    for name in [name for name in found if name.startswith(last)]:
+        shape = (*found[name].shape[:-1], 20)
+        found[name] = np.ones(shape, np.float32)
+        if head == "missing":
+            del found[name]
+    file, folder = tmp_path / "other.safetensors", tmp_path / "dep"
+    save_file(found, file)
+    made = config(model__weights=str(file), model__trained_on=OTHER)
+    other = config(model__weights=str(file))
+    with pytest.raises(InputError, match="not of this model"):
+        requests.deploy(other, tmp_path / "no", "finetune", progress=quiet())
+    requests.deploy(made, folder, "certified", progress=quiet())
+    (line,) = erase(folder, [3])
+    assert line["weights"]["after"] != line["weights"]["before"]
+    out = tmp_path / "out.npz"
+    requests.export(folder, out, progress=quiet())
+    kept = np.load(out)
+    for name, leaf in found.items():  # all but the last layer is as imported
+        if not name.startswith(last):
+            (same,) = (n for n in kept if n.endswith(name))
+            np.testing.assert_array_equal(kept[same], leaf)
+    requests.verify(folder, progress=quiet())
 
 
 @pytest.mark.parametrize(

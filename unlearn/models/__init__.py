@@ -43,7 +43,12 @@ if TYPE_CHECKING:
     )
     from unlearn.models.nnx import from_nnx, nnx_variables, to_nnx
     from unlearn.models.own_file import is_path, source_hash
-    from unlearn.models.weights import load_weights, save_weights, weights_hash
+    from unlearn.models.weights import (
+        differing,
+        load_weights,
+        save_weights,
+        weights_hash,
+    )
 
 __all__ = [
     "CHOICES",
@@ -58,6 +63,7 @@ __all__ = [
     "haiku_variables",
     "he_init",
     "is_path",
+    "differing",
     "load_weights",
     "nnx_variables",
     "options",
@@ -76,7 +82,7 @@ HOMES = {
     "linen": ("from_linen",),
     "nnx": ("from_nnx", "nnx_variables", "to_nnx"),
     "own_file": ("is_path", "source_hash"),
-    "weights": ("load_weights", "save_weights", "weights_hash"),
+    "weights": ("differing", "load_weights", "save_weights", "weights_hash"),
 }
 
 

@@ -11,7 +11,7 @@ import hashlib
 import io
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,9 @@ TRAINING_STATE = ("opt_state", "step")
 """What flax's `TrainState` holds beside the variables; it is left out."""
 
 
-def load_weights(path: Path | str, like: Variables) -> Variables:
+def load_weights(
+    path: Path | str, like: Variables, *, unused: Collection[str] = ()
+) -> Variables:
     """Reads the variables of a model from a file.
 
     Args:
@@ -39,6 +41,8 @@ def load_weights(path: Path | str, like: Variables) -> Variables:
         `jax.eval_shape(model.init, jax.random.key(0), inputs)`. Floats come back with
         its dtypes, whatever they are in the file. A file without the prefix `params`
         may hold the parameters alone.
+      unused: names of arrays that nobody needs: 0 where the file has none of that
+        shape.
 
     Returns:
       Variables of the structure, shapes and dtypes of `like`.
@@ -56,9 +60,24 @@ def load_weights(path: Path | str, like: Variables) -> Variables:
         )
     size = sum(np.prod(leaf.shape, dtype=int) * 8 for leaf in wanted.values())
     found = _named_as(wanted, translate(entries(path, int(size))), path)
-    _check(path, wanted, found)
-    values = [_read(path, name, found[name], wanted[name]) for name in wanted]
+    same = {n for n in unused if n in found and found[n].shape == wanted[n].shape}
+    left = set(unused) - same
+    needed = {name: leaf for name, leaf in wanted.items() if name not in left}
+    found = {name: entry for name, entry in found.items() if name not in left}
+    _check(path, needed, found)
+    values = [
+        jnp.zeros(leaf.shape, leaf.dtype)
+        if name in left
+        else _read(path, name, found[name], leaf)
+        for name, leaf in wanted.items()
+    ]
     return jax.tree.unflatten(jax.tree.structure(like), values)
+
+
+def differing(one: Variables, other: Variables) -> set[str]:
+    """Names the arrays of a tree that another has in another shape, or not at all."""
+    others = {name: leaf.shape for name, leaf in _by_name(other).items()}
+    return {n for n, leaf in _by_name(one).items() if others.get(n) != leaf.shape}
 
 
 def check_format(path: Path | str) -> None:

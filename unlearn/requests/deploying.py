@@ -99,7 +99,7 @@ def deploy(
     problem = loaded.problem(settings, rows)
     strategy = strategies.make(settings, draft.training(0), draft.slices, progress)
     strategy.check(problem, lambda: loaded.problem(settings, rows, [0]))
-    imported = import_weights(settings, problem)
+    imported = import_weights(settings, problem, method)
     if imported is not None and method == "certified":
         check_features(problem, imported)
     try:
@@ -191,8 +191,11 @@ def test_accuracy(
     return metrics.accuracy(logits, made.examples.labels[rows])
 
 
-def import_weights(settings: dict, problem: Problem) -> Variables | None:
+def import_weights(settings: dict, problem: Problem, method: str) -> Variables | None:
     """Returns the variables of the user's file, if there is one.
+
+    To `certified` what depends on the number of classes, the last layer, is not used:
+    the file may have it of other classes, or not at all.
 
     Raises:
       InputError: it is not one of this model.
@@ -200,7 +203,12 @@ def import_weights(settings: dict, problem: Problem) -> Variables | None:
     path = settings["model"]["weights"]
     if not path:
         return None
-    found = models.load_weights(path, pipeline.template(problem))
+    like, unused = pipeline.template(problem), set()
+    if method == "certified":
+        more = settings | {"class_names": [*settings["class_names"], "one more"]}
+        other = problem.replace(model=matching.make_model(more))
+        unused = models.differing(like, pipeline.template(other))
+    found = models.load_weights(path, like, unused=unused)
     return jax.tree.map(np.asarray, found)
 
 
