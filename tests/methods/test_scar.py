@@ -1,6 +1,10 @@
 """What is particular to SCAR: where classes lie, and what surrogates keep."""
 
 import functools
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -234,3 +238,42 @@ def test_surrogates_of_another_shape_are_refused(problem, variables):
     run = functools.partial(scar, KEY, variables, problem)
     with pytest.raises(InputError, match=r"surrogates are \[4, 4\] each.*\[4, 4, 1\]"):
         run(surrogate=jnp.zeros((5, 4, 4)))
+
+
+ON_TWO_DEVICES = """
+import jax, jax.numpy as jnp
+from conftest import plain_model, tiny_data
+from unlearn import make_problem, parallel
+from unlearn.methods.scar import classes_of
+
+model = plain_model(hidden=64, classes=10)
+problem = make_problem(*tiny_data(300, classes=4), [0], model, num_classes=10)
+
+def fn(key, problem):
+    variables = problem.model.init(key, problem.inputs(jnp.arange(1)))
+    def one(delta):
+        return classes_of(variables, problem, delta=delta, shrinkage=3.0, between=3.0)
+    return jax.lax.map(one, jnp.linspace(0.3, 0.7, 5)).inverses.sum()
+
+keys = jax.random.split(jax.random.key(0), 40)
+print(parallel.map_models(fn, keys, problem)[0].shape)
+"""
+
+
+@pytest.mark.slow
+def test_two_devices_do_not_wait_for_each_other():
+    """Batches of eigenvalue decompositions on both of a CPU of two cores did."""
+    root = Path(__file__).parents[2]
+    more = {
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+        "JAX_PLATFORMS": "cpu",
+        "PYTHONPATH": f"{root}{os.pathsep}{root / 'tests'}",
+    }
+    found = subprocess.run(
+        [sys.executable, "-c", ON_TWO_DEVICES],
+        env=os.environ | more,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert found.stdout == "(40,)\n", found.stderr

@@ -101,7 +101,8 @@ def classes_of(
     covariances = squares / jnp.maximum(sizes - 1, 1)[:, None, None]
     return Classes(
         unit(means),
-        jax.vmap(lambda s: inverse(s, shrinkage, between))(covariances),
+        # Not a batch: those of two devices of a CPU can wait for each other for ever.
+        jax.lax.map(lambda s: inverse(s, shrinkage, between), covariances),
         sizes > 1,
     )
 
