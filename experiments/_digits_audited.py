@@ -48,6 +48,7 @@ AUDITED = {
     "rewind": dict(learning_rate=0.05),
     "rum": dict(learning_rate=0.01, forget_learning_rate=0.013, alpha=1.0),
     "salun": dict(learning_rate=0.00256, alpha=0.809, fraction=0.275),
+    "scar": dict(learning_rate=0.0005, surrogate_weight=5.0),
     "scrub": dict(learning_rate=0.0098, alpha=0.136),
     "sfron": dict(learning_rate=0.0147, alpha=203.0),
     "ssd": dict(alpha=25.1, dampening=0.854),
