@@ -10,7 +10,7 @@ import decimal
 import difflib
 import json
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,11 +88,14 @@ def read_ids(path: str | Path, column: str = "") -> np.ndarray:
     return ids
 
 
-def as_known(names: Iterable[str], known: Collection[str]) -> list[str]:
-    """Reads `12.0`, as programs write 12, where no id that is known is written so."""
-    if any(FLOAT.fullmatch(one) for one in known):
+def as_known(names: Iterable, known: Iterable) -> list:
+    """Reads `12.0`, as programs write 12, where no id that is known is written so.
+
+    Numbers stay what they are.
+    """
+    if any(isinstance(one, str) and FLOAT.fullmatch(one) for one in known):
         return list(names)
-    found = ((one, _number(one)) for one in names)
+    found = ((one, _number(one) if isinstance(one, str) else None) for one in names)
     return [one if number is None else str(number) for one, number in found]
 
 

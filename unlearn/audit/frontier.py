@@ -37,7 +37,7 @@ COLUMNS = {  # of the audit's tables
     "klom_95": ("distributional", "p95_forget_ratio"),
     "relearned": ("relearning_on_retain", "rise"),
 }
-STANDINGS = tuple(reversed(frontier_page.WORST_FIRST))
+STANDINGS = tuple(frontier_page.MARKS)
 
 
 def write(audit: Audit) -> list[tuple[Point, dict[str, str]]]:
@@ -82,7 +82,7 @@ def operations_of(run: Run, names: Sequence[str]) -> dict[str, int]:
 
     Of a method that stops by what it sees, those of the first seed.
     """
-    key, like = jax.random.key(0), pipeline.original(run, 0)
+    key, variables = jax.random.key(0), pipeline.original(run, 0)
     recipe = dict(run.config.train)
     found = {}
     for name in ("retrain", *names):
@@ -92,9 +92,9 @@ def operations_of(run: Run, names: Sequence[str]) -> dict[str, int]:
             constants = recipe if part == "retrain" else run.config.methods[part]
             problem = stages.withheld(run, info.needs)
             if "early" in info.needs:
-                problem = problem.replace(early={constants["epoch"]: like})
+                problem = problem.replace(early={constants["epoch"]: variables})
             fn = stages.method_function(info.fn, tuple(dict(constants).items()))
-            found[name] += operations.done(fn, key, like, problem)
+            found[name] += operations.done(fn, key, variables, problem)
     return found
 
 

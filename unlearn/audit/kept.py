@@ -26,8 +26,8 @@ def claimed(path: Path) -> Generator[bool]:
 
     What a process that was killed had claimed is free again.
     """
-    place = path.with_name(f".{path.stem}")
-    held = None if store.is_kept(path) else store.try_lock(place, PATIENCE)
+    folder = path.with_name(f".{path.stem}")
+    held = None if store.is_kept(path) else store.try_lock(folder, PATIENCE)
     try:
         yield held is not None and not store.is_kept(path)
     finally:
@@ -49,10 +49,12 @@ def files_of(study: Study, name: str) -> dict[Path, range]:
     return files
 
 
-def load(study: Study, name: str, wanted: Sequence[str]) -> dict:
-    """Reads what was measured of all models; of `seconds` the sum."""
+def load(
+    study: Study, name: str, files: dict[Path, range], wanted: Sequence[str]
+) -> dict:
+    """Reads what was measured of the models in files; of `seconds` the sum."""
     parts = []
-    for path, inside in files_of(study, name).items():
+    for path, inside in files.items():
         _, of = place(study, name, inside.start, len(inside))
         parts.append(store.load_kept(path, of, set(wanted).__contains__))
     whole = {key: np.concatenate([part[key] for part in parts]) for key in wanted}

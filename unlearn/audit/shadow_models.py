@@ -233,10 +233,11 @@ def _shapes(study: Study, name: str, models: int) -> Variables:
 
 def _map(study: Study, name: str, fn, models) -> tuple[Measured, dict[Path, range]]:
     """Returns what is measured of the models, and the files of their chunks."""
-    if not kept.files_of(study, name):
-        _make(study, name, fn, models)
     files = kept.files_of(study, name)
-    return Measured(**kept.load(study, name, Measured._fields)), files
+    if not files:
+        _make(study, name, fn, models)
+        files = kept.files_of(study, name)
+    return Measured(**kept.load(study, name, files, Measured._fields)), files
 
 
 def _make(study: Study, name: str, fn, models) -> None:

@@ -54,9 +54,8 @@ def find(wanted: ArrayLike, train_ids: ArrayLike, test_ids: ArrayLike = ()) -> F
     if wanted.dtype == bool:
         wanted = _of_mask(wanted, train, test)
     numbers = not train or isinstance(train[0], int)
-    given = [
-        _as_id(one, numbers) for one in _as_known(wanted.tolist(), [*train, *test])
-    ]
+    wanted = as_known(wanted.tolist(), [*train, *test])
+    given = [_as_id(one, numbers) for one in wanted]
     once = dict.fromkeys(given)
     repeated = [one for one, times in Counter(given).items() if times > 1]
     held_out = set(test)
@@ -114,13 +113,6 @@ def _of_mask(mask: np.ndarray, train: list, test: list) -> np.ndarray:
             "give one entry a row"
         )
     return np.flatnonzero(mask)
-
-
-def _as_known(wanted: list, known: list) -> list:
-    """Reads texts as `id_files.as_known` does."""
-    if not wanted or not isinstance(wanted[0], str):
-        return wanted
-    return as_known(wanted, [one for one in known if isinstance(one, str)])
 
 
 def _as_id(name: int | str, numbers: bool) -> int | str:

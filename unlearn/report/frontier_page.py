@@ -14,7 +14,6 @@ from unlearn.report.text import markdown_cell
 from unlearn.store import write_text
 
 BEST = 10  # rows of the table for a README
-WORST_FIRST = "behind", "level", "uncontested", "ahead"
 MARKS = {"ahead": "▲", "uncontested": "◆", "level": "●", "behind": "▼"}
 
 
@@ -111,7 +110,7 @@ def markdown(rows: Sequence[Mapping], names: Sequence[str]) -> str:
     methods = [row for row in rows if row["kind"] == "method"]
     for row in [row for row in rows if row["kind"] != "method"] + methods[:BEST]:
         found = set(filter(None, row["standing"].values()))
-        standings = sorted(found, key=WORST_FIRST.index)
+        standings = sorted(found, key=list(MARKS).index, reverse=True)
         cells = [
             markdown_cell(row["name"]),
             f"{row['cost']:.1%}",

@@ -23,6 +23,8 @@ from unlearn.requests.deployment import (
 from unlearn.requests.resolve import TRAIN
 from unlearn.store import locks
 
+NOT_REPEATED = "cannot be repeated any more"
+
 
 def verify(
     folder: Path | str,
@@ -83,9 +85,6 @@ def check(folder: Path, shard: int | None, known: str, call: Call) -> list[str]:
     all_done = NOT_REPEATED not in told[-1]
     call.say(f"Everything {'' if all_done else 'else '}is as recorded.")
     return told
-
-
-NOT_REPEATED = "cannot be repeated any more"
 
 
 def at_rest(folder: Path) -> AbstractContextManager:
@@ -226,12 +225,12 @@ def repeat_last(
     ]
     begun = {"number": batch[0]["number"], "requests": requests}
     try:
-        matching.load(found, found.erased(lines), call)
-    except InputError as error:
-        return "", [f"the data are not as deployed: {error}"]
-    try:
         job = answer.prepare(found, lines[:first], begun, call)
     except InputError:
+        try:
+            matching.load(found, found.erased(lines), call)
+        except InputError as error:
+            return "", [f"the data are not as deployed: {error}"]
         return (
             f"request {version} {NOT_REPEATED}: {found.method} must see "
             "what it forgot, and that is no longer in the data",
