@@ -33,6 +33,23 @@ def test_the_run_folder(finished):
     assert not list(folder.rglob("*.partial")) and not list(folder.rglob("epoch_*"))
 
 
+def test_a_finished_run_goes_on_with_one_more_method(tmp_path, finished):
+    """What was there is read, and all is as if it had been begun with both."""
+    run(tmp_path / "run", seeds=1, run=("ssd",))
+    made = {p: p.stat().st_mtime_ns for p in (tmp_path / "run").rglob("*/ssd/0/final")}
+    run(tmp_path / "run", seeds=1, run=("finetune", "ssd"))
+    assert made == {path: path.stat().st_mtime_ns for path in made} and made
+    accuracies = [
+        {
+            row["model"]: (row["forget_accuracy"], row["test_accuracy"])
+            for row in results(folder)
+            if row["seed"] == "0"
+        }
+        for folder in (tmp_path / "run", finished[0])
+    ]
+    assert accuracies[0] == accuracies[1] and "finetune" in accuracies[0]
+
+
 def test_the_split_is_a_partition_and_its_hash_is_in_the_manifest(finished):
     folder, _ = finished
     parts = store.load_arrays(folder / "split.npz")

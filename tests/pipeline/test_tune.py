@@ -179,6 +179,20 @@ def test_a_second_run_computes_nothing_anew(tuned, monkeypatch):
     assert tune.run(config_of(), folder) == best
 
 
+@pytest.mark.slow
+def test_tuning_goes_on_with_one_more_method(tuned, tmp_path, monkeypatch):
+    _, best, rows = tuned
+    first = tune.run(config_of(run=("finetune",)), tmp_path)
+    judge, judged = trials.many_trials, []
+    monkeypatch.setattr(
+        trials, "many_trials", lambda *a: judged.append(a[3]) or judge(*a)
+    )
+    assert tune.run(config_of(), tmp_path) == best
+    assert first == {"finetune": best["finetune"]}
+    assert judged and set(judged) == {"gradient_ascent"}
+    assert len(csv_files.read_csv(tmp_path / "tuning" / "tuning.csv")) == len(rows)
+
+
 def test_without_validation_it_says_so(tmp_path):
     with pytest.raises(InputError, match="validation"):
         tune.run(config_of(data__validation=0.0), tmp_path)

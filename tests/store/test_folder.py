@@ -33,6 +33,51 @@ def test_claim_names_what_changed(tmp_path):
     assert json.loads((tmp_path / "run" / "config.json").read_text())["name"] == "a"
 
 
+def of_methods(*run, **changes):
+    methods = {name: {"rate": 0.1} for name in run} | changes.pop("methods", {})
+    return {"seeds": 2, "run": run, "methods": methods, "sources": {}} | changes
+
+
+def test_a_run_goes_on_with_more_methods(tmp_path):
+    folder = tmp_path / "run"
+    store.claim(folder, of_methods("a", "b"))
+    grown = of_methods("a", "c", "b", sources={"c": "its hash"})
+    store.check_claim(folder, grown)
+    assert json.loads((folder / "config.json").read_text())["run"] == ["a", "b"]
+    store.claim(folder, grown)
+    assert json.loads((folder / "config.json").read_text())["run"] == ["a", "c", "b"]
+    with pytest.raises(InputError, match="run: .'a', 'c', 'b'. there, .'a', 'b'. now"):
+        store.claim(folder, of_methods("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seeds": 3}, "seeds: 2 there, 3 now"),
+        ({"methods": {"a": {"rate": 0.2}}}, "methods.a.rate: 0.1 there, 0.2 now"),
+        ({"sources": {"weights": "a hash"}}, "sources.weights: None there"),
+    ],
+)
+def test_more_methods_and_another_change_is_another_config(tmp_path, changes, message):
+    store.claim(tmp_path, of_methods("a", "b"))
+    with pytest.raises(InputError, match=message):
+        store.claim(tmp_path, of_methods("a", "b", "c", **changes))
+
+
+def test_who_joins_brings_no_more_methods(tmp_path):
+    store.leave(store.join(tmp_path, of_methods("a", "b")))
+    with pytest.raises(InputError, match="methods.c: None there"):
+        store.join(tmp_path, of_methods("a", "b", "c"))
+
+
+def test_of_long_lists_only_what_differs_is_named(tmp_path):
+    store.claim(tmp_path, {"a": list("bcdefg")})
+    with pytest.raises(InputError, match="config .a: d there alone and x now alone.:"):
+        store.check_claim(tmp_path, {"a": list("bcxefg")})
+    with pytest.raises(InputError, match="config .a: in another order.:"):
+        store.check_claim(tmp_path, {"a": list("gbcdef")})
+
+
 def test_claim_refuses_a_damaged_config(tmp_path):
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(InputError, match="cannot be read"):

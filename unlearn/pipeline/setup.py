@@ -52,7 +52,7 @@ class Run:
     problem: Problem
     test_examples: Any  # a tree of arrays [T, ...]
     sets: Sets
-    fingerprint: str  # of config, data and forget set: what every result depends on
+    fingerprint: str  # of config but methods, data, forget set: of what a result is
     origin: str  # of what the original models depend on: data and training
     log: store.Log
     progress: Progress
@@ -194,7 +194,9 @@ def prepare(
         problem=problem,
         test_examples=on_device(numbered(dataset.test_images)[0]),
         sets=sets,
-        fingerprint=hash_of(saved, manifest["data"], manifest["forget"]),
+        fingerprint=hash_of(
+            without_methods(saved), manifest["data"], manifest["forget"]
+        ),
         origin=hash_of(
             {part: saved[part] for part in ("data", "model", "train")},
             manifest["data"]["sha256"],
@@ -245,6 +247,13 @@ def saved_config(config: "ConfigDict", names: Sequence[str]) -> dict:
         if name in methods.METHODS and methods.METHODS[name].source_hash()
     } | imported.sources(config)
     return saved
+
+
+def without_methods(saved: dict) -> dict:
+    """Returns what a run keeps when it goes on with more methods, see `store.claim`."""
+    kept = {k: v for k, v in saved.items() if k not in ("run", "methods")}
+    sources = saved["sources"].items()
+    return kept | {"sources": {k: v for k, v in sources if k not in saved["methods"]}}
 
 
 def hash_of(*values: Any) -> str:

@@ -128,7 +128,8 @@ def run(
     store.check_claim(folder, claimed)
     runs = prepare(config, folder, names, data_dir)
     lock = store.claim(folder, claimed)
-    of = {"tuning": setup.hash_of(claimed, [run.fingerprint for run in runs])}
+    fingerprints = [run.fingerprint for run in runs]
+    of = {"tuning": setup.hash_of(setup.without_methods(claimed), fingerprints)}
     path, progress = folder / "tuning.csv", runs[0].progress
     if fixed:
         progress.say(f"Nothing to tune in {', '.join(fixed)}: no floats in the search")

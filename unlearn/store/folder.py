@@ -30,6 +30,8 @@ WRITTEN = (
 """What only a run writes beside its config.json; patterns of names."""
 
 
+REMEDY = "use another folder, or delete it to start over"
+
 WORKERS = ".workers"
 """A folder of locks of those who have joined a run."""
 
@@ -71,48 +73,70 @@ def check_claim(folder: Path, config: dict) -> None:
         but no config.
     """
     folder = Path(folder)
-    remedy = "use another folder, or delete it to start over"
     if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is not a folder: {remedy}")
+        raise InputError(f"{folder} is not a folder: {REMEDY}")
     refuse_if_locked(folder)
-    _check_config(folder, config, remedy)
+    _check_config(folder, config, may_grow=True)
 
 
-def _check_config(folder: Path, config: dict, remedy: str) -> None:
+def _check_config(folder: Path, config: dict, may_grow: bool = False) -> None:
     path = folder / "config.json"
     if not path.exists():
         found = sorted(path.name for name in WRITTEN for path in folder.glob(name))
         if found:
             more = f" and {len(found) - 1} more" if len(found) > 1 else ""
             raise InputError(
-                f"{folder} holds {found[0]}{more} without a config.json: {remedy}"
+                f"{folder} holds {found[0]}{more} without a config.json: {REMEDY}"
             )
         return
+    there, config = files.read_json(path), json.loads(json.dumps(config))
+    if may_grow and there.get("run") and set(there["run"]) <= set(config["run"]):
+        config = _without_new_methods(config, there)
     changes = [
-        f"{key}: {old} there, {new} now"
-        for key, old, new in differences(
-            files.read_json(path), json.loads(json.dumps(config))
-        )
+        f"{key}: {_change(old, new)}" for key, old, new in differences(there, config)
     ]
     if changes:
         more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""
         raise InputError(
             f"{folder} holds a run with another config "
-            f"({'; '.join(changes[:3])}{more}): {remedy}"
+            f"({'; '.join(changes[:3])}{more}): {REMEDY}"
         )
+
+
+def _change(old: Any, new: Any) -> str:
+    """Says what was and what is; of long lists, what is gone and what is new."""
+    if not (isinstance(old, list) and isinstance(new, list) and len(old + new) > 8):
+        return f"{old} there, {new} now"
+    pairs = ((old, new, "there alone"), (new, old, "now alone"))
+    parts = [
+        f"{', '.join(str(item) for item in some if item not in others)} {where}"
+        for some, others, where in pairs
+        if any(item not in others for item in some)
+    ]
+    return " and ".join(parts) or "in another order"
+
+
+def _without_new_methods(config: dict, there: dict) -> dict:
+    """Returns a config as it would be with no more methods than the one there."""
+    new = config["methods"].keys() - there["methods"].keys()
+    apart = {
+        part: {name: value for name, value in config[part].items() if name not in new}
+        for part in ("methods", "sources")
+    }
+    return config | apart | {"run": there["run"]}
 
 
 def claim(folder: Path, config: dict) -> Lock:
     """Makes the folder of a run unless it is there, and locks it; see `check_claim`.
 
-    The caller keeps the lock for as long as it writes.
+    A run may go on with more methods than it began with: what is there stays. The
+    caller keeps the lock for as long as it writes.
     """
     folder = Path(folder)
     check_claim(folder, config)
     held = lock(folder)
     check_claim(folder, config)  # another process may have been faster
-    if not (folder / "config.json").exists():
-        files.write_json(folder / "config.json", config)
+    files.write_json(folder / "config.json", config)
     return held
 
 
@@ -126,7 +150,6 @@ def join(folder: Path, config: dict) -> Lock:
       InputError: the folder holds a run with another config, or cannot be written.
     """
     folder = Path(folder)
-    remedy = "use another folder, or delete it to start over"
     place = folder / WORKERS / f"{socket.gethostname()}-{os.getpid()}"
     try:
         place.mkdir(parents=True, exist_ok=True)
@@ -135,9 +158,9 @@ def join(folder: Path, config: dict) -> Lock:
         raise files.cannot_write(folder, error) from error
     try:
         if not (folder / "config.json").exists():
-            _check_config(folder, config, remedy)
+            _check_config(folder, config)
             files.write_json(folder / "config.json", config)
-        _check_config(folder, config, remedy)
+        _check_config(folder, config)
     except InputError:
         if is_new:
             leave(held)
