@@ -93,6 +93,7 @@ FIXED = {
     "munba": dict(epochs=5, batch_size=64, forget_batch_size=32),
     "trew": dict(epochs=5, batch_size=64),
     "noisy_finetune": dict(epochs=5, batch_size=64),
+    "noisy_rewind": dict(epochs=5, batch_size=64),
     "undo": dict(epochs=5, batch_size=64),
     "weight_distortion": dict(epochs=5, batch_size=64),
     "weight_negation": dict(epochs=5, batch_size=64),

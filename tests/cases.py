@@ -83,7 +83,7 @@ def seen(info: MethodInfo, problem):
     kept = withhold(problem, info.needs)
     if "early" in info.needs and kept.early is None:
         fresh = problem.model.init(jax.random.key(9), problem.input_spec.zeros())
-        kept = kept.replace(early={1: fresh})
+        kept = kept.replace(early=dict.fromkeys(info.early_epochs({"epoch": 1}), fresh))
     return kept
 
 

@@ -140,5 +140,5 @@ def test_what_rewinds_needs_the_early_weights_of_each_model(problem):
 
 
 def test_early_epochs_are_those_of_the_recipe(problem):
-    with pytest.raises(InputError, match="early must have epochs from 1 to 2"):
+    with pytest.raises(InputError, match="early must have epochs from 0 to 2"):
         shadows.train_shadows(KEY, problem, RECIPE, models=9, early=(3,))

@@ -135,7 +135,8 @@ class Problem:
     `total_retain` is the size of the real one; `None` says that the set is whole.
     Batches are spread over the devices of `mesh`, if there is one: see `on_devices`.
     `early`, for methods that rewind, has the original's variables after some epochs of
-    its training, by their number; they depend on all examples, forgotten ones too.
+    its training, by their number; they depend on all examples, forgotten ones too, but
+    for those after none.
     """
 
     examples: Any  # a tree of arrays [N, ...], such as uint8[N, H, W, C]
@@ -376,7 +377,8 @@ def sample_retain(key: jax.Array, problem: Problem, count: int) -> Problem:
 def withhold(problem: Problem, needs: Sequence[str]) -> Problem:
     """Keeps only what `needs` names; everything else is gone, not hidden.
 
-    `needs` may name `forget`, `retain`, `forget_classes`, `validation` and `early`.
+    `needs` may name `forget`, `retain`, `forget_classes`, `validation` and `early`
+    (which `start` is a part of).
     With only one of the two sets, the examples and labels are cut down to that set, and
     nothing tells the size of the other.
     """

@@ -76,9 +76,9 @@ def train_shadows(
     if models < LEAST:
         raise InputError(f"models must be at least {LEAST}; it is {models}")
     for epoch in early:
-        if not 1 <= epoch <= recipe.epochs:
+        if not 0 <= epoch <= recipe.epochs:
             raise InputError(
-                f"early must have epochs from 1 to {recipe.epochs}, those of the "
+                f"early must have epochs from 0 to {recipe.epochs}, those of the "
                 f"recipe; it has {epoch}"
             )
     size = len(problem.labels)
@@ -155,11 +155,13 @@ def shadow_margins(
         )
     if name in methods.METHODS and "early" in methods.METHODS[name].needs:
         epoch = constants.get("epoch", method_default(name, "epoch"))
-        if epoch not in shadows.early:
+        epochs = methods.METHODS[name].early_epochs({"epoch": epoch})
+        missing = [one for one in epochs if one not in shadows.early]
+        if missing:
             raise InputError(
-                f"{name} needs the originals after epoch {epoch}, and these shadow "
-                f"models keep {sorted(shadows.early) or 'none'}: train them with "
-                f"early=({epoch},), or choose another epoch"
+                f"{name} needs the originals after epoch {missing[0]}, and these "
+                f"shadow models keep {sorted(shadows.early) or 'none'}: train them "
+                f"with early={epochs}, or choose another epoch"
             )
     if name == "retrain":
         constants = shadows.recipe._asdict() | constants

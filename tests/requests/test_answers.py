@@ -16,7 +16,7 @@ from unlearn.requests.calls import make_call
 from unlearn.requests.deployment import open_deployment
 
 METHODS = ["finetune", "newton_head", "retrain", "sisa", "certified", "amnesiac"]
-CHAINS = ["newton_head+finetune", "rewind"]
+CHAINS = ["newton_head+finetune", "rewind", "noisy_rewind"]
 
 
 def tree(folder):

@@ -81,6 +81,24 @@ def test_what_still_depends_on_the_erased_is_said_and_not_given_away(fresh, tmp_
     assert states.for_serving(state) is state.variables
 
 
+def test_what_hides_where_it_rewinds_to_certifies(fresh):
+    """With a key of 128 bits, and the start among what is kept."""
+    folder = fresh("noisy_rewind")
+    found = open_deployment(folder)
+    assert jax.random.key_data(found.key(1)).size == 4
+    erase(folder, [3, 14])
+    report = json.loads((folder / "requests/0001/report.json").read_text())
+    assert report["guarantee"].startswith("Certified: (ε = 8, δ = 1e-05) removal.")
+    assert "The new weights, within ε and δ." in report["depends"]
+    assert any("a new deployment alone" in one for one in report["depends"])
+    state, problem = state_of(folder, 1)
+    assert list(state.early) == [0, 1]
+    key_init, _ = jax.random.split(found.key(0))
+    start = problem.model.init(key_init, problem.inputs(problem.retain[:1]))
+    same(state.early[0], start)
+    assert any("within epsilon" in line for line in said(requests.purge, folder))
+
+
 def test_other_methods_do_not_speak_of_it(fresh):
     folder = fresh("finetune")
     (line,) = erase(folder, [3])

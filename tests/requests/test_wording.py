@@ -47,15 +47,17 @@ def test_a_method_that_changed_nothing_is_told_on():
 
 
 def test_guarantees_are_told_apart():
-    constants = {"epsilon": 0.5, "delta": 1e-4}
-    certified = wording.guarantee("certified", "certified", {"spent": 0.25}, constants)
+    pair = 0.5, 1e-4
+    certified = wording.guarantee("certified", "certified", {"spent": 0.25}, pair)
     assert "ε = 0.5" in certified and "25.0%" in certified
     assert "Whoever saw the version before is not covered" in certified
-    anew = wording.guarantee("certified", "certified", {"retrained": True}, constants)
+    anew = wording.guarantee("certified", "certified", {"retrained": True}, pair)
     assert "solved anew" in anew
-    assert wording.guarantee("sisa", "exact", {}, {}).startswith("Exact: the weights")
-    assert wording.guarantee("retrain", "exact", {}, {}).startswith("Exact: the model")
-    assert "no guarantee" in wording.guarantee("amnesiac", "none", {}, {})
+    noisy = wording.guarantee("noisy_finetune", "certified", {"noise": 0.1}, pair)
+    assert "ε = 0.5" in noisy and "noisy steps" in noisy and "budget" not in noisy
+    assert wording.guarantee("sisa", "exact", {}).startswith("Exact: the weights")
+    assert wording.guarantee("retrain", "exact", {}).startswith("Exact: the model")
+    assert "no guarantee" in wording.guarantee("amnesiac", "none", {})
 
 
 @pytest.mark.parametrize(
@@ -77,7 +79,7 @@ def test_what_still_depends_is_listed_by_kind():
 
 
 def test_exact_is_said_of_other_versions_without_bits():
-    said = wording.guarantee("sisa", "exact", {}, {}, "jax: 1 then, 2 now")
+    said = wording.guarantee("sisa", "exact", {}, None, "jax: 1 then, 2 now")
     assert said.startswith("Exact: no weights in use were ever trained on")
     assert "jax: 1 then, 2 now" in said and "bit for bit" not in said
 

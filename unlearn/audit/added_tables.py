@@ -7,7 +7,7 @@ They are shown in the annex and judge nothing. `added_attacks` has those of the 
 import math
 from collections.abc import Sequence
 
-from unlearn import pipeline
+from unlearn import methods, pipeline
 from unlearn.audit import probes
 from unlearn.audit.added_attacks import before_after, class_neighbours, epsilon
 from unlearn.audit.judged import Measurements
@@ -33,10 +33,7 @@ def added(
     Args:
       names: the methods that are no training-time ones.
     """
-    certified = run.config.methods.get("certified", {})
-    claims = {}
-    if certified:
-        claims["certified"] = float(certified["epsilon"]), float(certified["delta"])
+    claims = certificates(run)
     forgotten = stress or shadow
     found = [
         relearning_on_retain(run, names),
@@ -47,6 +44,18 @@ def added(
         class_neighbours(*request),
     ]
     return [one for one in found if one is not None]
+
+
+def certificates(run: pipeline.Run) -> dict[str, tuple[float, float]]:
+    """Returns the epsilon and delta of the run's methods that certify any, by name."""
+    constants, found = run.config.methods, {}
+    for name in run.config.run:
+        pair = methods.certificate(pipeline.split_chain(name), constants)
+        if name == "certified":
+            pair = constants.certified.epsilon, constants.certified.delta
+        if pair is not None:
+            found[name] = pair
+    return found
 
 
 def with_no_op(rows: dict[str, dict]) -> dict[str, dict]:

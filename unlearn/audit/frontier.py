@@ -91,8 +91,8 @@ def operations_of(run: Run, names: Sequence[str]) -> dict[str, int]:
             info = methods.METHODS[part]
             constants = recipe if part == "retrain" else run.config.methods[part]
             problem = stages.withheld(run, info.needs)
-            if "early" in info.needs:
-                problem = problem.replace(early={constants["epoch"]: variables})
+            if epochs := info.early_epochs(constants):
+                problem = problem.replace(early=dict.fromkeys(epochs, variables))
             fn = stages.method_function(info.fn, tuple(dict(constants).items()))
             found[name] += operations.done(fn, key, variables, problem)
     return found

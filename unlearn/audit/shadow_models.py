@@ -105,10 +105,10 @@ def _answering(study: Study, name: str, variables_of: Callable):
         models = *models, variables_of(study, "retrain", study.models)
     constants = tuple(dict(study.run.config.methods.get(name, {})).items())
     info = methods.METHODS.get(name)
-    if info and "early" in info.needs:
-        early = f"original@{dict(constants)['epoch']}"
-        weights = variables_of(study.source or study, early, study.models)
-        models = *models, {dict(constants)["epoch"]: weights}
+    if info and (epochs := info.early_epochs(dict(constants))):
+        of = study.source or study
+        early = {e: variables_of(of, f"original@{e}", study.models) for e in epochs}
+        models = *models, early
     fn = _answerer(
         name,
         info.fn if info else None,

@@ -36,11 +36,12 @@ from unlearn.methods.neggrad_plus import neggrad_plus
 from unlearn.methods.newton_head import newton_head
 from unlearn.methods.noise_reset import noise_reset
 from unlearn.methods.noisy_finetune import noisy_finetune
+from unlearn.methods.noisy_rewind import noisy_rewind
 from unlearn.methods.ntk_scrub import ntk_scrub
 from unlearn.methods.prune_finetune import prune_finetune
 from unlearn.methods.prune_reinit_entropy import prune_reinit_entropy
 from unlearn.methods.random_labels import random_labels
-from unlearn.methods.registry import METHODS, MethodInfo, method
+from unlearn.methods.registry import METHODS, MethodInfo, certificate, method
 from unlearn.methods.regun import regun
 from unlearn.methods.reset_head_distill import reset_head_distill
 from unlearn.methods.retrain import retrain
@@ -58,4 +59,4 @@ from unlearn.methods.unsir import unsir
 from unlearn.methods.weight_distortion import weight_distortion
 from unlearn.methods.weight_negation import weight_negation
 
-__all__ = ["METHODS", "MethodInfo", "method", *METHODS]
+__all__ = ["METHODS", "MethodInfo", "certificate", "method", *METHODS]

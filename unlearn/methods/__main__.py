@@ -69,10 +69,10 @@ new_variables, info = methods.finetune(
 `methods.METHODS["finetune"]` holds what it declares:
 
 - `needs`: what it may see, of `forget`, `retain`, `forget_classes` (*classes* below:
-  the classes that go as a whole), `validation` and `early` (the original after some
-  epochs of its training). An experiment withholds everything else: what is not named
-  is `None` in the problem, and with one of the two sets named, examples and labels are
-  cut down to that set (`unlearn.problem.withhold`).
+  the classes that go as a whole), `validation`, `early` (the original after some
+  epochs of its training) and `start` (before them). An experiment withholds all else:
+  what is not named is `None` in the problem, and with one of the two sets named,
+  examples and labels are cut down to that set (`unlearn.problem.withhold`).
 - `inputs`: what the model must be applied to. *any*: images, floats, token ids, a dict
   of arrays. *continuous*: one array of floats, since the method changes or makes
   inputs; *images*: floats [H, W, C]. Others are refused in a line.

@@ -19,6 +19,8 @@ at 8 of .60 times, and for that to be less than what weights are drawn with, har
 hundredth of the way from `a` may be kept. Batch statistics are begun anew.
 """
 
+from collections.abc import Iterable
+
 import jax
 import jax.numpy as jnp
 
@@ -27,6 +29,8 @@ from unlearn.methods.registry import method
 from unlearn.optimizers import schedule, sgd
 from unlearn.problem import Problem, Variables
 from unlearn.training import batch_shape, classification, fit
+
+Number = float | jax.Array
 
 
 @method(
@@ -64,18 +68,55 @@ def noisy_finetune(
     Raises:
       InputError: constants out of range.
     """
-    plan = noisy.Steps(noisy_steps, kept, noisy_learning_rate, clip, radius)
-    plan.check(epsilon, delta)
-    key_fresh, key_noisy, key_fit = jax.random.split(key, 3)
-    fresh = problem.model.init(key_fresh, problem.inputs(problem.retain[:1]))
+    key_fresh, *keys = jax.random.split(key, 3)
+    return hide_and_train(
+        keys,
+        variables["params"],
+        problem.model.init(key_fresh, problem.inputs(problem.retain[:1])),
+        problem,
+        noisy.Steps(noisy_steps, kept, noisy_learning_rate, clip, radius),
+        (epsilon, delta),
+        learning_rate=learning_rate,
+        epochs=epochs,
+        batch_size=batch_size,
+        momentum=momentum,
+        weight_decay=weight_decay,
+        warmup_epochs=warmup_epochs,
+    )
+
+
+def hide_and_train(
+    keys: Iterable[jax.Array],
+    params: dict,
+    towards: Variables,
+    problem: Problem,
+    plan: noisy.Steps,
+    certificate: tuple[noisy.Number, noisy.Number],
+    *,
+    learning_rate: float,
+    epochs: int,
+    batch_size: int,
+    momentum: float,
+    weight_decay: float,
+    warmup_epochs: int,
+) -> tuple[Variables, dict]:
+    """Takes the noisy steps from `params`, then trains; returns what the method does.
+
+    Args:
+      keys: of the noisy steps, and of the training.
+      towards: variables that depend on no data; `a`, and the batch statistics.
+      certificate: epsilon and delta.
+    """
+    plan.check(*certificate)
+    key_noisy, key_fit = keys
     objective = classification(problem.model)
-    sigma = noisy.sigma_for(plan, epsilon, delta)
+    sigma = noisy.sigma_for(plan, *certificate)
     args = problem, objective, plan, sigma, batch_size
-    params = noisy.take(key_noisy, variables["params"], fresh, *args)
+    params = noisy.take(key_noisy, params, towards, *args)
     steps, _ = batch_shape(len(problem.retain), batch_size)
     unlearned, losses = fit(
         key_fit,
-        {**fresh, "params": params},
+        {**towards, "params": params},
         problem,
         problem.retain,
         objective,
@@ -88,7 +129,7 @@ def noisy_finetune(
         batch_size=batch_size,
     )
     return unlearned, {
-        "certificate": jnp.array([epsilon, delta], jnp.float32),
+        "certificate": jnp.asarray(certificate, jnp.float32),
         "sigma": sigma,
         "noise": plan.noise_at_end(sigma),
         "loss": losses,

@@ -12,13 +12,13 @@ import functools
 import hashlib
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 from unlearn.errors import InputError
 from unlearn.problem import Problem
 
-NEEDS = ("forget", "retain", "forget_classes", "validation", "early")
+NEEDS = ("forget", "retain", "forget_classes", "validation", "early", "start")
 SCOPES = ("both", "class", "random")
 KINDS = ("exact", "approximate", "zero-shot")
 INPUTS = {"any": None, "continuous": (), "images": (3,)}
@@ -74,6 +74,21 @@ class MethodInfo(NamedTuple):
                     f"{self.name} {error}: choose another method"
                 ) from None
 
+    def early_epochs(self, constants: Mapping[str, Any]) -> tuple[int, ...]:
+        """Returns the epochs of the original's training that it needs the weights of.
+
+        0 is before the first, where the training started.
+        """
+        if "early" not in self.needs:
+            return ()
+        start = (0,) if "start" in self.needs else ()
+        return *start, constants["epoch"]
+
+    @property
+    def certifies(self) -> bool:
+        """Whether it gives a certificate: `epsilon` and `delta` are its constants."""
+        return {"epsilon", "delta"} <= inspect.signature(self.fn).parameters.keys()
+
     def source_hash(self) -> str:
         """Returns a SHA-256 of the file that defines a method of the user's.
 
@@ -110,6 +125,28 @@ class Methods(dict[str, MethodInfo]):
 
 
 METHODS = Methods()
+
+
+def certificate(
+    parts: Sequence[str], constants: Mapping[str, Mapping[str, Any]]
+) -> tuple[float, float] | None:
+    """Returns the epsilon and delta that methods run one after another certify.
+
+    What follows the one that certifies must not see the forget set or what was made of
+    it: else there is no certificate, and none is returned.
+    """
+    for number in reversed(range(len(parts))):
+        info = METHODS.get(parts[number])
+        if info is None:
+            return None
+        if info.certifies:
+            found = constants[parts[number]]
+            return float(found["epsilon"]), float(found["delta"])
+        if {"forget", "early"} & set(info.needs):
+            return None
+    return None
+
+
 RESERVED = (
     *("original", "oracle", "untrained"),  # names of other models in a run's folder
     *("no_op", "head_distill", "constant_margin", "collapsed"),
@@ -130,9 +167,10 @@ def method(
     """Registers the decorated function, which then checks its problem when called.
 
     Args:
-      needs: any of `forget`, `retain`, `forget_classes`, `validation` and `early`, the
-        original after the epochs that its argument `epoch` names. All else is withheld
-        from the method (`problem.withhold`).
+      needs: any of `forget`, `retain`, `forget_classes`, `validation`, `early`, the
+        original after the epochs that its argument `epoch` names, and beside that
+        `start`, as the training began with. All else is withheld from the method
+        (`problem.withhold`).
       paper: where the method is described, such as `arXiv:2304.04934`.
       differs: what is not as in the paper; nothing by default.
       search: floats worth tuning, each with its lowest and highest value.
@@ -179,6 +217,8 @@ def _fault(info: MethodInfo) -> str | None:
     """What is wrong with a declaration, in one line."""
     if "early" in info.needs and "epoch" not in inspect.signature(info.fn).parameters:
         return "it needs early weights: its argument `epoch` says of which epoch"
+    if "start" in info.needs and "early" not in info.needs:
+        return "who needs the start needs early weights too: add `early`"
     if "__" in info.name:
         return "two underscores part a name from a label: choose another name"
     if info.name in RESERVED or not info.name.isidentifier():

@@ -50,20 +50,14 @@ def rewind(
       InputError: `problem.early` has no weights of that epoch.
     """
     del variables
-    kept = problem.early or {}
-    if epoch not in kept:
-        raise InputError(
-            f"rewind needs the original after epoch {epoch} of its training, in "
-            f"problem.early, which has {sorted(kept) or 'none'}: keep it while "
-            "training, or choose another method"
-        )
+    early = early_weights(problem, epoch, "rewind")
     key_fit, key_noise = jax.random.split(key)
     steps, _ = batch_shape(len(problem.retain), batch_size)
     warmup = warmup_epochs * steps
     rate = schedule("cosine", learning_rate, epochs * steps, warmup)
     variables, losses = fit(
         key_fit,
-        kept[epoch],
+        early,
         problem,
         problem.retain,
         classification(problem.model),
@@ -74,3 +68,19 @@ def rewind(
     noise = gaussian(key_noise, variables["params"])
     params = jax.tree.map(lambda w, n: w + sigma * n, variables["params"], noise)
     return {**variables, "params": params}, {"loss": losses}
+
+
+def early_weights(problem: Problem, epoch: int, method: str) -> Variables:
+    """Returns the original's variables after an epoch of its training.
+
+    Raises:
+      InputError: they were not kept.
+    """
+    kept = problem.early or {}
+    if epoch not in kept:
+        raise InputError(
+            f"{method} needs the original after epoch {epoch} of its training, in "
+            f"problem.early, which has {sorted(kept) or 'none'}: keep it while "
+            "training, or choose another method"
+        )
+    return kept[epoch]

@@ -226,10 +226,9 @@ def trials(shadows: Shadows, name: str, points: Sequence[dict]) -> dict:
     floats = {key: jnp.array([point[key] for point in points]) for key in points[0]}
     originals = trained(shadows, "original")["variables"]
     models = shadows.keys(name), originals, shadows.forget, shadows.retain
-    if "early" in info.needs:
-        epoch = settings["epoch"]
-        early = trained(shadows, f"original@{epoch}")["variables"]
-        models = *models, {epoch: early}
+    if epochs := info.early_epochs(settings):
+        early = {e: trained(shadows, f"original@{e}")["variables"] for e in epochs}
+        models = *models, early
     found, _ = parallel.map_models(
         _answerer(info.fn, info.needs, tuple(fixed.items())),
         models,

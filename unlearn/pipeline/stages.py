@@ -10,7 +10,7 @@ import math
 import time
 import traceback
 import zlib
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -114,20 +114,20 @@ def import_model(run: Run, name: str, seed: int) -> tuple[Variables, dict]:
 
 def seen(run: Run, part: str, seed: int) -> Problem:
     """Returns what a method may see, the seed's early weights included."""
-    needs = methods.METHODS[part].needs
-    problem = withheld(run, needs)
-    if "early" not in needs:
+    info = methods.METHODS[part]
+    problem = withheld(run, info.needs)
+    epochs = info.early_epochs(run.config.methods.get(part, {}))
+    if not epochs:
         return problem
-    epoch = run.config.methods[part].epoch
-    kept = run.remember("early", (seed, epoch), lambda: early(run, seed, epoch))
-    return problem.replace(early={epoch: kept})
+    kept = run.remember("early", (seed, epochs), lambda: early(run, seed, epochs))
+    return problem.replace(early=kept)
 
 
 # Training
 
 
-def early(run: Run, seed: int, epoch: int) -> Variables:
-    """Returns the original after its first epochs, trained again to the same bits."""
+def early(run: Run, seed: int, epochs: Sequence[int]) -> dict[int, Variables]:
+    """Returns the original after some epochs, trained again to the same bits."""
     recipe = training.Recipe(**run.config.train)
     problem, indices = run.problem, jnp.arange(len(run.problem.labels))
     begin, advance = train_functions(problem.model, recipe, len(indices))
@@ -135,9 +135,13 @@ def early(run: Run, seed: int, epoch: int) -> Variables:
     state = devices.compiled(begin, key_init, problem)[0](key_init, problem)
     keys = training.epoch_keys(key_fit, recipe.epochs)
     advance, _ = devices.compiled(advance, keys[0], state, problem, indices)
-    for number in range(epoch):
-        state, _ = advance(keys[number], state, problem, indices)
-    return state.variables
+    found = {}
+    for number in range(max(epochs) + 1):
+        if number in epochs:
+            found[number] = jax.tree.map(jnp.copy, state.variables)
+        if number < max(epochs):
+            state, _ = advance(keys[number], state, problem, indices)
+    return found
 
 
 def train(run: Run, name: str, seed: int) -> tuple[Variables, dict]:

@@ -29,8 +29,9 @@ import jax.numpy as jnp
 import numpy as np
 
 import unlearn
-from unlearn import devices, provenance, store
+from unlearn import devices, methods, provenance, store
 from unlearn.errors import InputError
+from unlearn.pipeline import split_chain
 from unlearn.requests import ledger
 from unlearn.requests.resolve import Examples, places, spelled
 from unlearn.store.locks import Lock, acquire
@@ -55,7 +56,7 @@ class Deployment:
         It has 128 bits where a certificate rests on it.
         """
         digest = hmac.new(self.secret, f"key {number}".encode(), hashlib.sha256)
-        kind, size = ("rbg", 16) if self.method == "certified" else ("threefry2x32", 8)
+        kind, size = ("rbg", 16) if self.certificate else ("threefry2x32", 8)
         bits = np.frombuffer(digest.digest()[:size], np.uint32)
         return jax.random.wrap_key_data(jnp.asarray(bits), impl=kind)
 
@@ -71,6 +72,14 @@ class Deployment:
     @property
     def method(self) -> str:
         return self.settings["method"]
+
+    @property
+    def certificate(self) -> tuple[float, float] | None:
+        """The epsilon and delta that an answer certifies, if it does."""
+        constants = self.settings["methods"]
+        if self.method == "certified":
+            return constants["certified"]["epsilon"], constants["certified"]["delta"]
+        return methods.certificate(split_chain(self.method), constants)
 
     def state(self, version: int) -> Path:
         return self.folder / "states" / f"{version:04d}"

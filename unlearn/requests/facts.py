@@ -121,8 +121,7 @@ def facts_of(
 ) -> dict:
     """Returns what the report says: all of `report.json`."""
     deployment, settings = job.deployment, job.deployment.settings
-    kind, examples = guarantee_of(deployment.method), deployment.examples
-    own = settings["methods"].get(deployment.method, {})
+    kind, examples = guarantee_of(deployment), deployment.examples
     constants = {
         part: values or settings["train"]
         for part, values in settings["methods"].items()
@@ -160,7 +159,7 @@ def facts_of(
             deployment.method,
             kind,
             told["info"],
-            own,
+            deployment.certificate,
             changed_code(job.lines[0], code),
             settings["model"].get("trained_on", ""),
         )
@@ -173,7 +172,7 @@ def facts_of(
             kind,
             trained,
             settings["data"]["name"],
-            "" if kind == "certified" else settings["model"]["weights"],
+            "" if deployment.method == "certified" else settings["model"]["weights"],
             bool(early(deployment.method)),
         ),
         "code": dict(code),

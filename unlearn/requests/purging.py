@@ -72,7 +72,7 @@ def unreached(found: Deployment, lines: list[dict], call: Call) -> list[str]:
             "the weights from early in the training, from before erasures, which the "
             "next request starts from: a new deployment alone is rid of them"
         )
-    kind = strategies.guarantee_of(found.method)
+    kind = strategies.guarantee_of(found)
     if kind == "none":
         told.append(
             "the weights in use, as far as the approximate method has not forgotten"

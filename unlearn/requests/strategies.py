@@ -24,6 +24,7 @@ from unlearn.pipeline.epochs import train_functions
 from unlearn.problem import Problem, Variables, withhold
 from unlearn.report.progress import Progress
 from unlearn.requests import states
+from unlearn.requests.deployment import Deployment
 from unlearn.requests.packing import Rewindable
 
 CHECKPOINT_SECONDS = 60
@@ -48,9 +49,11 @@ class Plain:
     @property
     def early_epochs(self) -> tuple[int, ...]:
         """The epochs of the training whose weights the method rewinds to."""
-        return tuple(
-            sorted({self.constants[part]["epoch"] for part in early(self.name)})
+        epochs = (
+            methods.METHODS[part].early_epochs(self.constants[part])
+            for part in early(self.name)
         )
+        return tuple(sorted({epoch for found in epochs for epoch in found}))
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -82,6 +85,7 @@ class Plain:
         state = devices.compiled(begin, key_init, problem)[0](key_init, problem)
         advance = devices.compiled(advance, keys[0], state, problem, rows)[0]
         saved, done, kept = store.epoch_checkpoints(self.place), 0, {}
+        self._keep(kept, 0, state)
         if saved:
             done, path = saved[-1]
             for number in range(1, min(done, max(self.early_epochs, default=0)) + 1):
@@ -279,10 +283,13 @@ def early(method: str) -> list[str]:
     ]
 
 
-def guarantee_of(method: str) -> str:
-    """Returns what a method guarantees: exact, certified or none."""
+def guarantee_of(deployment: Deployment) -> str:
+    """Returns what a deployment's method guarantees: exact, certified or none."""
+    method = deployment.method
     if method in training_time.METHODS:
         return training_time.METHODS[method].guarantee
+    if deployment.certificate is not None:
+        return "certified"
     return "exact" if method in ANEW else "none"
 
 

@@ -80,7 +80,7 @@ def guarantee(
     method: str,
     kind: str,
     info: Mapping,
-    constants: Mapping,
+    certificate: tuple[float, float] | None = None,
     changed: str = "",
     features: str = "",
 ) -> str:
@@ -90,7 +90,7 @@ def guarantee(
       method: the deployment's.
       kind: exact, certified or none.
       info: what the method told.
-      constants: its own.
+      certificate: the epsilon and delta that it certifies, if it does.
       changed: how the program differs from that of the deployment.
       features: what the features of `certified` were trained on, if they were.
     """
@@ -111,7 +111,15 @@ def guarantee(
             "Exact: the model was trained anew, from fresh random weights, without the "
             "erased examples."
         )
+    if kind == "certified" and method != "certified":
+        assert certificate
+        return (
+            f"{_certified(certificate)} weights that the same noisy steps make of any "
+            "others, such as some that were never trained on the erased examples. "
+            "Whoever saw a version before is not covered."
+        )
     if kind == "certified":
+        assert certificate
         how = (
             "the budget was used up, and is whole again: the heads were solved anew"
             if info.get("retrained")
@@ -124,12 +132,18 @@ def guarantee(
             else ""
         )
         return (
-            f"Certified: (ε = {constants['epsilon']:g}, δ = {constants['delta']:g}) "
-            "removal. Nobody who sees only the new weights can tell them, beyond ε and "
-            f"δ, from weights fitted without the erased examples; {how}. Whoever saw "
-            f"the version before is not covered.{about}"
+            f"{_certified(certificate)} weights fitted without the erased examples; "
+            f"{how}. Whoever saw the version before is not covered.{about}"
         )
     return APPROXIMATE
+
+
+def _certified(certificate: tuple[float, float]) -> str:
+    epsilon, delta = certificate
+    return (
+        f"Certified: (ε = {epsilon:g}, δ = {delta:g}) removal. Nobody who sees only "
+        "the new weights can tell them, beyond ε and δ, from"
+    )
 
 
 def not_shown(measured: Mapping, kind: str) -> list[str]:
