@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from unlearn import methods, pipeline
 from unlearn.audit import probes
 from unlearn.audit.added_attacks import before_after, class_neighbours, epsilon
+from unlearn.audit.controls import PRIVATE
 from unlearn.audit.judged import Measurements
 from unlearn.audit.tables import cell, few_cell, mean_cell, table
 from unlearn.errors import InputError
@@ -47,8 +48,10 @@ def added(
 
 
 def certificates(run: pipeline.Run) -> dict[str, tuple[float, float]]:
-    """Returns the epsilon and delta of the run's methods that certify any, by name."""
-    constants, found = run.config.methods, {}
+    """Returns the epsilon and delta of the models that have a certificate, by name."""
+    constants, private, found = run.config.methods, run.config.audit.private, {}
+    if private.epsilon:
+        found[PRIVATE] = private.epsilon, private.delta
     for name in run.config.run:
         pair = methods.certificate(pipeline.split_chain(name), constants)
         if name == "certified":

@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from unlearn import methods, training_time
 from unlearn.audit.studies import FEW
+from unlearn.data.splits import ForgetConfig
 from unlearn.errors import InputError
 from unlearn.pipeline.checks import check_known, parts_of
+from unlearn.privacy import dp_sgd
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
@@ -48,6 +50,23 @@ class LayersConfig(NamedTuple):
     relearning: dict = RelearningConfig()._asdict()
 
 
+class PrivateConfig(NamedTuple):
+    """DP-SGD, which is never asked to forget: a row that says what that is worth."""
+
+    epsilon: float = 0.0  # of one example; 0: leave the row out
+    delta: float = 1e-5
+    steps: int = 600
+    batch_size: int = 256  # expected
+    learning_rate: float = 0.5
+    momentum: float = 0.0
+    clip: float = 1.0
+    microbatch: int = 64
+
+    def recipe(self) -> dp_sgd.Recipe:
+        values = self._asdict()
+        return dp_sgd.Recipe(**{name: values[name] for name in dp_sgd.Recipe._fields})
+
+
 class DocumentConfig(NamedTuple):
     """Who answers for the page; what is empty is filled in by hand."""
 
@@ -79,6 +98,7 @@ class AuditConfig(NamedTuple):
     utility_tolerance: float = 0.01  # so much test accuracy may be lost
     class_tolerance: float = 0.05  # and so much on the class that loses most
     layers: dict = LayersConfig()._asdict()
+    private: dict = PrivateConfig()._asdict()
     reason: str = "not stated"  # for the page: why the examples must go
     release: str = ""  # for the page: METHOD/SEED of the checkpoint that is released
     document: dict = DocumentConfig()._asdict()
@@ -107,6 +127,8 @@ def check(config: "ConfigDict", names: tuple[str, ...]) -> None:
                 "method each; leave it out"
             )
     named_release(config.audit.release, names, config.seeds)
+    if config.audit.private.epsilon:
+        check_private(config)
     settings = flat(config.audit.to_dict())
     for name, least in SMALLEST.items():
         if settings.get(name, least) < least:
@@ -147,6 +169,22 @@ def check(config: "ConfigDict", names: tuple[str, ...]) -> None:
     for name, (good, limits) in fits.items():
         if not good:
             raise InputError(f"audit.{name} must be {limits}; it is {settings[name]}")
+
+
+def check_private(config: "ConfigDict") -> None:
+    """Refuses DP-SGD where it is not installed, or promises nothing of the request."""
+    dp_sgd.require()
+    if ForgetConfig(**config.forget).whole_classes:
+        raise InputError(
+            "a private training promises nothing of a whole class: leave out "
+            "audit.private.epsilon"
+        )
+    private = PrivateConfig(**config.audit.private)
+    for name in ("epsilon", "learning_rate"):
+        if not getattr(private, name) > 0:
+            raise InputError(
+                f"audit.private.{name} must be above 0; it is {getattr(private, name)}"
+            )
 
 
 def named_release(

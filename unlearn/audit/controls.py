@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from unlearn.audit.shadow_models import Measured
 
 CONTROLS = ("no_op", "head_distill", "constant_margin", "collapsed")
+PRIVATE = "dp_sgd"
+"""A private training with all examples, which nothing is done to: `audit.private`."""
 MARGIN = 5.0
 
 

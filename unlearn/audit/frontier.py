@@ -16,6 +16,7 @@ import jax
 
 from unlearn import methods, operations, pipeline
 from unlearn.audit.agreement import agreement, chosen_leaks
+from unlearn.audit.controls import PRIVATE
 from unlearn.audit.run import Audit
 from unlearn.pipeline import Run, stages
 from unlearn.report import frontier_page
@@ -105,7 +106,7 @@ def points_of(facts: Mapping, counted: Mapping[str, int]) -> list[Point]:
     shown = shown_of(facts["tables"])
     return [
         _point(name, rows[name], counted, *whole, shown.get(name, {}))
-        for name in ("original", *counted)
+        for name in ("original", PRIVATE, *counted)
         if name in rows and rows[name]["leak"]
     ]
 
@@ -128,10 +129,10 @@ def _point(name, row, counted, operations, seconds, shown) -> Point:
         leak["planted"] = row["stress"]["leak"]
     known = methods.METHODS.get(name)
     kind = "retraining" if known and known.kind == "exact" else "method"
-    nothing = name == "original"
+    nothing = name in ("original", PRIVATE)
     return Point(
         name,
-        "original" if nothing else kind,
+        {"original": "original", PRIVATE: "private"}.get(name, kind),
         0.0 if nothing else counted[name] / operations,
         0.0 if nothing else row["seconds"] / seconds,
         {measure: _interval(cell) for measure, cell in leak.items()},
@@ -150,7 +151,8 @@ def standing(point: Point, points: Sequence[Point], measure: str) -> str:
     """Says where a method stands among the retrainings that cost no more; "" for none.
 
     Args:
-      points: all of them; the original and the retrainings count.
+      points: all of them; the original and the retrainings count, what was trained
+        privately does not: its price was paid before.
       measure: a key of `MEASURES`.
     """
     if point.kind != "method" or measure not in point.leak:
@@ -158,7 +160,9 @@ def standing(point: Point, points: Sequence[Point], measure: str) -> str:
     rivals = [
         other
         for other in points
-        if other.kind != "method" and other.cost <= point.cost and measure in other.leak
+        if other.kind in ("original", "retraining")
+        and other.cost <= point.cost
+        and measure in other.leak
     ]
     if any(_beats(rival, point, measure) for rival in rivals):
         return "behind"

@@ -23,7 +23,7 @@ from unlearn.audit import (
 )
 from unlearn.audit import facts as page_facts
 from unlearn.audit.config import check
-from unlearn.audit.controls import CONTROLS
+from unlearn.audit.controls import CONTROLS, PRIVATE
 from unlearn.audit.games import Game
 from unlearn.audit.judged import Judgement, Measurements, Stress
 from unlearn.audit.shadow_models import (
@@ -167,10 +167,11 @@ def study_all(
     if shadow and (note := studies.small(shadow)):
         run.progress.say(note)
     single = [name for name in names if forgets_examples(name)]
+    more = (*CONTROLS, *([PRIVATE] if config.audit.private.epsilon else []))
     wanted = [
-        (shadow, (*TRAINED, *CONTROLS, *single)),
-        (request, (*REFERENCES, *CONTROLS, *names)),
-        (stress, (*TRAINED, *CONTROLS, *single)),
+        (shadow, (*TRAINED, *more, *single)),
+        (request, (*REFERENCES, *more, *names)),
+        (stress, (*TRAINED, *more, *single)),
     ]
     run.progress.expect(
         [
@@ -192,8 +193,8 @@ def study_all(
             if study is None:
                 made.append(None)
                 continue
-            models, more = finite(measure_all(study, every, ahead=not join))
-            diverged |= set(more)
+            models, without_end = finite(measure_all(study, every, ahead=not join))
+            diverged |= set(without_end)
             made.append(Measurements(study, models))
     run.progress.expect(None)
     kept = [

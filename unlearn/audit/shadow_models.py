@@ -24,9 +24,11 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from unlearn import methods, parallel, store, training, training_time
 from unlearn.audit import controls, kept
+from unlearn.audit.config import PrivateConfig
 from unlearn.audit.studies import Study
 from unlearn.metrics import lira
 from unlearn.pipeline import run_method, template
+from unlearn.privacy import dp_sgd
 from unlearn.problem import Variables, withhold
 from unlearn.shadows import measure, measured_trainer
 
@@ -57,7 +59,7 @@ def measured(study: Study, name: str) -> Measured:
     if name in training_time.METHODS:
         return _fitted(study, name)
     name = _made_as(study, name)
-    if name in REFERENCES:
+    if name in (*REFERENCES, controls.PRIVATE):
         return _trained(study, name)[0]
     return _map(study, name, *_answering(study, name, trained_variables))[0]
 
@@ -67,7 +69,7 @@ def prepare(study: Study, name: str) -> None:
     name = _made_as(study, name)
     if name in DERIVED or name in training_time.METHODS or kept.files_of(study, name):
         return
-    if name in REFERENCES:
+    if name in (*REFERENCES, controls.PRIVATE):
         fn, models = _training(study, name)
     else:
         fn, models = _answering(study, name, _shapes)
@@ -90,11 +92,27 @@ def _training(study: Study, name: str):
     `original@E` are the originals after E epochs.
     """
     name, _, epochs = name.partition("@")
-    sets = [study.retain] if name != "original" else [study.forget, study.retain]
+    everyone = name in ("original", controls.PRIVATE)
+    sets = [study.forget, study.retain] if everyone else [study.retain]
     indices = np.concatenate(sets, axis=1)
+    if name == controls.PRIVATE:
+        private = PrivateConfig(**study.run.config.audit.private)
+        budget = dp_sgd.Budget(private.epsilon, private.delta)
+        noise = dp_sgd.noise_for(budget, indices.shape[1], private.recipe())
+        return _privately(private.recipe(), noise), (_keys(study, name), indices)
     recipe = training.Recipe(**study.run.config.train)
     trainer = measured_trainer(recipe, int(epochs) if epochs else None)
     return trainer, (_keys(study, name), indices)
+
+
+@functools.lru_cache(maxsize=8)
+def _privately(recipe: dp_sgd.Recipe, noise: float) -> Callable:
+    def train(model, problem, examples, labels):
+        key, indices = model
+        variables, _ = dp_sgd.train(key, problem, indices, recipe, noise)
+        return measure(problem, variables, examples, labels)
+
+    return train
 
 
 def _answering(study: Study, name: str, variables_of: Callable):
@@ -332,7 +350,8 @@ def plan(
     """Guesses the work of `measure_all` in training passes, for the estimate."""
     stages = []
     for name in names:
-        passes = epochs if name in REFERENCES else 0.2 * epochs
+        whole = name in (*REFERENCES, controls.PRIVATE)
+        passes = epochs if whole else 0.2 * epochs
         work = 0.0 if name in DERIVED else models * passes
         stages.append((f"{study_name} {name}", work))
     return stages

@@ -29,7 +29,7 @@ class Point(NamedTuple):
     """A model of an audit."""
 
     name: str
-    kind: str  # original, retraining (short or whole), method
+    kind: str  # original, private, retraining (short or whole), method
     cost: float  # operations, as a share of retraining's
     seconds: float  # measured, as a share of retraining's
     leak: dict[str, Interval]  # AUC by measure; 0.5: nothing is told
@@ -118,7 +118,7 @@ def markdown(rows: Sequence[Mapping], names: Sequence[str]) -> str:
             *(f"{row['leak'][name]['value']:.3f}" for name in names),
             " to ".join((standings[0], standings[-1])[: len(standings)])
             if standings
-            else "reference",
+            else {"private": "private"}.get(row["kind"], "reference"),
         ]
         lines.append(" | ".join(cells))
     return "\n".join(f"| {line} |" for line in lines) + "\n"

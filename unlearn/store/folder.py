@@ -117,12 +117,15 @@ def _change(old: Any, new: Any) -> str:
 
 
 def _without_new_methods(config: dict, there: dict) -> dict:
-    """Returns a config as it would be with no more methods than the one there."""
+    """Returns a config as it would be with no more models than the one there."""
     new = config["methods"].keys() - there["methods"].keys()
     apart = {
         part: {name: value for name, value in config[part].items() if name not in new}
         for part in ("methods", "sources")
     }
+    if "private" not in there.get("audit", {"private": {}}):
+        audit = {k: v for k, v in config["audit"].items() if k != "private"}
+        apart["audit"] = audit
     return config | apart | {"run": there["run"]}
 
 
