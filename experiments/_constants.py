@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from unlearn import methods
 from unlearn.errors import InputError
 from unlearn.pipeline.config import method_defaults
 
@@ -27,6 +28,23 @@ def shorter(rates: Mapping[int, float]) -> dict[str, dict]:
         )
         for epochs, rate in rates.items()
     }
+
+
+def rescaled(table: Mapping[str, dict], epochs: Mapping[int, int]) -> dict[str, dict]:
+    """Returns a table of constants for a training of other epochs.
+
+    Of methods that see the retain set `epochs` of a number there become that number's;
+    how often methods go over the forget set alone stays, as do those of training time.
+    """
+    found = {}
+    for name, constants in table.items():
+        info = methods.METHODS.get(name)
+        if info is None:
+            continue
+        found[name] = dict(constants)
+        if "retain" in info.needs and constants.get("epochs") in epochs:
+            found[name]["epochs"] = epochs[constants["epochs"]]
+    return found
 
 
 def check_least(config, **least: int) -> None:
