@@ -52,6 +52,8 @@ MORE = shorter({2: 0.1, 3: 0.1, 4: 0.1, 5: 0.1, 8: 0.05, 15: 0.05}) | {
     "rewind": FIXED["rewind"] | dict(learning_rate=0.05),
     "rewind__2": FIXED["rewind"] | dict(epoch=2, learning_rate=0.1),
     "rewind__brief": FIXED["rewind"] | dict(epoch=2, epochs=3, learning_rate=0.1),
+    # Retraining by the original's answers in place of the labels.
+    "undo__fresh": FIXED["undo"] | dict(epochs=6, share=1.0, labels=0.0),
 }
 
 OTHERS = {name: FIXED.get(name, {}) | floats for name, floats in TUNED.items()}
