@@ -171,6 +171,8 @@ ELSEWHERE = {
     "mnist_methods": "the same code as digits_methods",
     "digits_audit": "the same code as frontier",
     "cifar_audit": "the same code as frontier",
+    "cifar_frontier": "the same code as frontier",
+    "mnist_frontier": "the same code as frontier; classes as mnist_audit",
     "mnist_federated": "test_federated.py",
     "mnist_private": "test_private.py",
     "certified_deletions": "test_certified_deletions.py",

@@ -52,10 +52,12 @@ def write(audit: Audit) -> list[tuple[Point, dict[str, str]]]:
     points = points_of(facts, operations_of(run, names))
     found = ranked(points)
     judged, data = facts["judged"], facts["data"]
+    count = judged["stress_models"]
+    planted = f", and {count} with mislabelled examples" if count else ""
     about = (
         f"{facts['request']['examples']:,} of {data['train']:,} training examples of "
         f"{data['name']} are requested. Judged are {judged['models']} models of each "
-        f"kind, and {judged['stress_models']} with mislabelled examples.",
+        f"kind{planted}.",
         facts["conclusion"],
     )
     tuned = chosen_leaks(run.folder / "tuning" / "tuning.csv", run.config.methods)

@@ -1,0 +1,31 @@
+"""Leak, accuracy and compute on MNIST: every method beside shorter retraining.
+
+    python launch.py --experiment=mnist_frontier
+
+The request, the nets and the models of `mnist_audit`: the 7 goes, by every method, and
+retraining in 1 to 6 of its 8 epochs, and going back to epoch 1 or 2 of the original's
+own training; all floats were chosen by attacks on another class (`--tune`). An hour and
+a half on two cores; several processes share it (`--join`).
+"""
+
+from unlearn import pipeline
+
+from . import mnist_audit
+from ._audit import run
+from ._constants import set_constants
+from ._mnist_constants import FIRST, FLOATS, LAST, MORE, WHOLE
+
+__all__ = ["get_config", "run"]
+
+
+def get_config(preset: str):
+    config = mnist_audit.get_config(preset)
+    config.tune.update(objective="audit", trials=5, models=24)
+    config.audit.update(canaries=0, chunk=34)  # a stress test doubles the time
+    config.seeds = 2
+    set_constants(config, FIRST, WHOLE, FLOATS, LAST)
+    config.run = tuple(dict.fromkeys((*pipeline.fitting(config), *MORE)))
+    if preset == "smoke":
+        config.run = "finetune", "retrain_short"
+        config.methods.finetune.epochs = config.methods.retrain_short.epochs = 1
+    return config
