@@ -11,6 +11,7 @@ from trees import assert_close, flat
 from unlearn.errors import InputError
 from unlearn.federated import (
     Recipe,
+    audit,
     by_group,
     by_label,
     federate,
@@ -196,6 +197,16 @@ def test_a_mask_is_a_mask(clients):
     request = forget(clients, np.arange(30) % 10 == 3)
     assert request.forgotten.of(0).tolist() == [3]
     assert request.forgotten.of(1).tolist() == [13]
+
+
+def test_examples_that_are_not_there_are_refused(problem):
+    far = make_clients([range(10), range(25, 33)])
+    for call in (
+        lambda: train(KEY, problem, far, RECIPE),
+        lambda: audit.per_client({}, problem, far),
+    ):
+        with pytest.raises(InputError, match="client 1 holds example 30, and there"):
+            call()
 
 
 @pytest.mark.parametrize("name", ["rounds", "batch_size", "keep_every"])

@@ -72,6 +72,7 @@ def test_verdicts_by_hand():
     assert compare(among + 0.3 + noise, among + noise).verdict == "within"
     assert compare(0 * among, 0 * among).verdict == "within"  # nothing varies
     assert compare(among + 20 * noise - 6, among).verdict == "inconclusive"
+    assert compare(0 * among + 5e-17, 0 * among).verdict == "within"  # but rounding
     few = compare(among[:2, :2], among[:2, :2])
     assert few.verdict == "inconclusive" and math.isnan(few.high)
 

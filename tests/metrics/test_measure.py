@@ -10,7 +10,7 @@ from unlearn import metrics
 
 def test_measure_in_class_forgetting_keeps_the_class_out_of_test_accuracy():
     logits, labels = logits_and_labels(300, 3, seed=6)
-    test_logits, test_labels = logits_and_labels(200, 3, seed=7)
+    test_logits, test_labels = logits_and_labels(400, 3, seed=7)
     forget = np.flatnonzero(labels == 1)
     retain = np.flatnonzero(labels != 1)
     row = metrics.measure(

@@ -21,7 +21,7 @@ def test_threshold_attack_by_all_pairs_and_all_thresholds():
     found = 0
     for case in range(CASES):
         forget = rng.exponential(rng.uniform(0.01, 0.5), rng.integers(5, 60))
-        test = rng.exponential(1, rng.integers(90, 220))
+        test = rng.exponential(1, rng.integers(100, 220))
         if case % 2:
             forget, test = forget.round(2), test.round(2)
         ours = threshold_attack(forget, test)
@@ -35,6 +35,24 @@ def test_threshold_attack_by_all_pairs_and_all_thresholds():
             u = mannwhitneyu(-forget, -test).statistic
             assert ours.auc == pytest.approx(u / wins.size)
     assert found > CASES / 2
+
+
+def test_one_per_cent_of_fewer_than_a_hundred_is_no_rate():
+    """The rate at no false alarm would be 1 / (m + 1) of sets that are alike."""
+    forget, test = np.random.default_rng(0).random((2, 99))
+    assert np.isnan(threshold_attack(forget, test).tpr_at_1fpr)
+    assert 0 < threshold_attack(forget, test).auc < 1
+
+
+def test_losses_that_are_none_and_empty_sets_have_no_attack():
+    some = np.random.default_rng(0).random(120)
+    for broken in (np.inf, np.nan):
+        losses = np.where(np.arange(120) == 3, broken, some)
+        assert np.isnan(threshold_attack(losses, some)).all()
+    for number in range(3):
+        sets = [some, some, some]
+        sets[number] = some[:0]
+        assert np.isnan(confidence_attack(*sets))
 
 
 def test_auc_null_is_calibrated():

@@ -87,6 +87,15 @@ def test_who_is_guessed():
     assert one_run_epsilon(-scores, included).epsilon == 0
 
 
+def test_scores_that_are_equal_show_nothing():
+    """However the canaries are ordered."""
+    draw = np.random.default_rng(3)
+    half = np.where(draw.random(200) < 0.5, 0.0, -draw.random(200))
+    for scores in (np.zeros(200), half):
+        for included in (np.arange(200) >= 100, np.arange(200) < 100):
+            assert one_run_epsilon(scores, included).epsilon == 0
+
+
 @pytest.mark.parametrize("size", [2, 3, 7, 11, 23])
 def test_any_number_of_canaries(size):
     inside = np.arange(size) % 2 == 0

@@ -88,6 +88,25 @@ def test_unlearned_and_retrained_models_have_one_set_each():
     assert set_level(margins + (states == FORGET), states).low > 0.95
 
 
+def test_what_examples_of_one_model_share_is_no_noise_of_examples():
+    """As of a class or a client: each model has one set, and its own shift."""
+    rng, held = np.random.default_rng(8), 0
+    states = np.repeat([[FORGET], [OUT]], 48, axis=0) * np.ones((1, 12), int)
+    for _ in range(60):
+        shared = rng.normal(size=(96, 1))
+        margins = np.sqrt(0.5) * (shared + rng.normal(size=states.shape))
+        found = set_level(margins, states)
+        held += found.low <= 0.5 <= found.high
+    assert held >= 55
+
+
+def test_of_few_models_an_auc_of_one_has_an_interval():
+    states = np.repeat([[FORGET], [OUT]], 3, axis=0) * np.ones((1, 20), int)
+    margins = np.random.default_rng(9).normal(size=states.shape) + 9 * (states == OUT)
+    found = set_level(margins, states)
+    assert found.value == 1 and found.low < 0.5
+
+
 def test_deterministic_models_give_nothing_away():
     _, states = simulated(np.random.default_rng(6), np.zeros(20))
     assert set_level(np.ones(states.shape), states) == (0.5, 0.5, 0.5)

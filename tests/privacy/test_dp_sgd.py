@@ -60,6 +60,18 @@ def test_steps_are_clipped_sums_of_single_gradients(problem):
     np.testing.assert_allclose(flat(found), params, atol=1e-5)
 
 
+def test_never_more_than_a_microbatch_of_gradients_is_there(problem):
+    """Of a sample that it does not divide as well; the sums are the same."""
+    args = KEY, problem, jnp.arange(40)
+    recipes = [RECIPE._replace(batch_size=30, microbatch=size) for size in (40, 9)]
+    assert recipes[1].most >= 40
+    text = str(jax.make_jaxpr(lambda: dp_sgd.train(*args, recipes[1], 0.0))())
+    assert "f32[9," in text and "f32[45,3" not in text and "f32[40,3" not in text
+    whole, parts = (dp_sgd.train(*args, recipe, 0.0) for recipe in recipes)
+    np.testing.assert_allclose(flat(whole[0]), flat(parts[0]), atol=1e-5)
+    np.testing.assert_allclose(whole[1], parts[1], rtol=1e-4)
+
+
 @NEEDED
 def test_the_clipped_sum_is_that_of_jax_privacy(problem):
     from jax_privacy import clipping
@@ -175,6 +187,7 @@ def test_it_learns_and_is_pure(problem):
     "budget, recipe, words",
     [
         (Budget(0.0, 1e-5), RECIPE, "epsilon must be above 0"),
+        (Budget(np.inf, 1e-5), RECIPE, "epsilon must be above 0 and finite"),
         (Budget(1.0, 0.1), RECIPE, "delta between 0 and 1/40"),
         (
             Budget(1.0, 1e-5),

@@ -30,6 +30,26 @@ def test_amnesiac_with_everything_subtracted_is_the_fresh_model(problem):
     assert_close(state.variables, fresh, 1e-4, 1e-5)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_who_fills_the_last_batch_up_is_in_two_of_an_epoch(problem, seed):
+    state = training_time.METHODS["amnesiac"].fit(
+        jax.random.key(seed), problem, epochs=3, batch_size=16, sensitive=[3]
+    )
+    updates = jax.tree.leaves(state.updates)[0]
+    assert len(updates) == len(state.batches) >= 3
+    assert (state.batches == 3).any(axis=1).all()
+    state, info = training_time.METHODS["amnesiac"].forget(KEY, state, [3])
+    assert info["stored"] == 0
+
+
+@pytest.mark.parametrize("name", ["amnesiac", "sisa"])
+def test_batches_of_nothing_are_refused(problem, name):
+    with pytest.raises(InputError, match="batch_size must be at least 1; it is 0"):
+        training_time.METHODS[name].fit(KEY, problem, batch_size=0)
+    with pytest.raises(InputError, match="flat list of whole numbers"):
+        training_time.METHODS[name].fit(KEY, problem, indices=[0.0, 1.5])
+
+
 @pytest.mark.parametrize("together", [False, True])
 def test_amnesiac_subtracts_the_batches_of_the_example_alone(problem, together):
     """Against the difference of weights before and after each of its batches."""

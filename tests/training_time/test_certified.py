@@ -352,6 +352,7 @@ def test_budget_gives_epsilon_and_delta(epsilon, delta):
         (dict(epsilon=2.0), "epsilon must lie"),
         (dict(delta=0.0), "delta must lie"),
         (dict(sigma=0.0), "positive"),
+        (dict(sigma=np.inf), "finite"),
         (dict(past_budget="ask"), "refuse, retrain"),
     ],
 )
@@ -371,6 +372,40 @@ def test_features_are_those_before_the_head(problem, variables):
     blind = problem.model._replace(activations=None)
     with pytest.raises(InputError, match="looks inside"):
         certified.fit(KEY, problem.replace(model=blind), variables=variables)
+
+
+def test_another_data_set_and_other_constants_have_another_noise(problem):
+    """With the same key: else two versions, published, would tell it."""
+    labels = (problem.labels + 1) % problem.num_classes
+    fits = [
+        certified.fit(KEY, problem),
+        certified.fit(KEY, problem),
+        certified.fit(KEY, problem.replace(labels=labels)),
+        certified.fit(KEY, problem.replace(examples=255 - problem.examples)),
+        certified.fit(KEY, problem, sigma=2.0),
+    ]
+    first, same, *others = (fit.head.noise / fit.settings.sigma for fit in fits)
+    np.testing.assert_array_equal(first, same)
+    for other in others:
+        assert not np.isclose(first, other).any()
+
+
+def test_what_is_left_out_may_be_no_number(problem):
+    examples = np.array(problem.examples, np.float32)
+    broken = examples.copy()
+    broken[3] = np.nan
+    left = np.delete(np.arange(len(examples)), 3)
+    found, clean = (
+        certified.fit(KEY, problem.replace(examples=jnp.asarray(x)), indices=left)
+        for x in (broken, np.where(np.arange(len(examples)) == 3, 0, examples.T).T)
+    )
+    np.testing.assert_allclose(found.head.weights, clean.head.weights)
+
+
+def test_more_features_than_memory_are_refused(problem, monkeypatch):
+    monkeypatch.setattr(certified, "WIDEST", 5)
+    with pytest.raises(InputError, match="features need .* GB a head: give a net"):
+        certified.fit(KEY, problem)
 
 
 def test_the_noise_is_normal_and_another_for_each_purpose():

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from training_time_cases import KEY
 
+from unlearn.errors import InputError
 from unlearn.training_time import costs, sisa
 
 
@@ -37,6 +38,13 @@ def test_counted_cost_is_what_forgetting_reports(problem):
     _, info = sisa.forget(KEY, state, removed)
     assert info["retrained_examples"] == costs.simulated_cost(8, 40, 4, **parts)
     assert info["full_examples"] == costs.full_cost(40, 4, epochs=3)
+
+
+def test_no_more_are_requested_than_there_are():
+    rows = costs.cost_table(50, trials=2)
+    assert max(row["requests"] for row in rows) == 20
+    with pytest.raises(InputError, match="requests must be from 1 to 20; they are 30"):
+        costs.expected_cost(20, 30, shards=2, slices=2, epochs=4)
 
 
 def test_cost_table_has_both_ways_of_answering():

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from unlearn.errors import InputError
-from unlearn.federated.clients import Clients
+from unlearn.federated.clients import Clients, check_held
 from unlearn.metrics.clustered import Estimate
 from unlearn.metrics.lira import FORGET, OUT
 from unlearn.metrics.set_level import set_level
@@ -37,6 +37,7 @@ class PerClient(NamedTuple):
 
 def per_client(variables: Variables, problem: Problem, clients: Clients) -> PerClient:
     """Measures a model on each client's examples; NaN for a client without any."""
+    check_held(clients, len(problem.labels))
     logits = predict_set(problem, variables, jnp.arange(len(problem.labels)))
     losses = cross_entropy(logits, problem.labels)
     hits = jnp.argmax(logits, axis=-1) == problem.labels

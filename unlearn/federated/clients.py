@@ -10,6 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from numpy.typing import ArrayLike
 
 from unlearn.errors import InputError
@@ -55,6 +56,25 @@ def make_clients(parts: Sequence[ArrayLike]) -> Clients:
     sizes = np.array([len(part) for part in held], np.int32)
     rows = np.stack([np.resize(part, sizes.max()) for part in held])
     return Clients(jnp.asarray(rows), jnp.asarray(sizes))
+
+
+def check_held(clients: Clients, size: int) -> None:
+    """Refuses clients that hold examples which are not there.
+
+    Where indices are traced nothing can be said.
+
+    Raises:
+      InputError: the first of them.
+    """
+    if isinstance(clients.indices, Tracer):
+        return
+    held = np.asarray(clients.indices)
+    if held.size and held.max() >= size:
+        client, place = np.argwhere(held >= size)[0]
+        raise InputError(
+            f"client {client} holds example {held[client, place]}, and there are "
+            f"{size}: 0 to {size - 1}"
+        )
 
 
 def by_label(

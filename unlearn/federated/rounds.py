@@ -22,7 +22,7 @@ import optax
 
 from unlearn import parallel, training
 from unlearn.errors import InputError
-from unlearn.federated.clients import Clients
+from unlearn.federated.clients import Clients, check_held
 from unlearn.optimizers import sgd
 from unlearn.problem import Problem, Variables
 from unlearn.training import Rows, classification
@@ -202,6 +202,7 @@ def federate(
     """
     recipe.check()
     key_start, key_rounds = jax.random.split(key)
+    check_held(clients, len(problem.labels))
     if variables is None:
         variables = start(key_start, problem)
     present = clients.sizes > 0

@@ -116,15 +116,28 @@ def estimate(
 ) -> Estimate:
     """Returns a value with its interval from the influences float[S, N] of the pairs.
 
-    The interval is cut to `bounds`; its ends are NaN with fewer than two models.
+    The interval is cut to `bounds`; its ends are NaN with fewer than two models. Where
+    all pairs are alike there is no variance; of few models or examples, see `unseen`.
     `examples`: see `variance`.
     """
     if examples is None:
         examples = _with_influence(influences)
     deviation = np.sqrt(variance(influences, examples))
     half = quantile(min(len(influences), max(examples, 2)), comparisons) * deviation
+    if not deviation:
+        half = unseen(min(len(influences), examples), comparisons)
     low, high = np.clip([value - half, value + half], *bounds)
     return Estimate(float(value), float(low), float(high))
+
+
+def unseen(clusters: int, comparisons: int = 1) -> float:
+    """Returns how common what none of a few clusters has shown may still be, at 95 %.
+
+    0 of 24 or more: there a variance of 0 is taken as it is.
+    """
+    if clusters >= FEW:
+        return 0.0
+    return float(1 - (0.025 / comparisons) ** (1 / max(clusters, 1)))
 
 
 def share(
@@ -139,7 +152,13 @@ def share(
     used = np.ones(hits.shape, bool) if used is None else used
     value = hits[used].mean()
     influences = np.where(used, hits - value, 0.0) / used.sum()
-    return estimate(value, influences, comparisons=comparisons, bounds=(0.0, 1.0))
+    return estimate(
+        value,
+        influences,
+        comparisons=comparisons,
+        bounds=(0.0, 1.0),
+        examples=int(used.any(axis=0).sum()),
+    )
 
 
 def difference(
@@ -168,7 +187,13 @@ def difference(
     first = np.broadcast_to(first, (len(first), hits.shape[1]))
     influences = without_common(np.concatenate(both), first, ~first)
     value = hits.mean() - others.mean()
-    return estimate(value, influences, comparisons=comparisons, examples=hits.shape[1])
+    return estimate(
+        value,
+        influences,
+        comparisons=comparisons,
+        bounds=(-1.0, 1.0),
+        examples=hits.shape[1],
+    )
 
 
 def _table(values: np.ndarray) -> np.ndarray:

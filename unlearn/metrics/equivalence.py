@@ -29,6 +29,8 @@ from numpy.typing import ArrayLike
 
 from unlearn.metrics.verdict import INCONCLUSIVE, OUTSIDE, WITHIN
 
+ROUNDING = 1e-12
+
 __all__ = ["TOLERANCE", "Compared", "compare"]
 
 TOLERANCE = 0.5
@@ -62,9 +64,9 @@ def compare(
     half = _half_width(pairs)
     low, high = excess - half, excess + half
     verdict = INCONCLUSIVE
-    if high <= tolerance * floor:
+    if high <= tolerance * floor + ROUNDING:
         verdict = WITHIN
-    elif low > 0:
+    elif low > ROUNDING:
         verdict = OUTSIDE
     return Compared(excess, low, high, floor, verdict)
 

@@ -65,6 +65,8 @@ def margins(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """
     logits, labels = np.asarray(logits, np.float64), np.asarray(labels)
     classes = logits.shape[-1] if logits.ndim else 0
+    if labels.dtype.kind not in "iu":
+        raise InputError(f"labels must be whole numbers, not {labels.dtype}")
     if classes < 2 or np.any((labels < 0) | (labels >= classes)):
         raise InputError(f"labels must be classes below {classes}, of two or more")
     try:

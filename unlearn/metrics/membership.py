@@ -36,10 +36,12 @@ def confidence_attack(
     no probability left, where the SVM knows but the few examples that the model gets
     wrong, and one more or less of these turns the share from 0 to 1.
 
-    Returns: a share in [0, 1].
+    Returns: a share in [0, 1]; NaN if there are no examples of some kind.
     """
     from sklearn.svm import SVC
 
+    if not (len(members) and len(non_members) and len(forget)):
+        return float("nan")
     size = min(len(members), len(non_members))
     features = np.concatenate([members[:size], non_members[:size]])[:, None]
     is_member = np.repeat([1, 0], size)
@@ -80,7 +82,7 @@ class Threshold(NamedTuple):
     """What `threshold_attack` achieves."""
 
     auc: float
-    tpr_at_1fpr: float
+    tpr_at_1fpr: float  # NaN of fewer than 100 non-members: 1 % allows none of them
     auc_null_sd: float  # of the AUC when members and non-members are alike
 
 
@@ -95,7 +97,8 @@ def threshold_attack(forget: np.ndarray, non_members: np.ndarray) -> Threshold:
     """
     from sklearn.metrics import roc_curve
 
-    if not (len(forget) and len(non_members)):
+    losses = np.concatenate([forget, non_members])
+    if not (len(forget) and len(non_members)) or not np.isfinite(losses).all():
         return Threshold(*[float("nan")] * 3)
     scores = -np.concatenate([forget, non_members])
     is_member = np.repeat([1, 0], [len(forget), len(non_members)])
@@ -103,7 +106,7 @@ def threshold_attack(forget: np.ndarray, non_members: np.ndarray) -> Threshold:
     n, m = len(forget), len(non_members)
     return Threshold(
         auc=float(np.trapezoid(tpr, fpr)),
-        tpr_at_1fpr=float(tpr[fpr <= 0.01].max()),
+        tpr_at_1fpr=float(tpr[fpr <= 0.01].max()) if m >= 100 else float("nan"),
         auc_null_sd=float(np.sqrt((n + m + 1) / (12 * n * m))),
     )
 

@@ -127,7 +127,8 @@ def one_run_epsilon(
         raise InputError("scores must be finite, one a canary")
     if len(scores) < 2:
         raise InputError("a bound on epsilon needs two canaries or more")
-    order, size = included[np.argsort(scores, kind="stable")], len(scores)
+    ranks = np.lexsort((~included, scores))  # of equal scores, as if guessed wrong
+    order, size = included[ranks], len(scores)
     halves = {min(size // 2, max(1, round(share * size / 2))) for share in shares}
     strict = 1 - (1 - confidence) / len(halves)
     best = None

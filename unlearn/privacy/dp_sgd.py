@@ -90,7 +90,7 @@ def noise_for(budget: Budget, examples: int, recipe: Recipe) -> float:
     """
     check(budget, examples, recipe)
     calibrate = _accounting().calibrate_noise_multiplier
-    rare = (1 + math.exp(budget.epsilon)) * too_large(examples, recipe)
+    rare = (1 + math.exp(min(budget.epsilon, 700.0))) * too_large(examples, recipe)
     if rare >= budget.delta / 2:
         raise InputError(
             f"a sample of more than {recipe.most} examples is not rare enough for a "
@@ -132,10 +132,11 @@ def check(budget: Budget, examples: int, recipe: Recipe) -> None:
     Raises:
       InputError: in one line.
     """
-    if not budget.epsilon > 0 or not 0 < budget.delta < 1 / examples:
+    if not 0 < budget.epsilon < math.inf or not 0 < budget.delta < 1 / examples:
         raise InputError(
-            f"epsilon must be above 0 and delta between 0 and 1/{examples}, one "
-            f"example's share; they are {budget.epsilon:g} and {budget.delta:g}"
+            "epsilon must be above 0 and finite, and delta between 0 and "
+            f"1/{examples}, one example's share; they are {budget.epsilon:g} and "
+            f"{budget.delta:g}"
         )
     if not 0 < recipe.batch_size <= examples:
         raise InputError(
@@ -224,11 +225,16 @@ def clipped_sum(
     # Rounded factors, as accelerators have by default, would let norms pass the limit.
     product = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
     size = len(batch.labels)
-    each = recipe.microbatch if size % recipe.microbatch == 0 else size
-    examples = *batch, jax.random.split(key, size)
+    each = min(recipe.microbatch, size)
+    whole = size + -size % each
+    filled = jnp.arange(whole) % size
+    batch = jax.tree.map(lambda x: x[filled], batch) if whole > size else batch
+    own = jnp.arange(whole) < size
+    batch = batch._replace(weights=jnp.where(own, batch.weights, 0))
+    examples = *batch, jax.random.split(key, whole)
     parts = jax.tree.map(lambda x: x.reshape(-1, each, *x.shape[1:]), examples)
     total, norms = jax.lax.scan(add, jax.tree.map(jnp.zeros_like, params), parts)
-    return total, norms.reshape(-1)
+    return total, norms.reshape(-1)[:size]
 
 
 def sample(

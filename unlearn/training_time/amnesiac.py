@@ -92,6 +92,7 @@ def fit(
       InputError: the updates would take more than `max_gigabytes`; an index of
         `sensitive` is out of range.
     """
+    common.check_batch_size(batch_size)
     problem, active = common.training_set(problem, indices)
     _, marked = common.training_set(problem, sensitive)
     batch_size = min(batch_size, int(active.sum()))
@@ -267,7 +268,8 @@ def train(
 def room(state: State, recipe: Recipe) -> int:
     """Returns a number of updates that a training never stores more of."""
     single = gigabytes(state.variables["params"], 1)
-    at_most = recipe.epochs * int(np.sum(state.sensitive))
+    # The last batch of an epoch is filled up: who is in it may be in another too.
+    at_most = 2 * recipe.epochs * int(np.sum(state.sensitive))
     return min(at_most, int(state.settings.max_gigabytes / single))
 
 

@@ -25,7 +25,7 @@ well). The Gaussian mechanism is proven for epsilon <= 1.
 
 What is certified: the mechanism above, for requests that do not depend on the noise,
 which stays secret: publish the weights (`for_serving`), not the state. The noise is
-that of a key, a counter of fits and who is in the training set, so that none comes
+that of a key, a counter of fits, the training set and the constants, so that none comes
 twice: the key must be secret and used for nothing else. In operation leave it out
 (`fit(None, ...)`) or take `secret_key()`; experiments that must be repeatable derive it
 from a seed, and whoever knows the seed knows the noise.
@@ -65,6 +65,8 @@ from unlearn.training_time import common, logistic
 LIPSCHITZ = 1 / (6 * math.sqrt(3))
 """Of the second derivative of the logistic loss: the largest value of its third."""
 
+
+WIDEST = 20_000  # features: 3.2 GB a head
 
 NEARLY = 1e-3
 """Of the budget: what heads that are solved on may leave of it, each."""
@@ -162,7 +164,9 @@ def fit(
     check_settings(settings)
     problem, active = common.training_set(problem, indices)
     check_inputs(problem, variables)
-    features = extract(problem, variables, problem.examples) * active[:, None]
+    features = extract(problem, variables, problem.examples)
+    features = np.where(active[:, None], features, 0)
+    check_width(features)
     state = State(
         to_bits(*np.zeros((3, 0, 0)), logistic.gram(features), np.zeros(1)),
         features,
@@ -188,10 +192,26 @@ def check_settings(settings: Settings) -> None:
         raise InputError(f"epsilon must lie in (0, 1]; it is {epsilon}")
     if not 0 < delta < 1:
         raise InputError(f"delta must lie in (0, 1); it is {delta}")
-    if not (sigma > 0 and l2 > 0):
-        raise InputError(f"sigma and l2 must be positive; they are {sigma} and {l2}")
+    if not (0 < sigma < math.inf and 0 < l2 < math.inf):
+        raise InputError(
+            f"sigma and l2 must be positive and finite; they are {sigma} and {l2}"
+        )
     if past_budget not in ("refuse", "retrain"):
         raise InputError(f"unknown past_budget {past_budget!r}: refuse, retrain")
+
+
+def check_width(features: np.ndarray) -> None:
+    """Refuses more features than a head can have a Hessian of.
+
+    Raises:
+      InputError: in one line.
+    """
+    width = features.shape[1]
+    if width > WIDEST:
+        raise InputError(
+            f"{width:,} features need {8 * width**2 / 1e9:.0f} GB a head: give a net "
+            "that makes fewer (variables, or model.weights), or smaller images"
+        )
 
 
 def forget(key: Any, state: State, indices: ArrayLike) -> tuple[State, dict]:
@@ -354,11 +374,16 @@ def solve(state: State, noise: np.ndarray, tolerance: float = 1e-10) -> State:
 
 
 def draw_noise(state: State, shape: tuple[int, ...]) -> np.ndarray:
-    """Draws the noise of the next fit: another for each key, fit and training set."""
+    """Draws a fit's noise: another for each key, fit, data set and constants."""
     assert state.key_bits is not None
-    purpose = json.dumps([np.asarray(state.key_bits).tolist(), int(state.fits)])
+    purpose = json.dumps(
+        [np.asarray(state.key_bits).tolist(), int(state.fits), *state.settings[:4]]
+    )
     who = np.packbits(np.asarray(state.active)).tobytes()
-    return state.settings.sigma * normals(purpose.encode() + who, shape)
+    data = hashlib.sha256(np.ascontiguousarray(state.features).data)
+    data.update(np.asarray(state.problem.labels, np.int64)[state.active].tobytes())
+    seed = purpose.encode() + who + data.digest()
+    return state.settings.sigma * normals(seed, shape)
 
 
 def normals(seed: bytes, shape: tuple[int, ...]) -> np.ndarray:

@@ -25,11 +25,13 @@ def training_set(
     """Returns the problem less its request, and bool[N]: the examples trained on.
 
     Raises:
-      InputError: an index is out of range, or there is none.
+      InputError: an index is out of range or no whole number, or there is none.
     """
     active = np.ones(len(problem.labels), bool)
     if indices is not None:
         indices = np.asarray(indices)
+        if indices.ndim != 1 or (indices.size and indices.dtype.kind not in "iu"):
+            raise InputError("the training set must be a flat list of whole numbers")
         if not indices.size or indices.min() < 0 or indices.max() >= len(active):
             raise InputError(
                 f"the training set has indices 0..{len(active) - 1}: "
@@ -38,6 +40,16 @@ def training_set(
         active[:] = False
         active[indices] = True
     return without_request(problem), active
+
+
+def check_batch_size(batch_size: int) -> None:
+    """Refuses batches of nothing.
+
+    Raises:
+      InputError: in one line.
+    """
+    if batch_size < 1:
+        raise InputError(f"batch_size must be at least 1; it is {batch_size}")
 
 
 def without_request(problem: Problem) -> Problem:

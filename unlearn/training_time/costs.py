@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from unlearn.errors import InputError
 from unlearn.training_time import common
 from unlearn.training_time.sisa import assign
 from unlearn.training_time.slice_training import slice_epochs
@@ -31,6 +32,8 @@ def expected_cost(
       at once:    sum e_r a_sr (1 - K/N - P(none of K in a_sr)),
       request k:  sum e_r a_sr (a_sr - 1) (N - k) / (N (N - 1)).
     """
+    if not 0 < requests <= size:
+        raise InputError(f"requests must be from 1 to {size}; they are {requests}")
     counts = np.array([len(range(s, size, shards)) for s in range(shards)])
     slice_counts = [
         [len(range(r, count, slices)) for r in range(slices)] for count in counts
@@ -92,12 +95,12 @@ def cost_table(
 ) -> list[dict]:
     """Makes a row for each number of requests, at once and one by one.
 
-    Each has the expected cost, the mean of `trials` simulations, that of full
-    retraining, and the speed-up: full by expected.
+    Those of fewer than all examples have the expected cost, the mean of `trials`
+    simulations, that of full retraining, and the speed-up: full by expected.
     """
     parts = dict(shards=shards, slices=slices, epochs=epochs)
     rows = []
-    for count in requests:
+    for count in [count for count in requests if count < size]:
         for one_by_one in (False, True):
             expected = expected_cost(size, count, one_by_one=one_by_one, **parts)
             simulated = [

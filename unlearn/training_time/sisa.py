@@ -129,6 +129,7 @@ def fit(
             f"{size}: take fewer shards or slices"
         )
     slice_epochs(epochs, slices)
+    common.check_batch_size(batch_size)
     check_shards(only, shards)
     batch_size = min(batch_size, size // (shards * slices))
     rates = float(learning_rate), float(momentum), float(weight_decay)
