@@ -139,6 +139,8 @@ def test_masks(tmp_path, content, name):
         ("id;Status\n20;aktiv\n21;weg\n", "a.csv", "Status may mark some"),
         ("id,answer\n20,Ja\n21,Nein\n", "a.csv", "answer may mark some"),
         ("id,optOut\n20,2024-01-01\n21,\n", "a.csv", "optOut may mark some"),
+        ("file,note\na.png,keep it\nb.png,forget\n", "a.csv", "note may mark some"),
+        ("file,x\na.png,rejected - not ours\nb.png,granted\n", "a.csv", "x may mark"),
         (np.array([0.5]), "a.npy", "not whole"),
         (np.array([np.nan]), "a.npy", "not whole"),
         (np.array([2**63], np.uint64), "a.npy", "64 bits"),

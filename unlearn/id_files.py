@@ -42,6 +42,14 @@ MARKINGS = re.compile(
 )
 """What a column that marks some lines of a table holds."""
 
+VERDICTS = re.compile(
+    "keep|kept|retain(ed)?|forget|forgotten|erased?|deleted?|removed?|dropp?(ed)?|"
+    "granted|withdrawn|revoked|refused|declined|denied|accepted|approved|rejected|"
+    "consent(ed)?|objected",
+    re.IGNORECASE,
+)
+"""What some lines of a column of remarks begin with that says who is meant."""
+
 MARKING = re.compile(
     "consent(ed)?|status|states?|decisions?|actions?|withdrawn|withdrawals?|revoked|"
     "objections?|objected|opt(ed|in|out)?|flags?|flagged|marks?|marked|keep|kept|"
@@ -216,6 +224,9 @@ def _marks(cells: list[str], name: str) -> bool:
     if unnamed and cells == [str(row) for row in range(len(cells))]:
         return False  # the index that pandas writes
     if any(map(MARKING.fullmatch, _words(name))) and any(cells):
+        return True
+    first = (cell.split() or [""] for cell in cells)
+    if any(VERDICTS.fullmatch(words[0].strip(",.:;-")) for words in first):
         return True
     return any(cells) and all(map(MARKINGS.fullmatch, cells))
 

@@ -1,6 +1,7 @@
 """Images with a table that says what each of them is."""
 
 import csv
+import shutil
 
 import numpy as np
 import pytest
@@ -111,6 +112,17 @@ def add_line(root, line, table="custom_train_dataset.csv"):
 def test_bad_tables(mufac, tmp_path, change, words):
     change(mufac)
     rejects(lambda: load(f"table:{mufac}", tmp_path), *words)
+
+
+def test_a_name_in_two_folders_is_refused(mufac, tmp_path):
+    """Other pictures of the same names would be taken."""
+    (mufac / "images").mkdir()
+    shutil.copy(mufac / "train_images" / "F0_1.png", mufac / "images" / "F0_1.png")
+    rejects(
+        lambda: load(f"table:{mufac}", tmp_path),
+        "names F0_1.png, which is in",
+        "images/ and ",
+    )
 
 
 def test_bad_paths(mufac, tmp_path):

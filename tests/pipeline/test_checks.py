@@ -49,6 +49,20 @@ from unlearn.pipeline import default_config
         ({"seeds": 0}, "seeds must be"),
         ({"forget__file": "ids.txt"}, "set forget.kind=ids"),
         ({"forget__classes": (1,)}, "set forget.kind=class"),
+        (
+            {"forget__kind": "class", "forget__classes": (1,), "forget__count": 5},
+            "forget.count is of forget.kind=random, and it is 'class'",
+        ),
+        ({"forget__class_fraction": 0.5}, "class_fraction is of classes, and"),
+        ({"run": ("influence+rewind",)}, "rewind starts from early weights, so what"),
+        (
+            {"run": ("ssd", "noisy_rewind"), "methods__noisy_rewind__epsilon": 2e4},
+            "methods.noisy_rewind: noisy steps: epsilon must be from 0.01",
+        ),
+        (
+            {"run": ("layer_noise",), "methods__layer_noise__tail_epochs": 40},
+            "methods.layer_noise: layer_noise with 40 tail epochs",
+        ),
         ({"forget__kind": "class", "forget__classes": ("a",)}, "no class 'a'"),
         ({"attack_examples": -1}, "attack_examples"),
         ({"methods__finetune__epochs": 0}, "methods.finetune.epochs"),
@@ -68,7 +82,18 @@ def test_bad_input_gets_one_line(tmp_path, changes, message):
     with pytest.raises(InputError, match=message) as caught:
         run(tmp_path / "x", **changes)
     assert "\n" not in str(caught.value)
-    assert not list(tmp_path.iterdir())  # the corrected command can use the folder
+    there = list(tmp_path.rglob("*.npz")) + list(tmp_path.rglob("checkpoints"))
+    assert {path.name for path in there} <= {"split.npz"}  # nothing was trained
+
+
+@pytest.mark.slow
+def test_a_method_that_refused_its_constants_does_not_spoil_a_run(tmp_path):
+    run(tmp_path / "x", seeds=1, run=("ssd",))
+    both = dict(seeds=1, run=("ssd", "noisy_rewind"))
+    with pytest.raises(InputError, match="methods.noisy_rewind: noisy steps"):
+        run(tmp_path / "x", **both, methods__noisy_rewind__epsilon=2e4)
+    found = run(tmp_path / "x", **both, methods__noisy_rewind__epsilon=20.0)
+    assert [row["model"] for row in found.rows][-2:] == ["ssd", "noisy_rewind"]
 
 
 @pytest.mark.slow

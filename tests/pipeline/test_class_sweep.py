@@ -51,6 +51,19 @@ def test_the_original_is_trained_once(swept):
 
 
 @pytest.mark.slow
+def test_a_sweep_goes_on_with_more_methods(tmp_path):
+    """Although another one becomes the best."""
+    changes = dict(forget__kind="class", forget__classes=(1,), seeds=1)
+    changes |= dict(class_sweep__classes=(0, 1), class_sweep__best=1)
+    for run in (("gradient_ascent",), ("gradient_ascent", "finetune", "ssd")):
+        class_sweep.run(small_config(run=run, **changes), tmp_path)
+        rows = csv_files.read_csv(tmp_path / "classes.csv")
+        assert {row["class"] for row in rows} == {0, 1} and len(rows) == 4
+    (best,) = {row["model"] for row in rows} - {"retrain"}
+    assert best != "gradient_ascent"
+
+
+@pytest.mark.slow
 def test_the_worst_class_is_the_largest_value(swept):
     folder, _, worst = swept
     rows = csv_files.read_csv(folder / "classes.csv")

@@ -210,7 +210,7 @@ def load_user_file(path, text, monkeypatch):
 @pytest.mark.slow
 def test_a_changed_file_of_a_method_is_another_config(tmp_path, monkeypatch):
     text = "def mine(key, variables, problem, *, rate=0.1): return variables, {}\n"
-    for number, code in enumerate((text, text + "# changed\n")):
+    for number, code in enumerate((text, text + "CHANGED = 1\n")):
         module = load_user_file(tmp_path / f"mine_{number}.py", code, monkeypatch)
         info = methods.METHODS["ssd"]._replace(name="mine", fn=module.mine)
         monkeypatch.setitem(methods.METHODS, "mine", info)

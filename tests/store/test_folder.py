@@ -38,16 +38,40 @@ def of_methods(*run, **changes):
     return {"seeds": 2, "run": run, "methods": methods, "sources": {}} | changes
 
 
+def begin(folder, *names):
+    """Claims a folder of these methods, and makes something of each."""
+    store.claim(folder, of_methods(*names))
+    for name, place in zip(names, ("checkpoints", "studies/shadow"), strict=False):
+        (folder / place / name).mkdir(parents=True)
+
+
+def run_in(folder):
+    return json.loads((folder / "config.json").read_text())["run"]
+
+
 def test_a_run_goes_on_with_more_methods(tmp_path):
     folder = tmp_path / "run"
-    store.claim(folder, of_methods("a", "b"))
+    begin(folder, "a", "b")
     grown = of_methods("a", "c", "b", sources={"c": "its hash"})
     store.check_claim(folder, grown)
-    assert json.loads((folder / "config.json").read_text())["run"] == ["a", "b"]
+    assert run_in(folder) == ["a", "b"]
     store.claim(folder, grown)
-    assert json.loads((folder / "config.json").read_text())["run"] == ["a", "c", "b"]
-    with pytest.raises(InputError, match="run: .'a', 'c', 'b'. there, .'a', 'b'. now"):
-        store.claim(folder, of_methods("a", "b"))
+    assert run_in(folder) == ["a", "c", "b"]
+    with pytest.raises(InputError, match="run: .'a', 'c', 'b'. there, .'a'. now"):
+        store.claim(folder, of_methods("a"))
+
+
+def test_what_nothing_was_made_by_may_change_or_go(tmp_path):
+    """As a method that has refused its constants."""
+    begin(tmp_path, "a", "b")
+    store.claim(tmp_path, of_methods("a", "b", "c"))
+    other = of_methods("a", "b", "c", methods={"c": {"rate": 0.5}})
+    store.claim(tmp_path, other)
+    store.claim(tmp_path, of_methods("b", "a"))
+    assert run_in(tmp_path) == ["b", "a"]
+    store.claim(tmp_path / "none", of_methods())
+    store.claim(tmp_path / "none", of_methods("a"))
+    assert run_in(tmp_path / "none") == ["a"]
 
 
 @pytest.mark.parametrize(
@@ -56,18 +80,32 @@ def test_a_run_goes_on_with_more_methods(tmp_path):
         ({"seeds": 3}, "seeds: 2 there, 3 now"),
         ({"methods": {"a": {"rate": 0.2}}}, "methods.a.rate: 0.1 there, 0.2 now"),
         ({"sources": {"weights": "a hash"}}, "sources.weights: None there"),
+        ({"sources": {"b": "a hash"}}, "sources.b: None there"),
     ],
 )
 def test_more_methods_and_another_change_is_another_config(tmp_path, changes, message):
-    store.claim(tmp_path, of_methods("a", "b"))
+    begin(tmp_path, "a", "b")
     with pytest.raises(InputError, match=message):
         store.claim(tmp_path, of_methods("a", "b", "c", **changes))
 
 
-def test_who_joins_brings_no_more_methods(tmp_path):
-    store.leave(store.join(tmp_path, of_methods("a", "b")))
-    with pytest.raises(InputError, match="methods.c: None there"):
-        store.join(tmp_path, of_methods("a", "b", "c"))
+def test_what_is_no_run_of_methods_is_compared_as_it_is(tmp_path):
+    config = {"run": ["a"], "methods": {"a": {}}}  # without sources
+    store.claim(tmp_path, config)
+    store.claim(tmp_path, config)
+    with pytest.raises(InputError, match=r"run: .'a'. there, .'a', 'b'. now"):
+        store.claim(tmp_path, config | {"run": ["a", "b"]})
+
+
+def test_who_joins_brings_more_methods_only_if_no_other_is_there(tmp_path):
+    begin(tmp_path, "a", "b")
+    grown = of_methods("a", "b", "c")
+    other = tmp_path / ".workers" / "other"
+    other.mkdir(parents=True)
+    with store.lock(other), pytest.raises(InputError, match="methods.c: None there"):
+        store.join(tmp_path, grown)
+    store.leave(store.join(tmp_path, grown))
+    assert run_in(tmp_path) == ["a", "b", "c"]
 
 
 def test_of_long_lists_only_what_differs_is_named(tmp_path):

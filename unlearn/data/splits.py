@@ -95,6 +95,16 @@ class ForgetConfig(NamedTuple):
                         f"forget.{name} is given, but forget.kind is {self.kind!r}: "
                         f"set forget.kind={kind}, or empty forget.{name}"
                     )
+        if self.count and own != "random":
+            raise InputError(
+                f"forget.count is of forget.kind=random, and it is {self.kind!r}: set "
+                "forget.count=0; a part of classes is forget.class_fraction"
+            )
+        if self.class_fraction != 1 and own not in ("class", "subclass"):
+            raise InputError(
+                f"forget.class_fraction is of classes, and forget.kind is "
+                f"{self.kind!r}: set forget.class_fraction=1"
+            )
         if sum(bool(getattr(self, name)) for name in given["ids"]) > 1:
             raise InputError("give forget.ids or forget.file, not both")
         if self.column and not self.file:

@@ -180,6 +180,12 @@ def _files(
         found = [place / row.file for place in places if (place / row.file).is_file()]
         if known and not found:
             continue  # erased
+        if len(found) > 1:
+            both = " and ".join(f"{path.parent.name}/" for path in found)
+            raise InputError(
+                f"{where} names {shown(row.file)}, which is in {both}: give tables "
+                "whose lines name the folder too, or move one of them away"
+            )
         if not found or found[0].suffix.lower() not in SUFFIXES:
             looked = ", ".join(f"{place.name}/" for place in places)
             raise InputError(

@@ -9,12 +9,13 @@ that have been imported, by name; `README.md` in this folder is made of it.
 """
 
 import functools
-import hashlib
 import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
+from unlearn import own_sources
 from unlearn.errors import InputError
 from unlearn.problem import Problem
 
@@ -90,17 +91,17 @@ class MethodInfo(NamedTuple):
         return {"epsilon", "delta"} <= inspect.signature(self.fn).parameters.keys()
 
     def source_hash(self) -> str:
-        """Returns a SHA-256 of the file that defines a method of the user's.
+        """Returns a hash of the file that defines a method of the user's.
 
+        With what it imports beside it, and without other methods; see `own_sources`.
         Empty for a method of this package, and where there is no file.
         """
         if self.fn.__module__.partition(".")[0] == "unlearn":
             return ""
         try:
-            return hashlib.sha256(
-                inspect.getsource(sys.modules[self.fn.__module__]).encode()
-            ).hexdigest()
-        except (OSError, TypeError, KeyError):
+            file = Path(inspect.getsourcefile(sys.modules[self.fn.__module__]) or "")
+            return own_sources.hash_of(file, getattr(self.fn, "__name__", self.name))
+        except (OSError, TypeError, KeyError, SyntaxError, ValueError):
             return ""
 
 

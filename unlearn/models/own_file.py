@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from unlearn import own_sources
 from unlearn.errors import InputError
 from unlearn.models.equinox import from_equinox
 from unlearn.models.linen import from_linen
@@ -49,10 +50,17 @@ def find_file(name: str) -> tuple[Path, str]:
 
 
 def source_hash(name: str) -> str:
-    """Returns the SHA-256 of a model's file; `""` for a net of the package."""
+    """Returns a hash of a model's file and of what it imports beside it.
+
+    `""` for a net of the package; of a file that is no Python, of its bytes.
+    """
     if not is_path(name):
         return ""
-    return hashlib.sha256(find_file(name)[0].read_bytes()).hexdigest()
+    file, _ = find_file(name)
+    try:
+        return own_sources.hash_of(file)
+    except (SyntaxError, ValueError):
+        return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def load_model(name: str, num_classes: int, **options: Any) -> Model:

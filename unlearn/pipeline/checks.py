@@ -90,6 +90,12 @@ def check(config: "ConfigDict", names: Sequence[str]) -> None:
                 f"{name} cannot be a chain: {', '.join(training_time.METHODS)} train a "
                 "model of their own, so run them alone"
             )
+        for part in split_chain(name)[1:]:
+            if part in methods.METHODS and "early" in methods.METHODS[part].needs:
+                raise InputError(
+                    f"{name}: {part} starts from early weights, so what is before it "
+                    "has no effect; put it first, or run it alone"
+                )
     parts = parts_of(names)
     for name in parts:
         check_known(config, name)

@@ -98,11 +98,12 @@ def run(
     for number in others:
         class_config = config.copy_and_resolve_references()
         class_config.forget.classes = (given[number],)
-        class_config.run = chosen
+        place = folder / class_folder(number, names)
+        class_config.run = (*chosen, *there_too(place, chosen))
         class_config.seeds = min(config.seeds, config.class_sweep.seeds)
         result = run_pipeline(
             class_config,
-            folder / class_folder(number, names),
+            place,
             source=source,
             originals=home,
         )
@@ -214,3 +215,10 @@ def worst_class(rows: Sequence[dict]) -> list[dict]:
             row |= {name: top[name], f"{name}_class": top["class"]}
         worst.append(row)
     return worst
+
+
+def there_too(folder: Path, chosen: Sequence[str]) -> tuple[str, ...]:
+    """Names what else a class's folder has: the best of what there was before."""
+    path = folder / "config.json"
+    run = store.read_json(path).get("run", ()) if path.exists() else ()
+    return tuple(name for name in run if name not in chosen)

@@ -18,6 +18,7 @@ from unlearn.pipeline.export import export
 from unlearn.pipeline.setup import Run, Source, prepare
 from unlearn.pipeline.stages import (
     Diverged,
+    check_methods,
     fit_and_forget,
     make_model,
     retained_only,
@@ -68,6 +69,7 @@ def run(
     run = prepare(
         config, folder, names, data_dir=data_dir, progress=progress, source=source
     )
+    check_methods(run, names)
     if originals:
         copy_originals(originals, run.folder, range(config.seeds))
     for line in imported.notes(config):

@@ -32,6 +32,12 @@ WRITTEN = (
 
 REMEDY = "use another folder, or delete it to start over"
 
+GROWS = "run", "methods", "sources"
+"""What a config has of a run that may go on with more methods."""
+
+MADE_BY = "checkpoints", "evaluations", "studies/*", "studies/*/*"
+"""Folders with one of each method that something was made by."""
+
 WORKERS = ".workers"
 """A folder of locks of those who have joined a run."""
 
@@ -90,8 +96,14 @@ def _check_config(folder: Path, config: dict, may_grow: bool = False) -> None:
             )
         return
     there, config = files.read_json(path), json.loads(json.dumps(config))
-    if may_grow and there.get("run") and set(there["run"]) <= set(config["run"]):
-        config = _without_new_methods(config, there)
+    if may_grow and all(part in x for part in GROWS for x in (there, config)):
+        begun = {name for name in there["run"] if _is_begun(folder, name)}
+        if begun <= set(config["run"]):
+            parts = {part for name in begun for part in name.split("+")}
+            if "private" not in there.get("audit", {"private": {}}):
+                audit = {k: v for k, v in config["audit"].items() if k != "private"}
+                config = config | {"audit": audit}
+            there, config = _of(parts, there, config), _of(parts, config, there)
     changes = [
         f"{key}: {_change(old, new)}" for key, old, new in differences(there, config)
     ]
@@ -116,24 +128,32 @@ def _change(old: Any, new: Any) -> str:
     return " and ".join(parts) or "in another order"
 
 
-def _without_new_methods(config: dict, there: dict) -> dict:
-    """Returns a config as it would be with no more models than the one there."""
-    new = config["methods"].keys() - there["methods"].keys()
-    apart = {
-        part: {name: value for name, value in config[part].items() if name not in new}
-        for part in ("methods", "sources")
+def _is_begun(folder: Path, name: str) -> bool:
+    """Says whether something of a method is kept."""
+    return (
+        any(any(folder.glob(f"{place}/{name}")) for place in MADE_BY)
+        or (folder / "trials" / f"{name}.json").exists()
+    )
+
+
+def _of(parts: set[str], config: dict, other: dict) -> dict:
+    """Returns a config with these methods alone, to compare it with the other one."""
+    methods = config["methods"].keys() | other["methods"].keys()
+    return {k: v for k, v in config.items() if k != "run"} | {
+        section: {
+            name: value
+            for name, value in config[section].items()
+            if name in parts or name not in methods
+        }
+        for section in ("methods", "sources")
     }
-    if "private" not in there.get("audit", {"private": {}}):
-        audit = {k: v for k, v in config["audit"].items() if k != "private"}
-        apart["audit"] = audit
-    return config | apart | {"run": there["run"]}
 
 
 def claim(folder: Path, config: dict) -> Lock:
     """Makes the folder of a run unless it is there, and locks it; see `check_claim`.
 
-    A run may go on with more methods than it began with: what is there stays. The
-    caller keeps the lock for as long as it writes.
+    A run may go on with other methods beside those that it has something of, which
+    stay. The caller keeps the lock for as long as it writes.
     """
     folder = Path(folder)
     check_claim(folder, config)
@@ -160,8 +180,10 @@ def join(folder: Path, config: dict) -> Lock:
     except OSError as error:
         raise files.cannot_write(folder, error) from error
     try:
-        if not (folder / "config.json").exists():
-            _check_config(folder, config)
+        begins = not (folder / "config.json").exists()
+        alone = not _others_at_work(folder, but=place)
+        _check_config(folder, config, may_grow=alone)
+        if begins or alone:
             files.write_json(folder / "config.json", config)
         _check_config(folder, config)
     except InputError:
@@ -179,10 +201,12 @@ def leave(held: Lock) -> None:
         held.folder.parent.rmdir()
 
 
-def _others_at_work(folder: Path) -> bool:
-    """Says whether some have joined; forgets those that were killed."""
+def _others_at_work(folder: Path, but: Path | None = None) -> bool:
+    """Says whether some have joined, but for one; forgets those that were killed."""
     found = False
     for place in folder.glob(f"{WORKERS}/*"):
+        if place == but:
+            continue
         held = try_lock(place)
         if held is None:
             found = True
