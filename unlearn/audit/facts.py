@@ -21,6 +21,7 @@ from unlearn.report import schema
 from unlearn.report.model_order import VERDICTS, marked
 
 SALT = "salt.json"
+MOST_NAMED = 6  # methods in a sentence
 
 THREAT = (
     "A black box: the attacker sends one query, the example itself, unchanged, and "
@@ -124,7 +125,8 @@ def _of_methods(models, request) -> str:
         for verdict in VERDICTS
     }
     done, count = names.pop("within"), len(methods)
-    first = f"{len(done)} of {count} methods forget {request}: {named(done)}"
+    which = "" if len(done) > MOST_NAMED else f": {listed(done)}"
+    first = f"{len(done)} of {count} methods forget {request}{which}"
     if len(done) == 1:
         first = f"{done[0]} forgets {request}"
     if done:
@@ -160,7 +162,7 @@ def _knows_planted(model: Mapping) -> bool:
     return (model.get("stress") or {}).get("verdict") == "outside"
 
 
-def named(names: Sequence[str], most: int = 6) -> str:
+def named(names: Sequence[str], most: int = MOST_NAMED) -> str:
     """Writes a few names, or how many methods there are."""
     return listed(names) if len(names) <= most else f"{len(names)} methods"
 
