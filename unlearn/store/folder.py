@@ -97,13 +97,7 @@ def _check_config(folder: Path, config: dict, may_grow: bool = False) -> None:
         return
     there, config = files.read_json(path), json.loads(json.dumps(config))
     if may_grow and all(part in x for part in GROWS for x in (there, config)):
-        begun = {name for name in there["run"] if _is_begun(folder, name)}
-        if begun <= set(config["run"]):
-            parts = {part for name in begun for part in name.split("+")}
-            if "private" not in there.get("audit", {"private": {}}):
-                audit = {k: v for k, v in config["audit"].items() if k != "private"}
-                config = config | {"audit": audit}
-            there, config = _of(parts, there, config), _of(parts, config, there)
+        there, config = _shared(folder, there, config)
     changes = [
         f"{key}: {_change(old, new)}" for key, old, new in differences(there, config)
     ]
@@ -126,6 +120,21 @@ def _change(old: Any, new: Any) -> str:
         if any(item not in others for item in some)
     ]
     return " and ".join(parts) or "in another order"
+
+
+def _shared(folder: Path, there: dict, config: dict) -> tuple[dict, dict]:
+    """Returns what must be the same of two configs: methods that were begun, all else.
+
+    A private training, too, may be added.
+    """
+    begun = {name for name in there["run"] if _is_begun(folder, name)}
+    if not begun <= set(config["run"]):
+        return there, config
+    if "private" not in there.get("audit", {"private": {}}):
+        audit = {k: v for k, v in config["audit"].items() if k != "private"}
+        config = config | {"audit": audit}
+    parts = {part for name in begun for part in name.split("+")}
+    return _of(parts, there, config), _of(parts, config, there)
 
 
 def _is_begun(folder: Path, name: str) -> bool:
