@@ -141,6 +141,8 @@ def test_masks(tmp_path, content, name):
         ("id,optOut\n20,2024-01-01\n21,\n", "a.csv", "optOut may mark some"),
         ("file,note\na.png,keep it\nb.png,forget\n", "a.csv", "note may mark some"),
         ("file,x\na.png,rejected - not ours\nb.png,granted\n", "a.csv", "x may mark"),
+        ("id,notes\n1,Withdraw consent\n2,please keep\n", "a.csv", "notes may mark"),
+        ("id,notes\n1,x y\n2,do not erase\n", "a.csv", "notes may mark"),
         (np.array([0.5]), "a.npy", "not whole"),
         (np.array([np.nan]), "a.npy", "not whole"),
         (np.array([2**63], np.uint64), "a.npy", "64 bits"),

@@ -43,12 +43,12 @@ MARKINGS = re.compile(
 """What a column that marks some lines of a table holds."""
 
 VERDICTS = re.compile(
-    "keep|kept|retain(ed)?|forget|forgotten|erased?|deleted?|removed?|dropp?(ed)?|"
-    "granted|withdrawn|revoked|refused|declined|denied|accepted|approved|rejected|"
-    "consent(ed)?|objected",
+    r"\b(keep|kept|retain\w*|forg[eo]t\w*|eras(e|es|ed|ure|ing)|delet\w+|remov\w+|"
+    r"drop(ped)?|grant\w*|withdr\w+|revok\w+|refus\w+|declin\w+|den(y|ied)|"
+    r"accept\w*|approv\w+|reject\w*|consent\w*|object(s|ed|ion|ions)?|do not|don't)\b",
     re.IGNORECASE,
 )
-"""What some lines of a column of remarks begin with that says who is meant."""
+"""A word in a column of remarks that says who is meant."""
 
 MARKING = re.compile(
     "consent(ed)?|status|states?|decisions?|actions?|withdrawn|withdrawals?|revoked|"
@@ -225,8 +225,7 @@ def _marks(cells: list[str], name: str) -> bool:
         return False  # the index that pandas writes
     if any(map(MARKING.fullmatch, _words(name))) and any(cells):
         return True
-    first = (cell.split() or [""] for cell in cells)
-    if any(VERDICTS.fullmatch(words[0].strip(",.:;-")) for words in first):
+    if any(map(VERDICTS.search, cells)):
         return True
     return any(cells) and all(map(MARKINGS.fullmatch, cells))
 

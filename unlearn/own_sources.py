@@ -2,6 +2,8 @@
 
 import ast
 import hashlib
+import itertools
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,20 +15,35 @@ def hash_of(file: Path, function: str = "") -> str:
 
     Args:
       file: Python source.
-      function: a method in it; other methods there, and `get_config`, then do not
-        count: a run may go on when one more is written.
+      function: a method in it; what it does not use of other methods there, and of
+        `get_config`, does not count: a run may go on when one more is written.
 
     Raises:
       OSError, SyntaxError, ValueError: it cannot be read.
     """
     tree = ast.parse(file.read_bytes())
     if function:
-        tree.body = [part for part in tree.body if not _is_other(part, function)]
+        tree.body = _used(tree.body, function)
     found = hashlib.sha256(ast.dump(tree).encode())
-    for path in sorted(_neighbours(file, {file})):
-        found.update(path.name.encode())
+    for path in sorted(_neighbours(file, file.parent, {file})):
+        found.update(os.path.relpath(path, file.parent).encode())
         found.update(ast.dump(ast.parse(path.read_bytes())).encode())
     return found.hexdigest()
+
+
+def _used(body: list[ast.stmt], function: str) -> list[ast.stmt]:
+    """Returns a module without those other methods that nothing in it names."""
+    kept = [part for part in body if not _is_other(part, function)]
+    while True:
+        named = {
+            getattr(node, "id", getattr(node, "attr", ""))
+            for part in kept
+            for node in ast.walk(part)
+        }
+        wanted = [x for x in body if x in kept or getattr(x, "name", "") in named]
+        if len(wanted) == len(kept):
+            return kept
+        kept = wanted
 
 
 def _is_other(part: ast.stmt, function: str) -> bool:
@@ -37,27 +54,28 @@ def _is_other(part: ast.stmt, function: str) -> bool:
     return part.name == "get_config" or "method" in names
 
 
-def _neighbours(file: Path, seen: set[Path]) -> Iterator[Path]:
-    """Yields the files beside a file that it imports, and those that these import."""
+def _neighbours(file: Path, root: Path, seen: set[Path]) -> Iterator[Path]:
+    """Yields the files beside it that a file imports, and those that these import."""
     for part in ast.walk(ast.parse(file.read_bytes())):
-        for path in _imported(part, file.parent):
+        for path in _imported(part, file.parent, root):
             if path not in seen:
                 seen.add(path)
                 yield path
-                yield from _neighbours(path, seen)
+                yield from _neighbours(path, root, seen)
 
 
-def _imported(part: ast.AST, folder: Path) -> Iterator[Path]:
-    names: list[str] = []
+def _imported(part: ast.AST, folder: Path, root: Path) -> Iterator[Path]:
+    names, places = [], {root, folder}
     if isinstance(part, ast.Import):
         names = [alias.name for alias in part.names]
     elif isinstance(part, ast.ImportFrom):
-        for _ in range(part.level - 1):
-            folder = folder.parent
+        if part.level:
+            places = {folder, *folder.parents[: part.level - 1]}
         start = [part.module] if part.module else []
         names = [*start, *(".".join([*start, alias.name]) for alias in part.names)]
-    for name in names:
-        place = folder.joinpath(*name.split("."))
-        for path in (place.with_suffix(".py"), place / "__init__.py"):
-            if path.is_file():
-                yield path
+    for place, name in itertools.product(places, names):
+        words = name.split(".")
+        for count in range(1, len(words) + 1):
+            path = place.joinpath(*words[:count])
+            either = path.with_suffix(".py"), path / "__init__.py"
+            yield from filter(Path.is_file, either)

@@ -36,7 +36,7 @@ def test_each_model_is_a_private_training_with_everyone(tmp_path, accounted):
     run = prepared(tmp_path, private=PRIVATE)
     study = studies.fixed_study("private", run, np.arange(10), 12)
     found = shadow_models.measured(study, "dp_sgd").margins[3]
-    recipe = dp_sgd.Recipe(4, 32, 0.1, microbatch=16)
+    recipe = dp_sgd.Recipe(4, 32, 0.1, momentum=0.9, clip=0.5, microbatch=16)
     everyone = np.concatenate([study.forget[3], study.retain[3]])
     assert set(accounted) == {(dp_sgd.Budget(8.0, 1e-5), len(everyone), recipe)}
     key = shadow_models._keys(study, "dp_sgd")[3]
@@ -71,7 +71,11 @@ def test_it_is_added_to_a_finished_audit(tmp_path, accounted):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (dict(epsilon=-1.0), "audit.private.epsilon must be above 0; it is -1"),
+        (dict(epsilon=-1.0), "audit.private: epsilon must be above 0"),
+        (dict(epsilon=np.inf), "audit.private: epsilon must be above 0 and finite"),
+        (dict(delta=0.9), "audit.private: .* delta between 0 and"),
+        (dict(clip=-1.0), "audit.private: clip must be above 0"),
+        (dict(batch_size=0), "audit.private: batch_size must be from"),
         (dict(learning_rate=0.0), "audit.private.learning_rate must be above 0"),
     ],
 )

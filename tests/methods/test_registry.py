@@ -38,6 +38,7 @@ def test_the_function_comes_back_checked_and_is_registered():
         "",
         {"rate": (0.01, 1.0)},
         "any",
+        False,
     )
     assert METHODS["finetune"].fn is finetune and METHODS["ssd"].fn is ssd
 
@@ -122,7 +123,12 @@ def test_reserved_names_are_those_of_controls_and_training_time_methods():
     from unlearn import training_time
     from unlearn.audit import controls, shadow_models, tables
 
-    others = {*controls.CONTROLS, *shadow_models.REFERENCES, tables.UNTRAINED}
+    others = {
+        *controls.CONTROLS,
+        controls.PRIVATE,
+        *shadow_models.REFERENCES,
+        tables.UNTRAINED,
+    }
     assert {*registry.RESERVED} == (others | {*training_time.METHODS}) - {"retrain"}
 
 
@@ -135,3 +141,29 @@ def test_a_method_once_more_under_a_label():
         assert name not in METHODS and METHODS.get(name) is None
         with pytest.raises(KeyError):
             METHODS[name]
+
+
+def test_a_certificate_is_declared_and_not_guessed():
+    """As Adam's epsilon and Huber's delta would be."""
+
+    def huber(key, variables, problem, *, epsilon=1e-8, delta=1.0):
+        return variables, {}
+
+    declare(huber, needs=("retain",))
+    constants = {"huber": {"epsilon": 1e-8, "delta": 1.0}}
+    assert registry.certificate(["huber"], constants) is None
+    METHODS.pop("huber")
+    with pytest.raises(InputError, match="must not see the forget set"):
+        declare(huber, needs=("forget",), certifies=True)
+    with pytest.raises(InputError, match="needs the constants epsilon and delta"):
+        declare(needs=("retain",), certifies=True)
+    declare(huber, needs=("retain",), certifies=True)
+    assert registry.certificate(["huber"], constants) == (1e-8, 1.0)
+
+
+def test_the_name_of_the_private_training_is_taken():
+    def dp_sgd(key, variables, problem):
+        return variables, {}
+
+    with pytest.raises(InputError, match="the name is taken"):
+        declare(dp_sgd)

@@ -261,3 +261,12 @@ def test_evaluate_refuses_what_it_cannot_measure():
     first = np.broadcast_to(np.arange(3) == 0, (4, 3))
     with pytest.raises(InputError, match="no positive pair has a score"):
         evaluate(scores, first, ~first)  # no example is in both groups
+
+
+def test_of_few_models_an_auc_of_one_has_an_interval():
+    states = np.repeat([[True], [False]], 3, axis=0)
+    found = evaluate(np.where(states, 9.0, 0.0), states, ~states)
+    assert found.auc == 1 and found.auc_interval == (pytest.approx(0.025), 1.0)
+    states = np.repeat([[True], [False]], 24, axis=0) * np.ones((1, 30), bool)
+    found = evaluate(np.where(states, 9.0, 0.0), states, ~states)
+    assert found.auc_interval == (1.0, 1.0)

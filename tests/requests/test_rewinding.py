@@ -1,5 +1,6 @@
 """Deployments that keep weights from early in the training, to rewind to."""
 
+import dataclasses
 import json
 
 import jax
@@ -86,6 +87,9 @@ def test_what_hides_where_it_rewinds_to_certifies(fresh):
     folder = fresh("noisy_rewind")
     found = open_deployment(folder)
     assert jax.random.key_data(found.key(1)).size == 4
+    before = {k: v for k, v in found.settings.items() if k != "key_bits"}
+    old = dataclasses.replace(found, settings=before)  # it had no secret to rest on
+    assert old.certificate is None and jax.random.key_data(old.key(1)).size == 2
     erase(folder, [3, 14])
     report = json.loads((folder / "requests/0001/report.json").read_text())
     assert report["guarantee"].startswith("Certified: (ε = 8, δ = 1e-05) removal.")

@@ -108,6 +108,35 @@ def test_who_joins_brings_more_methods_only_if_no_other_is_there(tmp_path):
     assert run_in(tmp_path) == ["a", "b", "c"]
 
 
+def test_nothing_grows_while_others_are_at_work(tmp_path):
+    """Else models of other constants would lie beside each other."""
+    begin(tmp_path, "a", "b")
+    grown = of_methods("a", "b", "c")
+    place = tmp_path / ".workers" / "other"
+    place.mkdir(parents=True)
+    held = store.lock(place)
+    with pytest.raises(InputError, match="methods.c: None there"):
+        store.claim(tmp_path, grown)
+    held.release()
+    script = "import sys, time; from unlearn import store; "
+    script += "held = store.lock(sys.argv[1]); print('held', flush=True); "
+    script += "time.sleep(60)"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", script, tmp_path], stdout=subprocess.PIPE, cwd=ROOT
+    )
+    assert holder.stdout.readline()
+    with pytest.raises(InputError, match="methods.c: None there"):
+        store.join(tmp_path, grown)
+    holder.kill()
+    holder.wait()
+
+
+def test_an_audit_and_a_run_are_two_configs(tmp_path):
+    store.claim(tmp_path, of_methods("a", audit={"models": 3}))
+    with pytest.raises(InputError, match="audit: {'models': 3} there, None now"):
+        store.claim(tmp_path, of_methods("a"))
+
+
 def test_of_long_lists_only_what_differs_is_named(tmp_path):
     store.claim(tmp_path, {"a": list("bcdefg")})
     with pytest.raises(InputError, match="config .a: d there alone and x now alone.:"):

@@ -183,11 +183,16 @@ def check_private(config: "ConfigDict") -> None:
             "audit.private.epsilon"
         )
     private = PrivateConfig(**config.audit.private)
-    for name in ("epsilon", "learning_rate"):
-        if not getattr(private, name) > 0:
-            raise InputError(
-                f"audit.private.{name} must be above 0; it is {getattr(private, name)}"
-            )
+    budget = dp_sgd.Budget(private.epsilon, private.delta)
+    try:
+        dp_sgd.check(budget, max(1, private.batch_size), private.recipe())
+    except InputError as error:
+        raise InputError(f"audit.private: {error}") from None
+    if not private.learning_rate > 0:
+        raise InputError(
+            f"audit.private.learning_rate must be above 0; it is "
+            f"{private.learning_rate}"
+        )
 
 
 def named_release(

@@ -28,6 +28,7 @@ from unlearn.audit.games import Game
 from unlearn.audit.judged import Judgement, Measurements, Stress
 from unlearn.audit.shadow_models import (
     Measured,
+    check_private,
     compiled_ahead,
     make_free,
     measure_all,
@@ -168,7 +169,11 @@ def study_all(
     if shadow and (note := studies.small(shadow)):
         run.progress.say(note)
     single = [name for name in names if forgets_examples(name)]
-    more = (*CONTROLS, *([PRIVATE] if config.audit.private.epsilon else []))
+    more = CONTROLS
+    if config.audit.private.epsilon:
+        more = *CONTROLS, PRIVATE
+        for study in filter(None, (shadow, request, stress)):
+            check_private(study)
     wanted = [
         (shadow, (*TRAINED, *more, *single)),
         (request, (*REFERENCES, *more, *names)),

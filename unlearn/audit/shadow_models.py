@@ -26,6 +26,7 @@ from unlearn import methods, parallel, store, training, training_time
 from unlearn.audit import controls, kept
 from unlearn.audit.config import PrivateConfig
 from unlearn.audit.studies import Study
+from unlearn.errors import InputError
 from unlearn.metrics import lira
 from unlearn.pipeline import run_method, template
 from unlearn.privacy import dp_sgd
@@ -103,6 +104,20 @@ def _training(study: Study, name: str):
     recipe = training.Recipe(**study.run.config.train)
     trainer = measured_trainer(recipe, int(epochs) if epochs else None)
     return trainer, (_keys(study, name), indices)
+
+
+def check_private(study: Study) -> None:
+    """Traces the private training of a study: it is refused now or never.
+
+    Raises:
+      InputError: a budget, a recipe or a net that it cannot have.
+    """
+    try:
+        fn, models = _training(study, controls.PRIVATE)
+        one = jax.tree.map(lambda x: x[0], models)
+        jax.eval_shape(fn, one, *_shared(study))
+    except InputError as error:
+        raise InputError(f"audit.private: {error}") from None
 
 
 @functools.lru_cache(maxsize=8)

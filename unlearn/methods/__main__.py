@@ -73,6 +73,8 @@ new_variables, info = methods.finetune(
   epochs of its training) and `start` (before them). An experiment withholds all else:
   what is not named is `None` in the problem, and with one of the two sets named,
   examples and labels are cut down to that set (`unlearn.problem.withhold`).
+- `certifies`: whether it proves an (epsilon, delta) of its constants, whoever sees the
+  result alone.
 - `inputs`: what the model must be applied to. *any*: images, floats, token ids, a dict
   of arrays. *continuous*: one array of floats, since the method changes or makes
   inputs; *images*: floats [H, W, C]. Others are refused in a line.

@@ -39,6 +39,7 @@ Number = float | jax.Array
     differs="decays towards new weights, not 0; noise by shifted interpolation, not "
     "Rényi divergences; batches; warm-up, cosine decay and momentum after it",
     search={"learning_rate": (1e-2, 1.0), "noisy_learning_rate": (1e-5, 1e-2)},
+    certifies=True,
 )
 def noisy_finetune(
     key: jax.Array,

@@ -32,6 +32,7 @@ from unlearn.problem import Problem, Variables
     differs="noise in clipped steps before the epochs (as `noisy_finetune`), not once "
     "after them: their bound needs to know how smooth the loss is",
     search={"learning_rate": (1e-2, 1.0), "noisy_learning_rate": (1e-5, 1e-2)},
+    certifies=True,
 )
 def noisy_rewind(
     key: jax.Array,

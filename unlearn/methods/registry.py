@@ -50,6 +50,7 @@ class MethodInfo(NamedTuple):
     differs: str  # in what it is not as in the paper; "" if in nothing
     search: dict[str, tuple[float, float]]  # floats to tune: lowest and highest value
     inputs: str = "any"  # of INPUTS: what the model must be applied to
+    certifies: bool = False  # (epsilon, delta), two of its constants
 
     def check(self, problem: Problem) -> None:
         """Checks what a problem's shapes tell, so under jit and vmap as well.
@@ -84,11 +85,6 @@ class MethodInfo(NamedTuple):
             return ()
         start = (0,) if "start" in self.needs else ()
         return *start, constants["epoch"]
-
-    @property
-    def certifies(self) -> bool:
-        """Whether it gives a certificate: `epsilon` and `delta` are its constants."""
-        return {"epsilon", "delta"} <= inspect.signature(self.fn).parameters.keys()
 
     def source_hash(self) -> str:
         """Returns a hash of the file that defines a method of the user's.
@@ -151,7 +147,7 @@ def certificate(
 RESERVED = (
     *("original", "oracle", "untrained"),  # names of other models in a run's folder
     *("no_op", "head_distill", "constant_margin", "collapsed"),
-    *("sisa", "amnesiac", "certified"),
+    *("sisa", "amnesiac", "certified", "dp_sgd"),
 )
 
 
@@ -164,6 +160,7 @@ def method(
     scope: str = "both",
     kind: str | None = None,
     inputs: str = "any",
+    certifies: bool = False,
 ) -> Callable[[F], F]:
     """Registers the decorated function, which then checks its problem when called.
 
@@ -180,6 +177,8 @@ def method(
         neither the forget nor the retain set is zero-shot, any other approximate.
       inputs: `continuous` if it changes or makes inputs, which must then be one array
         of floats; `images` if these must be [H, W, C]; `any` if it does not.
+      certifies: whether it is proven that who sees the result alone can hardly tell
+        it from that of other weights, by its constants `epsilon` and `delta`.
 
     Raises:
       InputError: a declaration that does not fit the function, or a name that another
@@ -190,7 +189,8 @@ def method(
         name, given = fn.__name__, tuple(needs)
         found = kind or ("approximate" if _sees_data(given) else "zero-shot")
         info = MethodInfo(
-            name, fn, given, scope, found, paper, differs, search or {}, inputs
+            *(name, fn, given, scope, found, paper, differs, search or {}, inputs),
+            certifies,
         )
         fault = _fault(info)
         if fault:
@@ -218,6 +218,11 @@ def _fault(info: MethodInfo) -> str | None:
     """What is wrong with a declaration, in one line."""
     if "early" in info.needs and "epoch" not in inspect.signature(info.fn).parameters:
         return "it needs early weights: its argument `epoch` says of which epoch"
+    constants = inspect.signature(info.fn).parameters
+    if info.certifies and not {"epsilon", "delta"} <= constants.keys():
+        return "it certifies, so it needs the constants epsilon and delta"
+    if info.certifies and "forget" in info.needs:
+        return "it certifies, so it must not see the forget set"
     if "start" in info.needs and "early" not in info.needs:
         return "who needs the start needs early weights too: add `early`"
     if "__" in info.name:

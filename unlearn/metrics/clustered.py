@@ -116,16 +116,13 @@ def estimate(
 ) -> Estimate:
     """Returns a value with its interval from the influences float[S, N] of the pairs.
 
-    The interval is cut to `bounds`; its ends are NaN with fewer than two models. Where
-    all pairs are alike there is no variance; of few models or examples, see `unseen`.
+    The interval is cut to `bounds`; its ends are NaN with fewer than two models.
     `examples`: see `variance`.
     """
     if examples is None:
         examples = _with_influence(influences)
     deviation = np.sqrt(variance(influences, examples))
     half = quantile(min(len(influences), max(examples, 2)), comparisons) * deviation
-    if not deviation:
-        half = unseen(min(len(influences), examples), comparisons)
     low, high = np.clip([value - half, value + half], *bounds)
     return Estimate(float(value), float(low), float(high))
 
@@ -133,7 +130,7 @@ def estimate(
 def unseen(clusters: int, comparisons: int = 1) -> float:
     """Returns how common what none of a few clusters has shown may still be, at 95 %.
 
-    0 of 24 or more: there a variance of 0 is taken as it is.
+    Of 24 or more 0: there a variance of 0 is taken as it is. For an AUC of 0 or 1.
     """
     if clusters >= FEW:
         return 0.0

@@ -91,8 +91,14 @@ def evaluate(
         *_auc(pairs),
         comparisons=comparisons,
         bounds=(0.0, 1.0),
-        examples=int((positive | negative).any(axis=0).sum()),
     )
+    if min(area.value, 1 - area.value) < 1e-9:  # nothing varies
+        used = positive | negative
+        clusters = min(int(used.any(axis=axis).sum()) for axis in (0, 1))
+        half = clustered.unseen(clusters, comparisons)
+        sure = float(round(area.value))
+        low, high = max(sure - half, 0.0), min(sure + half, 1.0)
+        area = clustered.Estimate(sure, low, high)
     rates = [
         _rate(pairs, rate, comparisons)
         if m * rate >= 1 - 1e-9

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from ml_collections import ConfigDict
 
 T = TypeVar("T")
-FORMAT = 3  # of a run folder; runs of another one are refused
+FORMAT = 4  # of a run folder; runs of another one are refused
 SETTINGS_APART = "tune", "class_sweep", "export"  # no result depends on them
 ON_THE_PAGE = "reason", "release", "document"  # of the section audit, nor on these
 

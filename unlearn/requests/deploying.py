@@ -257,6 +257,7 @@ def make_settings(config: "ConfigDict", method: str, data_dir: str | None) -> di
         section["name"] = f"{kind}:{Path(rest).expanduser().absolute()}"
     return {
         "format": deployments.FORMAT,
+        "key_bits": deployments.SECURE,
         "created": now(),
         "method": method,
         "methods": {part: constants_of(config, part) for part in parts},

@@ -37,6 +37,7 @@ from unlearn.requests.resolve import Examples, places, spelled
 from unlearn.store.locks import Lock, acquire
 
 FORMAT = 1
+SECURE = 128  # bits of the keys of randomness that certificates rest on
 SETTINGS, EXAMPLES, SECRET = "deployment.json", "examples.npz", "secret.json"
 BEGUN = "begun.json"
 
@@ -53,7 +54,7 @@ class Deployment:
     def key(self, number: int) -> jax.Array:
         """Returns the key of a request's randomness; 0: of the training.
 
-        It has 128 bits where a certificate rests on it.
+        It has 128 bits where a certificate rests on it, if the deployment was made so.
         """
         digest = hmac.new(self.secret, f"key {number}".encode(), hashlib.sha256)
         kind, size = ("rbg", 16) if self.certificate else ("threefry2x32", 8)
@@ -79,6 +80,8 @@ class Deployment:
         constants = self.settings["methods"]
         if self.method == "certified":
             return constants["certified"]["epsilon"], constants["certified"]["delta"]
+        if self.settings.get("key_bits") != SECURE:  # made before they had a secret
+            return None
         return methods.certificate(split_chain(self.method), constants)
 
     def state(self, version: int) -> Path:

@@ -82,7 +82,7 @@ def check_claim(folder: Path, config: dict) -> None:
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is not a folder: {REMEDY}")
     refuse_if_locked(folder)
-    _check_config(folder, config, may_grow=True)
+    _check_config(folder, config, may_grow=not _others_at_work(folder))
 
 
 def _check_config(folder: Path, config: dict, may_grow: bool = False) -> None:
@@ -130,7 +130,7 @@ def _shared(folder: Path, there: dict, config: dict) -> tuple[dict, dict]:
     begun = {name for name in there["run"] if _is_begun(folder, name)}
     if not begun <= set(config["run"]):
         return there, config
-    if "private" not in there.get("audit", {"private": {}}):
+    if "audit" in config and "private" not in there.get("audit", {"private": {}}):
         audit = {k: v for k, v in config["audit"].items() if k != "private"}
         config = config | {"audit": audit}
     parts = {part for name in begun for part in name.split("+")}
@@ -168,7 +168,8 @@ def claim(folder: Path, config: dict) -> Lock:
     check_claim(folder, config)
     held = lock(folder)
     check_claim(folder, config)  # another process may have been faster
-    files.write_json(folder / "config.json", config)
+    if not _others_at_work(folder) or not (folder / "config.json").exists():
+        files.write_json(folder / "config.json", config)
     return held
 
 
@@ -190,7 +191,7 @@ def join(folder: Path, config: dict) -> Lock:
         raise files.cannot_write(folder, error) from error
     try:
         begins = not (folder / "config.json").exists()
-        alone = not _others_at_work(folder, but=place)
+        alone = not _others_at_work(folder, but=place) and _is_free(folder)
         _check_config(folder, config, may_grow=alone)
         if begins or alone:
             files.write_json(folder / "config.json", config)
@@ -208,6 +209,15 @@ def leave(held: Lock) -> None:
     shutil.rmtree(held.folder, ignore_errors=True)
     with contextlib.suppress(OSError):
         held.folder.parent.rmdir()
+
+
+def _is_free(folder: Path) -> bool:
+    """Says whether no process holds a folder."""
+    try:
+        refuse(folder)
+    except InputError:
+        return False
+    return True
 
 
 def _others_at_work(folder: Path, but: Path | None = None) -> bool:
