@@ -36,7 +36,8 @@ def make_smoke(config, shape: str) -> None:
         flip=False,
         crop=0,
     )
-    config.forget.count = COUNT
+    if config.forget.kind == "random":
+        config.forget.count = COUNT
     config.model.name = "mlp"
     config.model.mlp.widths = (16,)
     config.run = ("finetune",)
