@@ -17,7 +17,7 @@ __all__ = ["get_config", "run"]
 
 def get_config(preset: str):
     config = cifar_audit.get_config(preset)
-    config.forget.update(kind="class", classes=(3,))
+    config.forget.update(kind="class", classes=(3,), count=0)
     config.tune.update(objective="tug_of_war", classes=(2, 5))
     if preset == "full":
         return config
