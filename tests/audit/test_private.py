@@ -87,7 +87,7 @@ def test_what_makes_no_sense_is_refused(tmp_path, accounted, changes, message):
 
 def test_nothing_is_promised_of_a_class(tmp_path, accounted):
     config = audit_config(private=PRIVATE)
-    config.forget.update(kind="class", classes=(1,))
+    config.forget.update(kind="class", classes=(1,), count=0)
     with pytest.raises(InputError, match="promises nothing of a whole class: leave"):
         audit.run(config, tmp_path / "x")
 

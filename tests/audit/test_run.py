@@ -81,7 +81,7 @@ def test_the_verdict_is_about_the_request(audited):
 def test_a_request_of_a_class_has_class_methods_and_training_time_ones(tmp_path):
     config = audit_config()
     config.run = ("unsir", "certified", "finetune")
-    config.forget.update(kind="class", classes=(1,))
+    config.forget.update(kind="class", classes=(1,), count=0)
     facts = audit.run(config, tmp_path / "audit").facts
     assert facts["judged"]["where"] == "request"
     by_name = {model["name"]: model for model in facts["models"]}
