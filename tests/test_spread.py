@@ -153,7 +153,7 @@ def test_a_run_whose_batches_are_spread(tmp_path):
         assert one["model"] == two["model"]
         assert abs(one["retain_accuracy"] - two["retain_accuracy"]) < 0.02
     again = pipeline.run(config, tmp_path / "2")
-    assert again.rows == rows[1]
+    np.testing.assert_equal(again.rows, rows[1])
     assert again.run.alone.mesh is None
 
 

@@ -275,6 +275,6 @@ def test_a_net_from_a_file(tmp_path, finished):
     assert_equal(
         variables_in(tmp_path / "run", "ssd", 0), variables_in(finished[0], "ssd", 0)
     )
-    path.write_text(NET + "# changed\n")
+    path.write_text(NET + "CHANGED = 1\n")
     with pytest.raises(InputError, match="holds a run with another config"):
         run(tmp_path / "run", **changes)

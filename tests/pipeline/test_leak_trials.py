@@ -137,7 +137,8 @@ def test_what_is_left_is_a_share_of_the_distance(distance):
 
 @pytest.mark.slow
 def test_a_class_is_told_from_retraining(tmp_path):
-    run = prepared(tmp_path, forget__kind="class", forget__classes=(1,))
+    one = dict(forget__kind="class", forget__classes=(1,), forget__count=0)
+    run = prepared(tmp_path, **one)
     shadows = leak_trials.shadows_of(run)
     still, some = leak_trials.judge([run])(
         "finetune", [{"learning_rate": 0.0}, {"learning_rate": 0.5}]
