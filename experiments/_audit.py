@@ -1,5 +1,7 @@
 """Configs of audited experiments: what three data sets share."""
 
+from collections.abc import Iterable
+
 from unlearn import audit, pipeline
 from unlearn.audit import frontier
 
@@ -48,6 +50,14 @@ def make_smoke(config, shape: str) -> None:
     config.audit.harder.update(count=COUNT, requests=2, fraction=COUNT / 2 / TRAIN)
     config.audit.layers.update(seeds=1, examples=10)
     config.audit.layers.relearning.steps = 10
+
+
+def set_frontier(config, preset: str, more: Iterable[str]) -> None:
+    """Asks for every method that fits the request and `more`; of smoke, for two."""
+    config.run = tuple(dict.fromkeys((*pipeline.fitting(config), *more)))
+    if preset == "smoke":
+        config.run = "finetune", "retrain_short"
+        config.methods.finetune.epochs = config.methods.retrain_short.epochs = 1
 
 
 COUNT = 20

@@ -8,10 +8,8 @@ random request, retraining in 1 to 14 of its 20 epochs, and going back to epoch 
 (`--tune`). Hours on two cores; several processes share it (`--join`).
 """
 
-from unlearn import pipeline
-
 from . import cifar_audit
-from ._audit import run
+from ._audit import run, set_frontier
 from ._cifar_constants import FIRST, FLOATS, MORE, WHOLE
 from ._constants import set_constants
 
@@ -23,8 +21,5 @@ def get_config(preset: str):
     config.tune.update(objective="audit", trials=5)
     config.audit.update(canaries=0, chunk=34)  # a stress test adds half of the time
     set_constants(config, FIRST, WHOLE, FLOATS)
-    config.run = tuple(dict.fromkeys((*pipeline.fitting(config), *MORE)))
-    if preset == "smoke":
-        config.run = "finetune", "retrain_short"
-        config.methods.finetune.epochs = config.methods.retrain_short.epochs = 1
+    set_frontier(config, preset, MORE)
     return config

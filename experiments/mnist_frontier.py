@@ -8,10 +8,8 @@ own training; all floats were chosen by attacks on another class (`--tune`). An 
 a half on two cores; several processes share it (`--join`).
 """
 
-from unlearn import pipeline
-
 from . import mnist_audit
-from ._audit import run
+from ._audit import run, set_frontier
 from ._constants import set_constants
 from ._mnist_constants import FIRST, FLOATS, LAST, MORE, WHOLE
 
@@ -24,8 +22,5 @@ def get_config(preset: str):
     config.audit.update(canaries=0, chunk=34)  # a stress test doubles the time
     config.seeds = 2
     set_constants(config, FIRST, WHOLE, FLOATS, LAST)
-    config.run = tuple(dict.fromkeys((*pipeline.fitting(config), *MORE)))
-    if preset == "smoke":
-        config.run = "finetune", "retrain_short"
-        config.methods.finetune.epochs = config.methods.retrain_short.epochs = 1
+    set_frontier(config, preset, MORE)
     return config

@@ -93,9 +93,7 @@ def operations_of(run: Run, names: Sequence[str]) -> dict[str, int]:
         for part in pipeline.split_chain(name):
             info = methods.METHODS[part]
             constants = recipe if part == "retrain" else run.config.methods[part]
-            problem = stages.withheld(run, info.needs)
-            if epochs := info.early_epochs(constants):
-                problem = problem.replace(early=dict.fromkeys(epochs, variables))
+            problem = stages.seen_as(run, part, variables)
             fn = stages.method_function(info.fn, tuple(dict(constants).items()))
             found[name] += operations.done(fn, key, variables, problem)
     return found

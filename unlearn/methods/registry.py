@@ -122,6 +122,11 @@ class Methods(dict[str, MethodInfo]):
 
 
 METHODS = Methods()
+RESERVED = (
+    *("original", "oracle", "untrained"),  # names of other models in a run's folder
+    *("no_op", "head_distill", "constant_margin", "collapsed"),
+    *("sisa", "amnesiac", "certified", "dp_sgd"),
+)
 
 
 def certificate(
@@ -142,13 +147,6 @@ def certificate(
         if {"forget", "early"} & set(info.needs):
             return None
     return None
-
-
-RESERVED = (
-    *("original", "oracle", "untrained"),  # names of other models in a run's folder
-    *("no_op", "head_distill", "constant_margin", "collapsed"),
-    *("sisa", "amnesiac", "certified", "dp_sgd"),
-)
 
 
 def method(
@@ -216,9 +214,9 @@ def _sees_data(needs: tuple[str, ...]) -> bool:
 
 def _fault(info: MethodInfo) -> str | None:
     """What is wrong with a declaration, in one line."""
-    if "early" in info.needs and "epoch" not in inspect.signature(info.fn).parameters:
-        return "it needs early weights: its argument `epoch` says of which epoch"
     constants = inspect.signature(info.fn).parameters
+    if "early" in info.needs and "epoch" not in constants:
+        return "it needs early weights: its argument `epoch` says of which epoch"
     if info.certifies and not {"epsilon", "delta"} <= constants.keys():
         return "it certifies, so it needs the constants epsilon and delta"
     if info.certifies and "forget" in info.needs:

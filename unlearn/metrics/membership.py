@@ -100,7 +100,7 @@ def threshold_attack(forget: np.ndarray, non_members: np.ndarray) -> Threshold:
     losses = np.concatenate([forget, non_members])
     if not (len(forget) and len(non_members)) or not np.isfinite(losses).all():
         return Threshold(*[float("nan")] * 3)
-    scores = -np.concatenate([forget, non_members])
+    scores = -losses
     is_member = np.repeat([1, 0], [len(forget), len(non_members)])
     fpr, tpr, _ = roc_curve(is_member, scores, drop_intermediate=False)
     n, m = len(forget), len(non_members)

@@ -123,6 +123,14 @@ def seen(run: Run, part: str, seed: int) -> Problem:
     return problem.replace(early=kept)
 
 
+def seen_as(run: Run, part: str, variables: Variables) -> Problem:
+    """Returns what a method may see, with these for early weights: to trace it."""
+    info = methods.METHODS[part]
+    epochs = info.early_epochs(run.config.methods.get(part, {}))
+    kept = dict.fromkeys(epochs, variables)
+    return withheld(run, info.needs).replace(early=kept or None)
+
+
 def check_methods(run: Run, names: Sequence[str]) -> None:
     """Traces each method of which nothing is there yet, before anything is trained.
 
@@ -136,8 +144,7 @@ def check_methods(run: Run, names: Sequence[str]) -> None:
         if info is None or part == "retrain":
             continue
         settings = run.config.methods[part]
-        kept = dict.fromkeys(info.early_epochs(settings), variables)
-        problem = withheld(run, info.needs).replace(early=kept or None)
+        problem = seen_as(run, part, variables)
         fn = method_function(info.fn, tuple(settings.items()))
         try:
             jax.eval_shape(jax.jit(fn), key, variables, problem)
