@@ -3,6 +3,9 @@
 For each number of clients and each alpha one program makes a federation, one that never
 had the client, and what every method makes of the first; it runs once a seed, for the
 client's own images, for a backdoor and for wrong labels.
+
+`rounds` are those of all clients: where some of them take part, so many times more are
+drawn, so that clients train as often.
 """
 
 import functools
@@ -55,6 +58,7 @@ class Setting(NamedTuple):
     leaving: int
     request: Request
     recipe: Recipe
+    longer: int  # rounds for one of all clients
     test: dict  # examples, stamped ones, labels
 
 
@@ -83,6 +87,7 @@ def run(config, folder: Path | str, *, data_dir: str | None = None):
     check(config)
     folder, progress = Path(folder), Progress()
     claimed = config.to_dict()
+    claimed.pop("tune")
     store.check_claim(folder, claimed)
     settings = list(settings_of(config, data_dir))
     lock = store.claim(folder, claimed)
@@ -130,6 +135,10 @@ def check(config) -> None:
                 raise InputError(
                     f"methods.{name}.{constant} must be at least {least}; it is {value}"
                 )
+            if isinstance(value, float) and not 0 < value < float("inf"):
+                raise InputError(
+                    f"methods.{name}.{constant} must be above 0; it is {value}"
+                )
 
 
 def check_sizes(config, train_size: int, test_size: int) -> None:
@@ -151,22 +160,39 @@ def check_sizes(config, train_size: int, test_size: int) -> None:
             )
 
 
-def settings_of(config, data_dir: str | None):
-    """Yields every split into clients of the same examples."""
+def settings_of(config, data_dir: str | None, *, of_tuning: bool = False):
+    """Yields every split into clients of the same examples.
+
+    Args:
+      of_tuning: another client leaves, and the test images are of the training set, of
+        those that nobody has.
+
+    Raises:
+      InputError: fewer examples than the settings ask for.
+    """
     dataset = data.load(config.data.name, data_dir=data_dir)
     check_sizes(config, len(dataset.train_labels), len(dataset.test_labels))
     draw = np.random.default_rng(0)
     order = draw.permutation(len(dataset.train_labels))
     server, order = np.split(order, [config.data.server])
+    count = config.data.test or len(dataset.test_labels)
+    if of_tuning:
+        aside, order = np.split(order, [count])
+        if len(order) < max(config.data.examples, 1):
+            raise InputError(
+                f"tuning sets {count} training images aside (data.test), and "
+                f"{len(order)} are left, too few: set data.examples or data.test lower"
+            )
+        images, labels = dataset.train_images[aside], dataset.train_labels[aside]
+    else:
+        chosen = spread(len(dataset.test_labels), count)
+        images, labels = dataset.test_images[chosen], dataset.test_labels[chosen]
     mine = np.sort(order[: config.data.examples or None])
-    chosen = spread(
-        len(dataset.test_labels), config.data.test or len(dataset.test_labels)
-    )
-    images = np.asarray(dataset.test_images[chosen])
+    images = np.asarray(images)
     test = {
         "examples": jnp.asarray(images),
         "stamped": jnp.asarray(audit.stamp(images)),
-        "labels": jnp.asarray(dataset.test_labels[chosen]),
+        "labels": jnp.asarray(labels),
     }
     problem = make_problem(
         dataset.train_images[mine],
@@ -183,8 +209,11 @@ def settings_of(config, data_dir: str | None):
     for count, alpha in itertools.product(config.clients, config.alphas):
         clients = by_label(dataset.train_labels[mine], count, alpha, least=1)
         sizes = np.asarray(clients.sizes)
-        leaving = int(np.argsort(np.abs(sizes - np.median(sizes)), kind="stable")[0])
-        asked = min(config.train.participants, count)
+        nearest = np.argsort(np.abs(sizes - np.median(sizes)), kind="stable")
+        leaving = int(nearest[int(of_tuning)])
+        asked = min(config.train.participants or count, count)
+        longer = -(-count // asked)
+        recipe = Recipe(**config.train)
         yield Setting(
             f"{count}_clients_alpha_{alpha:g}",
             f"{count} clients, alpha {alpha:g}",
@@ -193,7 +222,8 @@ def settings_of(config, data_dir: str | None):
             clients,
             leaving,
             leave(clients, leaving),
-            Recipe(**config.train)._replace(participants=asked % count),
+            recipe._replace(participants=asked % count, rounds=longer * recipe.rounds),
+            longer,
             test,
         )
 
@@ -212,7 +242,7 @@ def federations(config, folder, setting, variant, progress) -> dict:
     """Returns what was measured of every model, with a leading axis of federations."""
     count = config.seeds if variant == "clean" else config.planted_seeds
     names = tuple(config.run)
-    constants = tuple(tuple(dict(config.methods[name]).items()) for name in names)
+    constants = tuple(tuple(scaled(config, name, setting).items()) for name in names)
     program = program_of(names, constants, setting.recipe)
     place = folder / "federations" / setting.name / variant.replace(" ", "_")
 
@@ -248,6 +278,14 @@ def federations(config, folder, setting, variant, progress) -> dict:
             f"+ {how.compile_seconds:.1f} s compile"
         )
     return unflatten_dict(results, sep="/")
+
+
+def scaled(config, name: str, setting: Setting) -> dict:
+    """Returns a method's constants, with as many more rounds as fewer take part."""
+    constants = dict(config.methods[name])
+    if "rounds" in constants:
+        constants["rounds"] *= setting.longer
+    return constants
 
 
 @functools.cache

@@ -35,6 +35,7 @@ COLUMNS = {
     "backdoor": ("Backdoor", "stamped test images that are called a 0, %"),
     "wrong": ("Wrong labels", "of the client's wrong labels given back, %"),
     "whole": ("Leak", "AUC: unlearned, or never had the client? by all its images"),
+    "single": ("Single", "the same, by the strongest attack on single images"),
     "others": (
         "Others",
         "loss of the other clients above models without it, nats",
@@ -72,7 +73,7 @@ def shown(row: Mapping, key: str) -> str:
         return "–"
     if key in PERCENT:
         return f"{100 * value.value:.1f} ± {100 * value.half:.1f}"
-    if key == "whole":
+    if key in ("whole", "single"):
         return f"{value.value:.2f} ({value.low:.2f}–{value.high:.2f})"
     if key in ("others", "worst"):
         return f"{value:+.2f}".replace("-", "−")
@@ -155,11 +156,20 @@ def write(folder: Path, config, found: Sequence[Found]) -> None:
 
 def about(config) -> list[str]:
     """Says in lines what was done."""
+    most = max(config.clients)
+    asked = min(config.train.participants or most, most)
+    drawn = (
+        f" Of more than {asked} clients {asked} are drawn in each round, and there are "
+        "as many more rounds."
+        if asked < most
+        else ""
+    )
     return [
-        f"{config.seeds} federations of {config.train.rounds} rounds on images of "
-        f"{config.data.name}, each with random numbers of its own, and as many that "
-        f"never had the client. {config.planted_seeds} more with a backdoor in 80 % of "
-        "the client's images, and with wrong labels on all of them.",
+        f"{config.seeds} federations of {config.train.rounds} rounds of all clients, "
+        f"on images of {config.data.name}, each with random numbers of its own, and as "
+        f"many that never had the client.{drawn} {config.planted_seeds} more with a "
+        "backdoor in 80 % of the client's images, and with wrong labels on all of "
+        "them.",
         "Good is close to retrain: no backdoor, no wrong label, a leak of 0.5, nothing "
         "lost by anybody. Intervals are 95 %, over federations. †: diverged in some.",
     ]
@@ -189,10 +199,15 @@ def rounds_figure(found: Found):
             100 * row["test"].value,
             100 * row["test"].half,
             fmt="o",
+            markerfacecolor="none",  # some lie upon another
+            markersize=8,
             color=colours[row["model"]],
             label=row["model"],
             capsize=2,
         )
+    finite = [m for m in (100 * r["test"].value for r in methods) if np.isfinite(m)]
+    if finite:
+        panel.set_ylim(bottom=max(0, min(finite) - 15))
     plotting.style(
         panel, "Test accuracy by round", "rounds of clients", "per cent", grid="y"
     )

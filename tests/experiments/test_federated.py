@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from experiments import _federated, mnist_federated
+from experiments import _federated, _federated_tune, mnist_federated
 from unlearn import data
 from unlearn.errors import InputError
 from unlearn.report import csv_files
@@ -54,6 +54,8 @@ def test_experiment(tmp_path, monkeypatch):
             {"methods.federaser.epochs": 0},
             "methods.federaser.epochs must be at least 1",
         ),
+        ({"methods.negation.rate": 0.0}, "methods.negation.rate must be above 0"),
+        ({"methods.negation.rate": float("nan")}, "rate must be above 0; it is nan"),
     ],
 )
 def test_bad_settings_are_refused_before_anything_is_read(
@@ -96,3 +98,81 @@ def test_every_method_is_run_with_constants_of_its_own():
     assert {_federated.base(name) for name in config.run} == set(_federated.FEDERATED)
     assert config.methods["retrain__short"].rounds < config.train.rounds
     assert np.all([config.methods[name] is not None for name in config.run])
+
+
+def test_rounds_are_those_of_all_clients():
+    config = mnist_federated.get_config("smoke")
+    config.train.update(rounds=6, participants=2)
+    config.methods.negation.rounds, config.clients = 3, (2, 5)
+    few, many = _federated.settings_of(config, None)
+    assert (few.longer, few.recipe.rounds, few.recipe.participants) == (1, 6, 0)
+    assert (many.longer, many.recipe.rounds, many.recipe.participants) == (3, 18, 2)
+    assert _federated.scaled(config, "negation", few)["rounds"] == 3
+    assert _federated.scaled(config, "negation", many)["rounds"] == 9
+    assert _federated.scaled(config, "retrain", many)["rounds"] == 0  # as in training
+
+
+def test_tuning_is_on_another_client_and_other_images():
+    config = mnist_federated.get_config("smoke")
+    (shown,) = _federated.settings_of(config, None)
+    (tuned,) = _federated.settings_of(config, None, of_tuning=True)
+    assert shown.leaving != tuned.leaving
+    images = [
+        {x.tobytes() for x in np.asarray(part)}
+        for part in (
+            *(tuned.problem.examples, tuned.problem.validation.examples),
+            *(tuned.test["examples"], shown.test["examples"]),
+        )
+    ]
+    assert [len(part) for part in images] == [40, 20, 60, 60]
+    assert len(set.union(*images)) == 180
+    config.data.examples = 41
+    with pytest.raises(InputError, match="60 training images aside .* 40 are left"):
+        list(_federated.settings_of(config, None, of_tuning=True))
+
+
+def test_what_is_left_of_the_originals_leak():
+    draw = np.random.default_rng(0)
+    never, again = draw.normal(0, 1, (2, 16, 30))
+    original = draw.normal(2, 1, (16, 30))
+    models = {
+        "original": {"margins": original},
+        "never": {"margins": never},
+        "again": {"margins": again},
+        "method": {"margins": np.stack([original, again, (original + again) / 2], 1)},
+    }
+    both = dict.fromkeys(_federated_tune.VARIANTS, models)
+    all_of, none, some = (_federated_tune.leaks(both, "method", n) for n in range(3))
+    assert all_of == [1.0, 1.0, 1.0] and none == [0.0, 0.0, 0.0]
+    assert 0.3 < some[0] < 1 and some[0] == some[2]  # single images, in both variants
+    blind = both | {"wrong labels": models | {"original": {"margins": again}}}
+    assert _federated_tune.leaks(blind, "method", 0) == [1.0, 1.0]
+
+
+@pytest.mark.slow
+def test_tuning(tmp_path, monkeypatch):
+    config = mnist_federated.get_config("smoke")
+    config.run = "retrain", "retrain__short", "federaser", "pseudo_gradient"
+    config.model.widths = (32,)
+    config.train.update(rounds=16, learning_rate=0.3)
+    config.tune.update(trials=3, seeds=8)
+    chosen = mnist_federated.tune(config, tmp_path)
+    rows = csv_files.read_csv(tmp_path / "tuning" / "tuning.csv")
+    assert [(r["method"], r["trial"]) for r in rows] == [
+        (name, trial)
+        for name in ("retrain__short", "pseudo_gradient")
+        for trial in range(3)
+    ]
+    mine = [row for row in rows if row["method"] == "pseudo_gradient"]
+    own = config.methods.pseudo_gradient  # the first trial is what the file has
+    assert (mine[0]["scale"], mine[0]["rate"]) == (own.scale, own.rate)
+    (best,) = [row for row in mine if row["chosen"] is True or row["chosen"] == "true"]
+    assert chosen["pseudo_gradient"] == {"scale": best["scale"], "rate": best["rate"]}
+    assert 0 < best["test_accuracy"] <= 1 and best["leak"] >= 0
+    before = (tmp_path / "tuning" / "tuning.csv").read_bytes()
+    monkeypatch.setattr(_federated_tune.store, "save_kept", None)  # nothing is made
+    assert mnist_federated.tune(config, tmp_path) == chosen
+    assert (tmp_path / "tuning" / "tuning.csv").read_bytes() == before
+    config.run = "retrain", "federaser"
+    with pytest.raises(InputError, match="no method to tune"):
+        mnist_federated.tune(config, tmp_path)

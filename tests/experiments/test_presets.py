@@ -26,7 +26,7 @@ def test_presets(name, preset):
     experiment = load(name)
     config = experiment.get_config(preset)
     assert f"--experiment={name}" in experiment.__doc__ or name == "digits_forget"
-    if "tune" not in config:  # the benchmark and the federations
+    if "forget" not in config:  # the benchmark, the federations
         return
     pipeline.check(config, config.run)
     assert set(config) - {"audit"} == set(pipeline.default_config())

@@ -181,6 +181,32 @@ def test_retraining_is_a_federation_of_what_stays(made, request_):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", [n for n in FEDERATED if "rate" in FEDERATED[n].search]
+)
+def test_a_rate_is_that_of_the_rounds(made, request_, name):
+    """Twice the rate of a training is one of twice its rate, where all is repaired."""
+    fn, alone = FEDERATED[name].fn, {"rounds": 2}
+    if name == "projected_ascent":
+        alone |= {"learning_rate": 0.0}  # its reference asks the client as in training
+    if name == "pseudo_gradient":
+        alone |= {"scale": 0.0}
+    twice = made.replace(recipe=RECIPE._replace(learning_rate=0.6))
+    found, _ = fn(KEY, made, request_, **alone, rate=2.0)
+    plain, _ = fn(KEY, made, request_, **alone)
+    if name == "projected_ascent":
+        expected = fn(KEY, made, request_, **alone | {"rounds": 0})[0]
+        key, recipe = jax.random.split(KEY, 4)[3], twice.recipe._replace(rounds=2)
+        recipe = recipe._replace(keep_every=0)
+        on = made.problem, request_.left, recipe
+        expected, _ = federate(key, *on, variables=expected)
+    else:
+        expected, _ = fn(KEY, twice, request_, **alone)
+    assert_close(found, expected)
+    assert np.abs(flat(found) - flat(plain)).max() > 1e-3
+
+
+@pytest.mark.slow
 def test_negation_changes_a_layer_and_goes_on(made, request_):
     found, told = negation(KEY, made, request_, rounds=0)
     for layer, sign in (("trunk", -1), ("head", 1)):
@@ -352,6 +378,12 @@ def test_a_declaration_that_does_not_fit_is_refused():
 
         @federated(paper="none", scope="some")
         def odd(key, federated, request):
+            pass
+
+    with pytest.raises(InputError, match="search names 'rounds', which is no argument"):
+
+        @federated(paper="none", search={"rounds": (1, 2)})
+        def whole(key, federated, request, *, rounds=1, rate=1.0):
             pass
 
 

@@ -29,6 +29,7 @@ from unlearn.training import fit, kl_divergence
     differs="of rounds that were not kept the update of the kept one before stands",
     stores=True,
     scope="clients",
+    search={"learning_rate": (0.002, 0.1), "temperature": (1.0, 10.0)},
 )
 def distillation(
     key: jax.Array,

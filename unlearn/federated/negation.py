@@ -17,7 +17,7 @@ from unlearn.federated.rounds import Federated
 from unlearn.problem import Variables
 
 
-@federated(paper="arXiv:2503.05657")
+@federated(paper="arXiv:2503.05657", search={"rate": (0.2, 2.0)})
 def negation(
     key: jax.Array,
     federated: Federated,
@@ -25,8 +25,11 @@ def negation(
     *,
     layers: int = 1,
     rounds: int = 6,
+    rate: float = 1.0,
 ) -> tuple[Variables, dict]:
     """Negates, then recovers in `rounds`.
+
+    `rate`: times the clients' learning rate of the training.
 
     Raises:
       InputError: the model has no `activations`, which say which layer is first.
@@ -38,4 +41,4 @@ def negation(
         lambda w, flip: -w if flip else w, params, surgery.mask(params, chosen)
     )
     variables = {**variables, "params": negated}
-    return recover(key, federated, request, variables, rounds)
+    return recover(key, federated, request, variables, rounds, rate=rate)

@@ -33,6 +33,11 @@ CLIP = 5.0
     differs="a given number of epochs in the place of early stopping",
     asks=True,
     scope="client",
+    search={
+        "learning_rate": (1e-3, 0.1),
+        "radius": (0.03, 1.0),
+        "rate": (0.2, 2.0),
+    },
 )
 def projected_ascent(
     key: jax.Array,
@@ -44,9 +49,11 @@ def projected_ascent(
     radius: float = 1 / 3,
     samples: int = 10,
     rounds: int = 6,
+    rate: float = 1.0,
 ) -> tuple[Variables, dict]:
     """Climbs within the ball, then recovers.
 
+    `rate`: times the clients' learning rate of the training, where it recovers.
     `info["distance"]`: how far it had climbed, as a share of the radius.
 
     Raises:
@@ -103,6 +110,7 @@ def projected_ascent(
         request,
         state.variables,
         rounds,
+        rate=rate,
         asked={"rounds": 1, "messages": 2, "passes": passes},
     )
     return after, info | {"distance": jnp.linalg.norm(moved) / limit}

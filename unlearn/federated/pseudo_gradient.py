@@ -22,6 +22,7 @@ from unlearn.problem import Variables
     paper="arXiv:2504.05822",
     differs="PUF-Special in one unlearning round; several who forget are averaged",
     asks=True,
+    search={"scale": (0.2, 5.0), "rate": (0.2, 2.0)},
 )
 def pseudo_gradient(
     key: jax.Array,
@@ -31,11 +32,13 @@ def pseudo_gradient(
     scale: float = 5.0,
     clients: int = 0,
     rounds: int = 6,
+    rate: float = 1.0,
 ) -> tuple[Variables, dict]:
     """Takes the pseudo-gradient away, then recovers.
 
     `clients`: so many of those with most to forget are asked; 0: all. One that has
     nothing to forget takes no step, and to know how many have saves the asking.
+    `rate`: times the clients' learning rate of the training, where it recovers.
 
     Raises:
       InputError: there are not so many clients.
@@ -55,4 +58,6 @@ def pseudo_gradient(
         "messages": 2 * jnp.sum(shares > 0),
         "passes": federated.recipe.epochs * jnp.sum(shares),
     }
-    return recover(key_rounds, federated, request, variables, rounds, asked=asked)
+    return recover(
+        *(key_rounds, federated, request, variables, rounds), rate=rate, asked=asked
+    )

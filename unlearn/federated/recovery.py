@@ -17,14 +17,19 @@ def recover(
     variables: Variables,
     rounds: int,
     *,
+    rate: float = 1.0,
     asked: dict[str, Any] | None = None,
 ) -> tuple[Variables, dict]:
     """Goes on for `rounds` on what stays; returns the variables and the costs.
 
     Args:
+      rate: times the clients' learning rate of the training.
       asked: `rounds`, `messages` and `passes` that came before.
     """
-    recipe = federated.recipe._replace(rounds=rounds, keep_every=0)
+    trained = federated.recipe
+    recipe = trained._replace(
+        rounds=rounds, keep_every=0, learning_rate=rate * trained.learning_rate
+    )
     found = costs(request.left, recipe, **(asked or {}))
     if not rounds:
         return variables, found

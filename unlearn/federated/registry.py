@@ -36,6 +36,7 @@ class FederatedInfo(NamedTuple):
     asks: bool  # whether who forgets has to take part once more
     scope: str  # any examples; clients that leave with all they have; one of these
     kind: str  # exact or approximate
+    search: dict[str, tuple[float, float]]  # floats to tune: lowest and highest value
 
 
 FEDERATED: dict[str, FederatedInfo] = {}
@@ -49,6 +50,7 @@ def federated(
     asks: bool = False,
     scope: str = "any",
     kind: str = "approximate",
+    search: dict[str, tuple[float, float]] | None = None,
 ) -> Callable:
     """Registers the decorated function.
 
@@ -60,6 +62,7 @@ def federated(
       scope: `clients` if it only forgets whole clients, `client` if one of them at a
         time, else `any`.
       kind: exact or approximate.
+      search: floats worth tuning, each with its lowest and highest value.
 
     Raises:
       InputError: a declaration that does not fit the function.
@@ -78,13 +81,21 @@ def federated(
                 f"{', '.join(SCOPES)}"
             )
 
+        floats = {p.name for p in parameters[3:] if isinstance(p.default, float)}
+        if unknown := set(search or {}) - floats:
+            raise InputError(
+                f"federated method {fn.__name__}: search names {sorted(unknown)[0]!r}, "
+                "which is no argument with a float default"
+            )
+
         @functools.wraps(fn)
         def checked(key, federated, request, **constants):
             check_scope(fn.__name__, scope, request)
             return fn(key, federated, request, **constants)
 
         FEDERATED[fn.__name__] = FederatedInfo(
-            fn.__name__, checked, paper, differs, stores, asks, scope, kind
+            *(fn.__name__, checked, paper, differs, stores, asks, scope, kind),
+            search or {},
         )
         return checked
 

@@ -2,8 +2,8 @@
 
     theta <- FedAvg of the examples that stay, from fresh random weights
 
-Exact: nothing of what was trained before is read. With fewer `rounds` it is the
-competitor of every method that takes rounds.
+Exact: nothing of what was trained before is read. With fewer `rounds`, at a `rate` of
+their own, it is the competitor of every method that takes rounds.
 """
 
 import jax
@@ -14,12 +14,26 @@ from unlearn.federated.rounds import Federated, federate
 from unlearn.problem import Variables
 
 
-@federated(paper="the definition of unlearning", kind="exact")
+@federated(
+    paper="the definition of unlearning", kind="exact", search={"rate": (0.2, 2.0)}
+)
 def retrain(
-    key: jax.Array, federated: Federated, request: Request, *, rounds: int = 0
+    key: jax.Array,
+    federated: Federated,
+    request: Request,
+    *,
+    rounds: int = 0,
+    rate: float = 1.0,
 ) -> tuple[Variables, dict]:
-    """Trains a new federation for `rounds`, 0: as many as before."""
-    recipe = federated.recipe._replace(keep_every=0)
-    recipe = recipe._replace(rounds=rounds or recipe.rounds)
+    """Trains a new federation for `rounds`, 0: as many as before.
+
+    `rate`: times the clients' learning rate of the training.
+    """
+    trained = federated.recipe
+    recipe = trained._replace(
+        rounds=rounds or trained.rounds,
+        keep_every=0,
+        learning_rate=rate * trained.learning_rate,
+    )
     variables, history = federate(key, federated.problem, request.left, recipe)
     return variables, costs(request.left, recipe) | {"loss": history.losses}

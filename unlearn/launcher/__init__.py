@@ -204,7 +204,8 @@ def run(
     if instead == "tune":
         if "tune" not in config:
             raise InputError(f"{folder.name} has no methods to tune")
-        work = importlib.import_module("unlearn.pipeline.tune").run
+        work = getattr(module, "tune", None)
+        work = work or importlib.import_module("unlearn.pipeline.tune").run
     if instead == "join":
         if "audit" not in config:
             raise InputError(f"{folder.name} has no studies of many models to join")

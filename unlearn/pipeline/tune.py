@@ -136,7 +136,8 @@ def run(
     judge = OBJECTIVES[settings.objective].judge(runs)
     best, rows = {}, []
     for number, name in enumerate(names, 1):
-        tried = points(name, config.methods[name], settings.trials)
+        search = methods.METHODS[name].search
+        tried = points(search, config.methods[name], settings.trials)
         record = folder / "trials" / f"{name}.json"
         if record.exists():
             kept = store.load_record(record)
@@ -206,11 +207,16 @@ def prepare(
     ]
 
 
-def points(name: str, constants: Mapping, count: int) -> list[dict[str, float]]:
-    """Returns the trials of a method: the constants as they are, then Sobol points."""
+def points(
+    search: Mapping[str, tuple[float, float]], constants: Mapping, count: int
+) -> list[dict[str, float]]:
+    """Returns the trials of a method: the constants as they are, then Sobol points.
+
+    Args:
+      search: of its registry row.
+    """
     from scipy.stats import qmc
 
-    search = methods.METHODS[name].search
     tried = [{key: float(constants[key]) for key in search}]
     size = math.ceil(math.log2(max(2, count)))
     units = qmc.Sobol(len(search), seed=0).random_base2(size)[: count - 1]
