@@ -8,7 +8,7 @@ from jax.scipy.sparse.linalg import cg
 
 from unlearn import chunks, spread
 from unlearn.jacobians import gram, logits_of, output_parts, pull_back
-from unlearn.problem import Problem, Variables
+from unlearn.problem import Problem, Variables, as_float32
 from unlearn.training import Objective, cross_entropy, in_order, predict_set
 
 
@@ -180,7 +180,8 @@ def gauss_newton_product(
         inputs = problem.inputs(row.indices)
 
         def logits_of(params):
-            return problem.model.apply({**variables, "params": params}, inputs)[0]
+            logits, _ = problem.model.apply({**variables, "params": params}, inputs)
+            return as_float32(logits)
 
         # Custom gradients refuse forward mode, but their forward pass does not.
         def forward(params):

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from unlearn import chunks
-from unlearn.problem import Problem, Variables
+from unlearn.problem import Problem, Variables, as_float32
 from unlearn.training import in_order
 
 
@@ -22,7 +22,8 @@ def logits_of(
 
     def fn(params):
         inputs = problem.inputs(index[None])
-        return problem.model.apply({**variables, "params": params}, inputs)[0][0]
+        logits, _ = problem.model.apply({**variables, "params": params}, inputs)
+        return as_float32(logits[0])
 
     return fn
 
@@ -58,7 +59,8 @@ def pull_back(
 
         def logits(params):
             inputs = problem.inputs(row.indices)
-            return problem.model.apply({**variables, "params": params}, inputs)[0]
+            logits, _ = problem.model.apply({**variables, "params": params}, inputs)
+            return as_float32(logits)
 
         (product,) = jax.vjp(logits, params)[1](row.weights[:, None] * errors[places])
         return jax.tree.map(jnp.add, total, product), None

@@ -56,6 +56,12 @@ Variables = dict[str, Any]
 """`{"params": tree, "batch_stats": tree}`; the second only if the model has one."""
 
 
+def as_float32(logits: Any) -> Any:
+    """Returns logits of half precision in float32; others as they are."""
+    half = getattr(logits, "dtype", None) in (jnp.bfloat16, jnp.float16)
+    return logits.astype(jnp.float32) if half else logits
+
+
 class Model(NamedTuple):
     """A classifier as two pure functions.
 
@@ -345,6 +351,11 @@ def check_forget_classes(
         raise InputError(
             f"forget_classes names class {outside[0]}: the classes are "
             f"0..{num_classes - 1}"
+        )
+    if len(np.unique(classes)) < classes.size:
+        raise InputError(
+            "forget_classes names a class twice: name each once, "
+            f"{np.unique(classes).tolist()}"
         )
     wanted = np.isin(labels, classes)
     found = np.zeros(len(labels), bool)

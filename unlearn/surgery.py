@@ -12,9 +12,12 @@ from jax.flatten_util import ravel_pytree
 
 from unlearn.errors import InputError
 from unlearn.problem import Model, Problem, Variables
+from unlearn.training import predict_set
 
 Path = tuple[str, ...]
 T = TypeVar("T")
+
+NO_MATRIX = "scale", "offset", "bias"  # of normalisations, in some libraries [1, 1, C]
 
 
 def layers(problem: Problem, variables: Variables) -> list[Path]:
@@ -51,12 +54,26 @@ def activations(model: Model) -> Callable:
 
 
 def weighted_layers(problem: Problem, variables: Variables) -> list[Path]:
-    """Returns the layers that own a matrix: convolutions and dense layers."""
+    """Returns the layers that own a matrix: convolutions and dense layers.
+
+    Not normalisations, whatever shape their parameters have, nor a module that owns
+    parameters beside its layers, as a ViT does its class token.
+    """
+    paths = layers(problem, variables)
+    around = {path[:depth] for path in paths for depth in range(len(path))}
     return [
         path
-        for path in layers(problem, variables)
-        if any(w.ndim > 1 for w in jax.tree.leaves(at(variables["params"], path)))
+        for path in paths
+        if path not in around and _owns_a_matrix(at(variables["params"], path))
     ]
+
+
+def _owns_a_matrix(layer: dict) -> bool:
+    named = jax.tree_util.tree_leaves_with_path(layer)
+    return any(
+        weight.ndim > 1 and jax.tree_util.keystr(path, simple=True) not in NO_MATRIX
+        for path, weight in named
+    )
 
 
 def at(tree: Any, path: Path) -> Any:
@@ -122,10 +139,32 @@ def feature_model(model: Model) -> Model:
 
 
 def head_logits(head: dict, features: jax.Array) -> jax.Array:
-    """Returns the logits float32[N, K] that a head gives to features float32[N, D]."""
+    """Returns what a head makes of features float32[N, D]: float32[N, K].
+
+    These are the net's logits unless it scales them, see `head_scale`.
+    """
     kernel = head["kernel"].reshape(features.shape[-1], -1)
     logits = jnp.matmul(features, kernel, precision="highest")
     return logits + head["bias"] if "bias" in head else logits
+
+
+def head_scale(
+    problem: Problem, variables: Variables, rows: jax.Array, features: jax.Array
+) -> jax.Array:
+    """Returns what the net multiplies its head's answers by, as ResNet-9 by 0.2.
+
+    By least squares over the examples of `rows`, up to 500 of them; 1 if it is 1 within
+    rounding.
+
+    Args:
+      rows: int[N], of the training set.
+      features: float32[N, D] of these.
+    """
+    few = rows[:500]
+    own = head_logits(at(variables["params"], head(problem, variables)), features[:500])
+    logits = predict_set(problem, variables, few)
+    found = jnp.sum(own * logits) / jnp.maximum(jnp.sum(own**2), 1e-30)
+    return jnp.where(jnp.abs(found - 1) < 1e-3, 1.0, found)
 
 
 def pooled(values: jax.Array) -> jax.Array:

@@ -52,9 +52,10 @@ def head_distill(
     below = problem.replace(model=surgery.feature_model(problem.model))
     features = predict_set(below, variables, seen)
     answers = predict_set(problem, teacher, seen)
+    scale = surgery.head_scale(problem, variables, seen, features)
 
     def loss_fn(head):
-        logits = surgery.head_logits(head, features)
+        logits = scale * surgery.head_logits(head, features)
         return jnp.mean(kl_divergence(answers, logits))
 
     optimizer = optax.lbfgs()

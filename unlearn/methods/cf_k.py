@@ -21,22 +21,33 @@ from unlearn.methods.registry import method
 from unlearn.optimizers import schedule, sgd
 from unlearn.problem import Problem, Variables
 from unlearn.surgery import last, select
+from unlearn.surgery import layers as all_layers
 from unlearn.training import batch_shape, classification, fit
 
 
 def last_layers(problem: Problem, variables: Variables, layers: int) -> dict:
     """Returns booleans like the variables: true in the last `layers` weighted layers.
 
+    Statistics go with their normalisation; where the names do not say whose they are,
+    as in equinox, they change as in any training.
+
     Raises:
       InputError: `layers` below 1, or a model that has no `activations`.
     """
     if layers < 1:
         raise InputError(f"`layers` must be at least 1; it is {layers}")
-    paths = last(problem, variables, layers)
+    chosen, known = (
+        ["".join(f"{name}/" for name in path) for path in paths]
+        for paths in (last(problem, variables, layers), all_layers(problem, variables))
+    )
 
     def inside(path, _):
-        names = tuple(entry.key for entry in path[1:])
-        return any(names[: len(layer)] == layer for layer in paths)
+        kind, *names = (entry.key for entry in path)
+        name = "".join(f"{name}/" for name in names)  # haiku: "norm/~/mean_ema"
+        if any(name.startswith(layer) for layer in chosen):
+            return True
+        named = any(layer and name.startswith(layer) for layer in known)
+        return kind != "params" and not named
 
     return jax.tree_util.tree_map_with_path(inside, variables)
 

@@ -51,9 +51,10 @@ def newton_head(
     below = problem.replace(model=surgery.feature_model(problem.model))
     features = predict_set(below, variables, problem.retain, batch_size)
     labels = problem.labels[problem.retain]
+    scale = surgery.head_scale(problem, variables, problem.retain, features)
 
     def loss_fn(head):
-        logits = surgery.head_logits(head, features)
+        logits = scale * surgery.head_logits(head, features)
         squares = sum(jnp.sum(w**2) for w in jax.tree.leaves(head))
         return jnp.mean(cross_entropy(logits, labels)) + weight_decay / 2 * squares
 

@@ -106,7 +106,9 @@ def noise_reset(
             batch_size=batch_size,
         )
 
-    stds = jnp.zeros(epochs, jnp.float32).at[-1].set(last_sigma).at[0].set(sigma)
+    number = jnp.arange(epochs)
+    stds = jnp.where(number == epochs - 1, last_sigma, 0.0)
+    stds = jnp.where(number == 0, sigma, stds).astype(jnp.float32)
     state = start(variables, optimizer)
     state, losses = jax.lax.scan(one, state, (epoch_keys(key, epochs), stds))
     return state.variables, {"loss": losses}

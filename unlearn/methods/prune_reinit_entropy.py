@@ -34,9 +34,15 @@ def entropy(logits: jax.Array) -> jax.Array:
 
 
 def half_precision(tree: dict) -> dict:
-    """Rounds to float16 and keeps float32."""
-    # A pair of casts may be optimised away; this may not.
-    return jax.tree.map(lambda x: jax.lax.reduce_precision(x, 5, 10), tree)
+    """Rounds to float16 and keeps float32; counters stay."""
+
+    def rounded(x):
+        if not jnp.issubdtype(x.dtype, jnp.floating):
+            return x
+        # A pair of casts may be optimised away; this may not.
+        return jax.lax.reduce_precision(x, 5, 10)
+
+    return jax.tree.map(rounded, tree)
 
 
 @method(

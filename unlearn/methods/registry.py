@@ -20,7 +20,7 @@ from unlearn.errors import InputError
 from unlearn.problem import Problem
 
 NEEDS = ("forget", "retain", "forget_classes", "validation", "early", "start")
-SCOPES = ("both", "class", "random")
+SCOPES = ("both", "class")
 KINDS = ("exact", "approximate", "zero-shot")
 INPUTS = {"any": None, "continuous": (), "images": (3,)}
 """What a method can be given: any inputs; one array of floats; images [H, W, C]."""
@@ -56,10 +56,16 @@ class MethodInfo(NamedTuple):
         """Checks what a problem's shapes tell, so under jit and vmap as well.
 
         Raises:
-          InputError: there is nothing to forget, the method forgets whole classes and
-            none is named, or it cannot take such inputs.
+          InputError: there is nothing to forget, the method asks for the forgotten
+            classes and the problem does not say, it forgets whole classes and none is
+            named, or it cannot take such inputs.
         """
         sizes = {name: getattr(problem, name) for name in ("forget", "forget_classes")}
+        if "forget_classes" in self.needs and sizes["forget_classes"] is None:
+            raise InputError(
+                f"{self.name} needs to know the forgotten classes: give the problem "
+                "forget_classes, an empty array if it is not whole classes that go"
+            )
         sizes = {name: 0 if x is None else x.size for name, x in sizes.items()}
         if "forget" in self.needs and not sizes["forget"]:
             raise InputError(f"{self.name}: the forget set is empty: nothing to forget")
@@ -170,7 +176,7 @@ def method(
       paper: where the method is described, such as `arXiv:2304.04934`.
       differs: what is not as in the paper; nothing by default.
       search: floats worth tuning, each with its lowest and highest value.
-      scope: `class` if it only forgets whole classes, `random` if it cannot, `both`.
+      scope: `class` if it only forgets whole classes, `both` if it forgets any set.
       kind: `exact`, `approximate` or `zero-shot`. By default a method that needs
         neither the forget nor the retain set is zero-shot, any other approximate.
       inputs: `continuous` if it changes or makes inputs, which must then be one array

@@ -38,7 +38,6 @@ def by_memorisation(problem: Problem, variables: Variables) -> tuple[jax.Array, 
 
 @method(
     needs=("forget", "retain", "forget_classes"),
-    scope="random",
     paper="arXiv:2406.01257",
     differs="memorisation by the original's loss after training; thirds of any forget "
     "set, not of one that was chosen by memorisation",

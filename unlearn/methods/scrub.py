@@ -72,8 +72,11 @@ def scrub(
     `validation_error` aimed at and the chosen `epoch` (1-based).
 
     Raises:
-      InputError: `rewind` without `problem.validation`; an unknown optimizer.
+      InputError: `rewind` without `problem.validation` or any epoch; an unknown
+        optimizer.
     """
+    if rewind and not epochs:
+        raise InputError("scrub with rewind goes back to one of its epochs: epochs=0")
     if optimizer not in OPTIMIZERS:
         raise InputError(
             f"unknown optimizer {optimizer!r}: choose from {', '.join(OPTIMIZERS)}"

@@ -55,11 +55,13 @@ def undo(
     """
     key_fresh, key_fit = jax.random.split(key)
     model, answered = problem.model, taught(problem, variables, problem.retain)
-    mixed = jax.tree.map(
-        lambda old, new: (1 - share) * old + share * new,
-        variables,
-        fresh(key_fresh, problem),
-    )
+
+    def mix(old, new):
+        if not jnp.issubdtype(old.dtype, jnp.floating):
+            return new  # a counter, of statistics
+        return ((1 - share) * old + share * new).astype(old.dtype)
+
+    mixed = jax.tree.map(mix, variables, fresh(key_fresh, problem))
     if layers:
         mixed = select(last_layers(problem, variables, layers), mixed, variables)
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from unlearn.errors import InputError
 from unlearn.models.modes import fails, find_mode, require
 from unlearn.models.trees import flatten, nested, redraw
-from unlearn.problem import Model, Variables
+from unlearn.problem import Model, Variables, as_float32
 
 try:
     from jax.extend.core import get_opaque_trace_state
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import equinox as eqx
 
 Path = tuple[str, ...]
+REQUIRED = inspect.Parameter.empty
 MODES = {"inference": False, "train": True, "training": True, "deterministic": False}
 
 
@@ -64,7 +65,10 @@ def from_equinox(
             "from_equinox takes an equinox module or a function of a key that makes "
             f"one; this is a {type(made).__name__}"
         )
-    own = [name for name in ("state", "key") if name in _parameters(made)]
+    taken = inspect.signature(made.__call__).parameters
+    own = [name for name in ("state", "key") if name in taken]
+    if "state" in own and state is None and taken["state"].default is not REQUIRED:
+        own.remove("state")  # of a Sequential without stateful layers
     if "state" in own and state is None:
         raise InputError(
             "the net takes a state: from_equinox(eqx.nn.make_with_state(Net)), or "
@@ -115,7 +119,7 @@ def from_equinox(
         )
         if train and state is not None:
             variables = variables | {"batch_stats": _numbered(after)}
-        return logits, found, variables
+        return as_float32(logits), found, variables
 
     def apply(variables, inputs, *, train=False, key=None):
         logits, _, variables = run(variables, inputs, train, key, None)
@@ -148,10 +152,6 @@ def to_equinox(
     if list(flatten(variables)) != list(flatten(parts.pack(module, state))):
         raise InputError("to_equinox: the variables are of another module")
     return parts.unpack(variables, None)
-
-
-def _parameters(module) -> list[str]:
-    return list(inspect.signature(module.__call__).parameters)
 
 
 def _count(inputs) -> int:
@@ -311,6 +311,10 @@ class _Recorder:
 
     def __getattr__(self, name):
         return getattr(self.layer, name)
+
+    @property
+    def __class__(self):
+        return type(self.layer)  # a Sequential asks which of its layers have a state
 
 
 def _recording(module, order):

@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
+import jax.numpy as jnp
+
 from unlearn.errors import InputError
 from unlearn.models.modes import fails, find_mode, require
-from unlearn.problem import Model, Variables
+from unlearn.problem import Model, Variables, as_float32
 
 NAMES = {"w": "kernel", "kernel": "w", "b": "bias", "bias": "b"}
 """Haiku's names and ours; each is exchanged for the other, so that it can be undone."""
@@ -59,14 +61,14 @@ def from_haiku(function: Callable, *, train: str | None = None) -> Model:
                 "the net has a state (batch statistics?), but takes no argument that "
                 "says whether it trains: give it one, such as is_training"
             )
-        return haiku_variables(params, state)
+        return haiku_variables(params, _untrained(state))
 
     def apply(variables, inputs, *, train=False, key=None):
         params, state = to_haiku(variables)
         logits, state = net.apply(params, state, key, inputs, **mode(train))
         if train and "batch_stats" in variables:
             variables = variables | {"batch_stats": state}
-        return logits, variables
+        return as_float32(logits), variables
 
     def activations(variables, inputs, *, train=False, key=None):
         found = {}
@@ -97,6 +99,20 @@ def haiku_variables(params: Any, state: Any = None) -> Variables:
 def to_haiku(variables: Variables) -> tuple[dict, dict]:
     """Returns `(params, state)` as haiku has them, of variables of `from_haiku`."""
     return _renamed(variables["params"]), variables.get("batch_stats", {})
+
+
+def _untrained(state):
+    """Gives variances that nobody has averaged yet the value 1, as other libraries do.
+
+    Haiku's 0 makes a net that has not been trained enlarge its inputs 300 times a
+    layer where it is evaluated. The first average takes its place.
+    """
+    return {
+        name: own | {"average": jnp.ones_like(own["average"])}
+        if name.endswith("/var_ema")
+        else own
+        for name, own in (state or {}).items()
+    }
 
 
 def _renamed(params):

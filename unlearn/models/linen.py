@@ -9,7 +9,7 @@ from flax.errors import FlaxError
 
 from unlearn.errors import InputError
 from unlearn.models.modes import fails, find_mode
-from unlearn.problem import Model
+from unlearn.problem import Model, as_float32
 
 NO_MODE = (
     "the net has batch statistics, but its __call__ takes no argument that says "
@@ -71,11 +71,11 @@ def _from_linen(module: nn.Module, train: str | None) -> Model:
         state = [name for name in variables if name != "params"]
         if not (train and state):
             logits = net.apply(variables, inputs, rngs=rngs, **mode(train))
-            return logits, variables
+            return as_float32(logits), variables
         logits, updates = net.apply(
             variables, inputs, rngs=rngs, mutable=state, **mode(train)
         )
-        return logits, {**variables, **updates}
+        return as_float32(logits), {**variables, **updates}
 
     # What is computed again cannot be looked at from outside.
     seen = module.clone(remat=False) if getattr(module, "remat", False) else module

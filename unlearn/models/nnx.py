@@ -9,7 +9,7 @@ import jax
 from unlearn.errors import InputError
 from unlearn.models.modes import fails, find_mode, require
 from unlearn.models.trees import nested, paths_of, redraw
-from unlearn.problem import Model, Variables
+from unlearn.problem import Model, Variables, as_float32
 
 if TYPE_CHECKING:
     from flax import nnx
@@ -125,7 +125,7 @@ class _Net:
         state = _unpack(self.template, variables, key)
         module = nnx.merge(self.graphs[train], state, copy=True)
         prepare(module)
-        logits = module(inputs, **self.mode(train))
+        logits = as_float32(module(inputs, **self.mode(train)))
         if not train:
             return logits, variables
         after = _pack(_flat(nnx.split(module)[1]))
