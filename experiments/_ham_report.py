@@ -8,6 +8,7 @@ import numpy as np
 from unlearn.data.splits import Sets
 from unlearn.metrics.relearning import anamnesis_index, relearn_time
 from unlearn.report.figures import split_losses
+from unlearn.report.text import markdown_cell
 from unlearn.training_time import costs
 
 PUBLISHED = (
@@ -118,7 +119,7 @@ def markdown(rows: Sequence[Mapping]) -> str:
     ]
     for row in (*means, *(blank | row for row in PUBLISHED)):
         cells = [
-            str(row["model"]),
+            markdown_cell(str(row["model"])),
             _number(row["mia_regression"]),
             _pair(row["initial_loss"], "→", row["final_loss"]),
             _pair(row["test_loss"], "±", row["test_loss_std"]),

@@ -214,11 +214,16 @@ def trainer(trained: Recipe):
 # What it comes to
 
 
+def confidence_of(count: int) -> float:
+    """Returns the confidence of each bound, where the largest of `count` is shown."""
+    return 1 - 0.05 / count
+
+
 def row_of(config, kind: Kind, found: Mapping, setting: Setting) -> dict:
     """Returns a row of the table: means over models, and the bound of all of them."""
     margins, included = np.asarray(found["margins"], float), setting.included
     count = len(margins)
-    strict = 1 - 0.05 / count  # the largest of several bounds
+    strict = confidence_of(count)
     whole = np.isfinite(margins).all()
     bounds = [
         one_run.one_run_epsilon(one, included, delta=config.delta, confidence=strict)
@@ -278,7 +283,12 @@ def markdown(config, rows: Sequence[Mapping]) -> str:
 def write(folder: Path, config, rows: Sequence[dict]) -> None:
     """Writes `results.csv`, `summary.md` and the figure."""
     csv_files.write_csv(folder / "results.csv", [dict(row) for row in rows])
-    most = one_run.largest(config.canaries, delta=config.delta)
+    strict = confidence_of(config.seeds)
+    most = one_run.largest(config.canaries, delta=config.delta, confidence=strict)
+    blind = (
+        f" The control claims {config.broken:g}: with so few canaries it cannot be "
+        "found out, and a low bound says nothing of the others."
+    ) * (most <= config.broken)
     text = f"""# Private training on {config.data.name}
 
 {markdown(config, rows)}
@@ -288,9 +298,9 @@ of one example that is added or taken away, whoever sees the weights, if the noi
 of a secret key; here it is that of a seed, so that the table can be repeated, and the \
 claim of a tenth of the noise is false on purpose. *Measured*: what an attack on \
 {config.canaries:,} canaries shows epsilon to be at least, right in 95 % of studies \
-for each row; an attack that never errs would show {most:.1f}. †: refuted, more was \
-shown than is claimed. *A request*: the budget of {config.request} examples together; \
-a delta near 1 says nothing. Constants were not tuned privately.
+for each row; an attack that never errs would show {most:.1f}.{blind} †: refuted, \
+more was shown than is claimed. *A request*: the budget of {config.request} examples \
+together; a delta near 1 says nothing. Constants were not tuned privately.
 """
     store.write_text(folder / "summary.md", text)
     plotting.save(figure(config, rows), folder / "figures" / "privacy.png")

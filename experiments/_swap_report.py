@@ -1,11 +1,13 @@
 """Tables and figure of a class swap: what is taken for what, which weights moved."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from unlearn.metrics import confusion_matrix, per_class_accuracy
 from unlearn.report import plotting
+from unlearn.report.text import markdown_cell
 
 COLUMNS = {
     "forget_as_itself": "{forget} taken for {forget}",
@@ -21,7 +23,7 @@ def swap_row(logits, original_logits, labels, forget: int, target: int) -> dict:
 
     `most_lost` is the largest loss of accuracy to the original among the classes that
     are neither forgotten nor the target; negative: all have gained. `others_lost` is
-    the loss over all of them.
+    the loss over all of them. Without other classes what is of them is NaN.
     """
     shares, before = (
         confusion_matrix(values, labels) for values in (logits, original_logits)
@@ -30,7 +32,8 @@ def swap_row(logits, original_logits, labels, forget: int, target: int) -> dict:
     lost = per_class_accuracy(before)[others] - per_class_accuracy(shares)[others]
 
     def right(counts):
-        return float(np.diag(counts)[others].sum() / counts[others].sum())
+        total = counts[others].sum()
+        return float(np.diag(counts)[others].sum() / total) if total else math.nan
 
     of_forget = shares[forget] / max(shares[forget].sum(), 1)
     return {
@@ -39,13 +42,14 @@ def swap_row(logits, original_logits, labels, forget: int, target: int) -> dict:
         "target_accuracy": float(per_class_accuracy(shares)[target]),
         "others_accuracy": right(shares),
         "others_lost": right(before) - right(shares),
-        "most_lost": float(np.nanmax(lost)),
+        "most_lost": max(lost[~np.isnan(lost)].tolist(), default=math.nan),
     }
 
 
 def markdown(rows: Sequence[Mapping], forget: str, target: str) -> str:
     """Returns a line a model: means over seeds in %, the worst seed in parentheses."""
-    names = [title.format(forget=forget, target=target) for title in COLUMNS.values()]
+    given = {"forget": forget, "target": target}
+    names = [markdown_cell(title.format(**given)) for title in COLUMNS.values()]
     worst = dict.fromkeys(COLUMNS, max)
     worst |= {"target_accuracy": min, "others_accuracy": min, "forget_as_target": min}
     lines = [
@@ -57,8 +61,9 @@ def markdown(rows: Sequence[Mapping], forget: str, target: str) -> str:
         cells = []
         for name in COLUMNS:
             values = [100 * row[name] for row in of_model]
-            cells.append(f"{np.mean(values):.2f} ({worst[name](values):.2f})")
-        lines.append(f"| {model} | {' | '.join(cells)} |")
+            text = f"{np.mean(values):.2f} ({worst[name](values):.2f})"
+            cells.append("–" if np.isnan(values).any() else text)
+        lines.append(f"| {markdown_cell(model)} | {' | '.join(cells)} |")
     seeds = len({row["seed"] for row in rows})
     note = f"Test data, %: mean of {seeds} seeds, the worst of them in parentheses."
     return "\n".join([note, "", *lines, ""])

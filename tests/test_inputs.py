@@ -50,6 +50,15 @@ def test_what_is_given_becomes_arrays_that_jax_keeps(given, found):
         np.testing.assert_array_equal(before, after)
 
 
+@pytest.mark.parametrize("kind", ["f2", "f4", "f8", "i2", "i4", "i8", "u4", "c8"])
+def test_big_endian_arrays_become_native(kind):
+    given = np.arange(6).astype(f">{kind}")
+    made = as_arrays({"a": given}, 6)["a"]
+    assert made.dtype == as_arrays(given.astype(kind)).dtype and made.dtype.isnative
+    np.testing.assert_array_equal(jnp.asarray(made), np.arange(6))
+    np.testing.assert_array_equal(on_device(made), np.arange(6))
+
+
 @pytest.mark.parametrize(
     "given, message",
     [

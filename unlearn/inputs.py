@@ -190,7 +190,7 @@ def as_arrays(inputs: Any, size: int | None = None) -> Any:
 
     A list of numbers is one array, and so is a list of `size` arrays of one shape: the
     examples one by one. float64 becomes float32 and int64 int32, unless JAX has 64 bits
-    enabled.
+    enabled, and big-endian numbers become native ones.
 
     Raises:
       InputError: rows of unlike lengths, something that is no array of numbers, or
@@ -236,7 +236,8 @@ def _as_array(x) -> np.ndarray | Stored:
     x = np.asarray(x)
     if not (jnp.issubdtype(x.dtype, np.number) or x.dtype == bool):
         raise InputError(f"inputs must be arrays of numbers, not {x.dtype}")
-    kept = jax.dtypes.canonicalize_dtype(x.dtype)
+    native = x.dtype.newbyteorder("=")  # JAX takes no other order of bytes
+    kept = jax.dtypes.canonicalize_dtype(native)
     if jnp.issubdtype(kept, np.integer) and kept != x.dtype and x.size:
         limits = np.iinfo(kept)
         if x.min() < limits.min or x.max() > limits.max:

@@ -87,6 +87,11 @@ def test_table():
     assert len(widths) == 1
 
 
+def test_names_do_not_end_a_cell():
+    text = ham.markdown([{"model": "a|b\nc", "seed": 0}])
+    assert r"| a\|b c | – | – |" in text
+
+
 def test_costs_of_sisa():
     """One request costs e (N / S) (2/3 + 1/(3 R)), the equation in the paper."""
     settings = dict(shards=5, slices=4, epochs=10, vote="majority")

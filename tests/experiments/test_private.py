@@ -58,6 +58,27 @@ def test_a_model_that_diverged_is_said_to_have():
     assert "| epsilon 3 (diverged) |" in text
 
 
+def test_a_control_that_cannot_be_found_out_is_said_to_be(tmp_path):
+    """By the most that a row can show: at its own confidence."""
+    config = mnist_private.get_config("smoke")
+    setting = _private.setting_of(config, None)
+    coins = np.arange(20) % 2 == 0
+    sure = np.where(coins, 5.0, -5.0) + np.zeros((2, 20))
+    found = {"test": np.array([0.5, 0.7]), "margins": sure}
+    kind = _private.Kind("a tenth of the noise", 3.0, 0.1)
+    row = _private.row_of(config, kind, found, setting._replace(included=coins))
+    most = row["measured"]
+    assert not row["refuted"] and f"{most:.1f}" == "1.0"
+    loose = one_run.largest(20, delta=config.delta)
+    for claimed, said in ((3.0, True), ((most + loose) / 2, True), (0.9, False)):
+        config.broken = claimed
+        _private.write(tmp_path, config, [row | {"seconds": 1.0}])
+        text = (tmp_path / "summary.md").read_text()
+        assert "never errs would show 1.0." in text
+        assert ("so few canaries it cannot be found out" in text) == said
+        assert (f"The control claims {claimed:g}:" in text) == said
+
+
 @NEEDED
 @pytest.mark.slow
 def test_experiment(tmp_path, monkeypatch):

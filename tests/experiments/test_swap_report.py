@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pytest
 
 from experiments import _swap_report as swap
 
@@ -25,6 +26,27 @@ def test_swap_row_counts_who_is_taken_for_whom():
     assert "| m | 50.00 (75.00) | 75.00 (75.00) | 87.50 (75.00)" in swap.markdown(
         rows, "one", "three"
     )
+
+
+@pytest.mark.filterwarnings("error")
+def test_swap_row_of_two_classes_has_no_others():
+    labels = np.array([0, 0, 1, 1])
+    logits = np.eye(2)[[1, 1, 1, 1]]
+    row = swap.swap_row(logits, np.eye(2)[labels], labels, forget=0, target=1)
+    assert (row["forget_as_target"], row["target_accuracy"]) == (1, 1)
+    for name in ("others_accuracy", "others_lost", "most_lost"):
+        assert math.isnan(row[name])
+    text = swap.markdown([row | {"model": "m", "seed": 0}], "a", "b")
+    assert "| m | 0.00 (0.00) | 100.00 (100.00) | 100.00 (100.00) | – | – |" in text
+
+
+def test_swap_names_do_not_end_a_cell():
+    labels = np.arange(4)
+    row = swap.swap_row(np.eye(4), np.eye(4), labels, forget=1, target=3)
+    text = swap.markdown([row | {"model": "m|n", "seed": 0}], "a|b", "c\nd")
+    head, _, line = [one for one in text.splitlines() if one.startswith("|")]
+    assert head.startswith(r"| Model | a\|b taken for a\|b | a\|b taken for c d | c d")
+    assert line.startswith(r"| m\|n | 100.00")
 
 
 def test_swap_touched_weights_are_those_whose_bits_differ():

@@ -167,6 +167,15 @@ def test_what_does_not_fit_is_named(tmp_path, variables):
     head = {"params.head.kernel": (5, 9), "params.head.bias": (9,)}
     write(**{name: np.zeros(shape, np.float32) for name, shape in head.items()})
     refused(path, variables, "its head has 9 classes and the model 3?")
+    for changes in (
+        {"params.head.bias": (1, 3)},
+        {"params.head.kernel": (3, 5)},
+        {"params.head.kernel": (9, 5), "params.head.bias": (9,)},
+        {"params.head.bias": ()},
+    ):
+        write(**{name: np.zeros(shape, np.float32) for name, shape in changes.items()})
+        said = refused(path, variables, "of another shape: params.head")
+        assert "classes" not in said
     write(**{"params.body.bias": np.zeros(5, np.int32)})
     refused(path, variables, "params.body.bias is int32, the model has float32")
     write(**{f"params.extra_{i}": np.zeros(1, np.float32) for i in range(9)})
@@ -303,6 +312,18 @@ def test_a_net_of_the_package(tmp_path):
     refused(tmp_path / "w.safetensors", like, "its head has 3 classes and the model 4?")
     names = json.dumps(list(flat(variables)))
     assert "params.Conv_0.kernel" in names
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_vit_of_the_package_without_the_prefix(tmp_path, name):
+    """Its token has the name that torchvision's has."""
+    model = models.create("vit", 3, width=8, depth=1, heads=2, mlp=8)
+    like = jax.eval_shape(model.init, jax.random.key(0), jnp.ones((1, 8, 8, 3)))
+    rng = np.random.default_rng(0)
+    params = jax.tree.map(lambda x: rng.random(x.shape, np.float32), like["params"])
+    save_weights(tmp_path / name, params)
+    loaded = load_weights(tmp_path / name, {"params": like["params"]})
+    assert_equal(loaded, {"params": params})
 
 
 @pytest.mark.parametrize("like", [None, {}, len])

@@ -6,7 +6,9 @@ from small_runs import small_config
 
 from unlearn import data
 from unlearn.errors import InputError
+from unlearn.metrics import columns
 from unlearn.pipeline import class_sweep
+from unlearn.report import class_sweep as report
 from unlearn.report import csv_files
 
 
@@ -76,7 +78,9 @@ def test_the_worst_class_by_hand():
     def row(model, accuracy, gap):
         zeros = dict.fromkeys(("forget_accuracy", "test_forget_accuracy"), 0.0)
         row = dict(model=model, seeds=1, test_accuracy=accuracy, avg_gap=gap, seconds=1)
-        return row | zeros | {"misses": "loses accuracy" if accuracy < 0.5 else ""}
+        misses = "loses accuracy" if accuracy < 0.5 else ""
+        verdict = "reference" if model == "retrain" else "too few seeds"
+        return row | zeros | {"misses": misses, "verdict": verdict}
 
     summaries = {
         number: [row("retrain", 0.9, 0.0), row("ssd", accuracy, gap)]
@@ -87,7 +91,35 @@ def test_the_worst_class_by_hand():
     assert worst["test_accuracy_lost_class"] == 1 and worst["avg_gap_class"] == 0
     assert worst["test_accuracy_lost"] == pytest.approx(0.75)
     assert worst["cost"] == 1
-    assert (worst["reached"], worst["classes"]) == (2, 3)
+    assert (worst["reached"], worst["judged"], worst["classes"]) == (2, 3, 3)
+
+
+@pytest.mark.parametrize(
+    "verdict, misses, counts",
+    [
+        ("within", "", (1, 1)),
+        ("outside", "", (1, 1)),
+        ("too few seeds", "loses accuracy", (0, 1)),
+        ("diverged", "diverged", (0, 1)),
+        ("diverged", "", (0, 1)),
+        ("weak reference", "", (0, 0)),
+        ("no reference", "", (0, 0)),
+        ("reference", "", (0, 0)),
+        ("", "", (0, 0)),
+    ],
+)
+def test_nothing_is_reached_where_nothing_was_judged(verdict, misses, counts):
+    quantities = dict.fromkeys(columns.CLASS_SWEEP, 0.1)
+    quantities |= dict(test_accuracy=0.9, seconds=1.0, seeds=1)
+    summary = [
+        {"model": model, "verdict": verdict, "misses": misses} | quantities
+        for model in ("retrain", "ssd")
+    ]
+    rows = class_sweep.class_rows({0: summary}, ("ssd",))
+    worst = class_sweep.worst_class(rows)
+    assert (worst[0]["reached"], worst[0]["judged"]) == counts
+    cell = f"{counts[0]} of 1" if counts[1] else "–"
+    assert f" | {cell} |\n" in report.markdown(worst)
 
 
 def summary_row(model, score, speedup, status="ok"):

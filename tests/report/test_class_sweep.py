@@ -21,7 +21,7 @@ def test_no_two_methods_look_alike():
 
 def sweep_rows(models):
     return [
-        {"model": name, "class": c, "classes": 2, "reached": 1}
+        {"model": name, "class": c, "classes": 2, "judged": 2, "reached": 1}
         | dict.fromkeys(columns.CLASS_SWEEP, 0.125)
         | {f"{key}_class": c for key in columns.CLASS_SWEEP}
         for name in models

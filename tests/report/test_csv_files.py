@@ -38,6 +38,15 @@ def test_csv_round_trip_keeps_types_and_bytes(tmp_path):
     assert again[2]["seed"] == 7
 
 
+@pytest.mark.parametrize("name", ["a\rb", "\r", "a\r\nb", 'a"\r', ",\r\r", "a\nb"])
+def test_line_ends_in_names_come_back(name, tmp_path):
+    path = tmp_path / "results.csv"
+    rows = [{"model": name, name: name}, {"model": "b", name: 0.5}]
+    write_csv(path, rows)
+    assert read_csv(path) == rows
+    assert path.read_bytes().endswith(b"b,0.5\n")
+
+
 def test_summary_is_the_same_from_results_read_back(tmp_path):
     rows = random_results() + [diverged("gone", seed) for seed in range(5)]
     write_csv(tmp_path / "results.csv", rows)

@@ -7,6 +7,7 @@ from result_rows import (
     diverged,
     make_context,
     make_evaluation,
+    make_row,
     pixels,
     random_results,
 )
@@ -66,6 +67,33 @@ def test_figures_leave_the_settings_of_matplotlib_alone():
     before = dict(matplotlib.rcParams)
     gap_against_time(summarize(random_results()))
     assert dict(matplotlib.rcParams) == before
+
+
+@pytest.mark.parametrize("seeds", [2, 3])
+def test_intervals_of_accuracies_are_on_the_axis(seeds):
+    """Of two seeds that of retrain is; others would leave no room for the rest."""
+    results = random_results(seeds=seeds)
+    summary = summarize(results)
+    shown = [row for row in summary if seeds == 3 or row["model"] == "retrain"]
+    panels = figures.accuracy_before_after(results, summary).axes
+    for panel, name in zip(panels, plotting.SETS, strict=True):
+        low, high = panel.get_xlim()
+        for row in shown:
+            mean, half = row[f"{name}_accuracy"], row[f"{name}_accuracy_interval"]
+            assert low < max(100 * (mean - half), 0)
+            assert high > min(100 * (mean + half), 100)
+
+
+def test_an_interval_far_wider_than_all_seeds_does_not_set_the_axis():
+    values = {"original": (0.9, 0.9), "retrain": (0.8, 0.8), "x": (0.83, 0.87)}
+    results = [
+        make_row(model, seed, *[value] * 4)
+        for model, pair in values.items()
+        for seed, value in enumerate(pair)
+    ]
+    for panel in figures.accuracy_before_after(results, summarize(results)).axes:
+        low, high = panel.get_xlim()
+        assert 70 < low < 80 and 90 < high < 100
 
 
 def test_per_class_draws_the_means():

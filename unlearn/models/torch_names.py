@@ -47,7 +47,7 @@ def translate(entries: dict[str, Entry]) -> dict[str, Entry]:
     entries = _unwrapped(entries)
     if {"conv1.weight", "layer1.0.conv1.weight"} <= entries.keys():
         layers = _resnet_layers(entries)
-    elif entries.keys() & {"class_token", "cls_token"}:
+    elif entries.keys() & {"class_token", "cls_token"} and _is_torch(entries):
         layers = _vit_layers(entries)
     else:
         return entries
@@ -69,6 +69,11 @@ def translate(entries: dict[str, Entry]) -> dict[str, Entry]:
         else:
             found[name] = entry
     return found
+
+
+def _is_torch(entries: Mapping[str, Entry]) -> bool:
+    """Whether there are torch's names: the nets here have a `class_token` as well."""
+    return any(name.endswith(".weight") for name in entries)
 
 
 def _unwrapped(entries: dict[str, Entry]) -> dict[str, Entry]:

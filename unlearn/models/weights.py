@@ -219,7 +219,9 @@ def _check(path: Path, wanted, found: dict[str, Entry]) -> None:
     said = [f"{what}: {_few(names)}" for what, names in faults.items() if names]
     if not said:
         return
-    heads = {(theirs[-1], ours[-1]) for theirs, ours in shapes.values() if theirs}
+    # Where the last axis alone differs, so that the two numbers do.
+    last = all(a and b and a[:-1] == b[:-1] for a, b in shapes.values())
+    heads = {(theirs[-1], ours[-1]) for theirs, ours in shapes.values() if last}
     if len(said) == 1 and len(shapes) in (1, 2) and len(heads) == 1:
         theirs, ours = heads.pop()
         said.append(f"its head has {theirs} classes and the model {ours}?")

@@ -20,6 +20,7 @@ from unlearn.pipeline.setup import load
 from unlearn.report import class_sweep as report
 from unlearn.report import csv_files, plotting
 from unlearn.report.progress import Progress
+from unlearn.report.summary import NO_REFERENCE, WEAK_REFERENCE
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
@@ -127,6 +128,7 @@ def run(
 
 
 FIGURE = "figures/worst_class.png"
+UNJUDGED = ("", "reference", NO_REFERENCE, WEAK_REFERENCE)  # verdicts; "": no pair
 
 
 def best(
@@ -194,6 +196,7 @@ def class_rows(
                     "seconds": row["seconds"],
                     "cost": row["seconds"] / retrain["seconds"],
                     "misses": row["misses"],
+                    "verdict": row["verdict"],
                 }
             )
     return rows
@@ -202,14 +205,17 @@ def class_rows(
 def worst_class(rows: Sequence[dict]) -> list[dict]:
     """Returns a row a model: the worst value of each quantity, and its class.
 
-    `reached` counts the classes on which it reaches its purpose. No value at all, as of
-    a method that diverged, is worse than any.
+    `judged` counts the classes on which the summary can tell whether it reaches its
+    purpose, `reached` those of them on which it does. No value at all, as of a method
+    that diverged, is worse than any.
     """
     worst = []
     for model in dict.fromkeys(row["model"] for row in rows):
         own = [row for row in rows if row["model"] == model]
-        reached = sum(not row["misses"] for row in own)
-        row = {"model": model, "classes": len(own), "reached": reached}
+        judged = [r for r in own if r["misses"] or r["verdict"] not in UNJUDGED]
+        reached = [r for r in judged if not r["misses"] and r["verdict"] != "diverged"]
+        row = {"model": model, "classes": len(own)}
+        row |= {"judged": len(judged), "reached": len(reached)}
         for name in columns.CLASS_SWEEP:
             top = max(own, key=lambda r: (math.isnan(r[name]), r[name]))
             row |= {name: top[name], f"{name}_class": top["class"]}

@@ -21,7 +21,7 @@ test data of the other classes, in points; negative: the method is better. **Avg
 Gap**: as in `summary.md`, in points. **Cost**: seconds as a share of those of \
 retraining (%). **Reached**: classes of which at most {100 * FORGET:.0f} points of \
 forget accuracy are left at a cost of at most {100 * TEST:.0f} points of test \
-accuracy, both against retraining."""
+accuracy, both against retraining, of those that were judged; –: none was."""
 
 
 def markdown(worst: Sequence[Mapping]) -> str:
@@ -39,7 +39,8 @@ def markdown(worst: Sequence[Mapping]) -> str:
             f"{100 * row[name]:.2f} ({markdown_cell(str(row[f'{name}_class']))})"
             for name in heads
         ]
-        cells.append(f"{row['reached']} of {row['classes']}")
+        judged = row["judged"]
+        cells.append(f"{row['reached']} of {judged}" if judged else "–")
         lines.append(f"| {markdown_cell(row['model'])} | {' | '.join(cells)} |")
     return "\n".join([*lines, "", LEGEND, ""])
 

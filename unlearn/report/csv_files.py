@@ -20,12 +20,8 @@ def write_csv(path: Path | str, rows: Sequence[Mapping]) -> None:
     from unlearn.store import write_text
 
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    for row in rows:
-        writer.writerow([_cell(row.get(name)) for name in columns])
-    write_text(Path(path), encodable(text.getvalue()))
+    lines = [columns, *([_cell(row.get(name)) for name in columns] for row in rows)]
+    write_text(Path(path), encodable("".join(map(_line, lines))))
 
 
 def read_csv(path: Path | str, needs: Iterable[str] = ()) -> list[dict]:
@@ -60,6 +56,13 @@ def read_csv(path: Path | str, needs: Iterable[str] = ()) -> list[dict]:
         {name: _parse(name, cell) for name, cell in zip(header, line, strict=True)}
         for line in lines
     ]
+
+
+def _line(cells: Sequence[str]) -> str:
+    r"""Writes a line; the writer quotes `\r` only where it ends lines with it."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\r\n").writerow(cells)
+    return text.getvalue().removesuffix("\r\n") + "\n"
 
 
 def _cell(value) -> str:
