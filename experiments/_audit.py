@@ -45,7 +45,7 @@ def make_smoke(config, shape: str) -> None:
     config.run = ("finetune",)
     config.methods.finetune.update(epochs=1, batch_size=64)
     config.seeds = 2
-    config.train.update(epochs=1, batch_size=64)
+    config.train.update(epochs=1, batch_size=64, warmup_epochs=1)
     config.audit.update(audit.SMOKE, canaries=30)
     config.audit.harder.update(count=COUNT, requests=2, fraction=COUNT / 2 / TRAIN)
     config.audit.layers.update(seeds=1, examples=10)

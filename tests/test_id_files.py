@@ -120,10 +120,10 @@ def test_masks(tmp_path, content, name):
         ("row,id\n1,5\n", "a.csv", "forget.column=row or forget.column=id"),
         ("lesion,label\n1,5\n", "a.csv", "forget.column=NAME"),
         (",label\n5,3\n", "a.csv", "forget.column=NAME"),
-        ("id,keep\n5,True\n9,False\n", "a.csv", "say which"),
+        ("id,keep\n5,True\n9,False\n", "a.csv", "all of them are meant by"),
         ("patient_id\n5\n9\n", "a.csv", "called 'patient_id'"),
         ("label\n3\n", "a.csv", "called 'label'"),
-        ("id,x\n5,a\n,b\n", "a.csv", "line 3 has no id"),
+        ("id,x\n5,a 1\n,b 2\n", "a.csv", "line 3 has no id"),
         ("1,2\n3\n", "a.txt", "line 1 has 2 columns and line 2 has 1"),
         ("a;b,c.png\n", "a.txt", "';' and ','"),
         ("0\n1\n1\n0\n", "a.txt", "mask"),
@@ -143,6 +143,26 @@ def test_masks(tmp_path, content, name):
         ("file,x\na.png,rejected - not ours\nb.png,granted\n", "a.csv", "x may mark"),
         ("id,notes\n1,Withdraw consent\n2,please keep\n", "a.csv", "notes may mark"),
         ("id,notes\n1,x y\n2,do not erase\n", "a.csv", "notes may mark"),
+        ("id,requested\nu 1,2024-01-02\nu 2,\n", "a.csv", "requested may mark some"),
+        (
+            "id,x\n20,2024-01-02\n21,\n",
+            "a.csv",
+            "x may mark some of the rows: keep only",
+        ),
+        ("id,x\n20,2024-01-02\n21,NaT\n", "a.csv", "x may mark some"),
+        ("id,x\n20,-\n21,2024-01-02\n", "a.csv", "by forget.column=id"),
+        ("id,,y\n20,a 1,1\n21,,2\n", "a.csv", "one without a name may mark"),
+        ("id,deletion requested on\n2,1 May\n3,2 May\n", "a.csv", "may mark some"),
+        ("id,x\n20,✓\n21,\n", "a.csv", "x may mark some"),
+        ("id,x\n20,✓\n21,✗\n", "a.csv", "x may mark some"),
+        ("id,x\n20,-\n21,\n", "a.csv", "x may mark some"),
+        ("id,label\n20,yes\n21,no\n", "a.csv", "label may mark some"),
+        ("id,row,x\n20,1,a b\n21,2,\n", "a.csv", "all of them .x may mark some."),
+        ("id,granted\n2,1 May\n3,2 May\n", "a.csv", "granted may mark some"),
+        ("id,Anträge\n2,1 Mai\n3,2 Mai\n", "a.csv", "Anträge may mark some"),
+        ("id,Anfrage\n2,löschen\n3,behalten\n", "a.csv", "Anfrage may mark some"),
+        ("id,y\n2,bitte löschen\n3,so lassen\n4,a\n", "a.csv", "y may mark some"),
+        ("id,y\n2,radera\n3,spara\n4,radera\n", "a.csv", "y may mark some"),
         (np.array([0.5]), "a.npy", "not whole"),
         (np.array([np.nan]), "a.npy", "not whole"),
         (np.array([2**63], np.uint64), "a.npy", "64 bits"),
@@ -175,6 +195,20 @@ def test_an_odd_number_is_no_name_of_a_column(tmp_path, first):
 def test_an_index_of_two_rows_marks_nothing(tmp_path, name):
     found = ids_in(tmp_path, f"{name},file\n0,a.png\n1,b.png\n", "a.csv")
     assert found.tolist() == ["a.png", "b.png"]
+
+
+@pytest.mark.parametrize(
+    "rest", ["label\n{},cat\n{},dog\n", "taken on\n{},2 May 2024\n{},3 May 2024\n"]
+)
+def test_columns_that_tell_of_every_row_mark_nothing(tmp_path, rest):
+    text = "id," + rest.format(5, 9)
+    assert ids_in(tmp_path, text, "a.csv").tolist() == [5, 9]
+
+
+def test_ids_beside_a_column_that_is_blank_on_some_rows(tmp_path):
+    text = "id,requested\n5,2024-01-02\n9,\n"
+    assert ids_in(tmp_path, text, "a.csv", "id").tolist() == [5, 9]
+    assert ids_in(tmp_path, "id\n5\n", "a.csv").tolist() == [5]
 
 
 def test_an_id_may_be_given_twice(tmp_path):

@@ -10,6 +10,7 @@ from trees import assert_close, assert_equal, flat
 
 from unlearn import methods, optimizers, training
 from unlearn.curvature import mean_gradient
+from unlearn.errors import InputError
 from unlearn.problem import Batch, Model
 from unlearn.training import Recipe, shuffle
 from unlearn.training_time.slice_training import class_weights
@@ -359,6 +360,33 @@ def test_smoothed_labels_are_a_mixture_with_the_uniform_distribution():
         return smoothed({"params": {}}, batch, jax.random.key(0))[0]
 
     assert float(traced(0.3)) == pytest.approx(float(found), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        (
+            dict(learning_rate=-0.1),
+            "learning_rate must be finite and at least 0; it is",
+        ),
+        (dict(learning_rate=np.nan), "learning_rate must be finite and at least 0; it"),
+        (dict(momentum=1.0), "momentum must be at least 0 and below 1; it is 1.0"),
+        (dict(weight_decay=-1e-3), "weight_decay must be finite and at least 0; it is"),
+        (dict(epochs=3, warmup_epochs=4), "warmup_epochs is 4, more than epochs, 3: l"),
+    ],
+)
+def test_a_recipe_that_makes_no_sense_is_refused(problem, changes, words):
+    args = jax.random.key(0), problem, problem.retain
+    with pytest.raises(InputError, match=words):
+        training.train(*args, Recipe(**changes))
+
+
+def test_the_floats_of_a_recipe_can_be_traced(problem):
+    def losses(rate):
+        recipe = Recipe(2, 16, rate, momentum=rate, weight_decay=rate)
+        return training.train(jax.random.key(0), problem, problem.retain, recipe)[1]
+
+    assert jax.eval_shape(jax.vmap(losses), -jnp.ones(3)).shape[:2] == (3, 2)
 
 
 def test_retrain_takes_muon_and_smoothed_labels_as_a_recipe_does(problem):

@@ -10,6 +10,7 @@ import decimal
 import difflib
 import json
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,27 +37,43 @@ MARKINGS = re.compile(
     r"|[01](\.0)?|true|false|t|f|yes|no|y|n|ja|nein|oui|non|x|on|off|in|out|none|nan|"
     "null|keep|kept|retain(ed)?|stays?|forget|forgotten|erased?|deleted?|removed?|drop|"
     "dropped|given|granted|withdrawn|revoked|refused|declined|accepted|approved|"
-    "rejected|consent(ed)?|objected|active|inactive|valid|invalid|expired|open|closed|"
-    "pending|done",
+    "rejected|requested|consent(ed)?|objected|active|inactive|valid|invalid|expired|"
+    "open|closed|pending|done",
     re.IGNORECASE,
 )
 """What a column that marks some lines of a table holds."""
 
 VERDICTS = re.compile(
     r"\b(keep|kept|retain\w*|forg[eo]t\w*|eras(e|es|ed|ure|ing)|delet\w+|remov\w+|"
-    r"drop(ped)?|grant\w*|withdr\w+|revok\w+|refus\w+|declin\w+|den(y|ied)|"
-    r"accept\w*|approv\w+|reject\w*|consent\w*|object(s|ed|ion|ions)?|do not|don't)\b",
+    r"drop(ped)?|request\w*|grant\w*|withdr\w+|revok\w+|refus\w+|declin\w+|"
+    r"den(y|ied)|accept\w*|approv\w+|reject\w*|consent\w*|object(s|ed|ion|ions)?|"
+    r"do not|don't|(ge)?loe?sch\w*|behalten|entfern\w*|vergess\w*|widerr\w+|"
+    r"widerspr\w+|zugestimmt|einwillig\w*|abgelehnt|genehmigt|supprim\w+|effac\w+|"
+    r"garder|conserv\w+|borrar|elimin\w+|mantener|cancell\w+)\b",
     re.IGNORECASE,
 )
-"""A word in a column of remarks that says who is meant."""
+"""A word in a column of remarks that says who is meant, without accents."""
 
 MARKING = re.compile(
     "consent(ed)?|status|states?|decisions?|actions?|withdrawn|withdrawals?|revoked|"
     "objections?|objected|opt(ed|in|out)?|flags?|flagged|marks?|marked|keep|kept|"
-    "retain(ed)?|erased?|deleted?|removed?|forget|forgotten|active|valid|verdict",
+    "retain(ed)?|erased?|erasures?|deleted?|deletions?|removed?|removals?|forget|"
+    "forgotten|active|valid|verdict|requests?|requested|grants?|granted|approvals?|"
+    "approved|accepted|refused|rejected|declined|denied|permissions?|anfragen?|"
+    "antrae?ge?|loe?schung|loe?schen|behalten|einwilligung|widerruf|"
+    "widerspruch|entscheidung",
     re.IGNORECASE,
 )
-"""A word in the name of such a column."""
+"""A word in the name of such a column, without accents."""
+
+BLANK = re.compile(r"[-–—?./]*|nan|nat|<na>|n/?a|none|null|0000-00-00.*", re.IGNORECASE)
+"""A cell that says nothing: beside cells that do, it may set its row apart."""
+
+WORD_OR_SIGN = re.compile(r"[^\W\d_]+|[^\w\s]+")
+KINDS = re.compile(
+    "labels?|class(es)?|categor(y|ies)|species|sex|gender", re.IGNORECASE
+)
+"""A word in the name of a column that may well hold one of two words."""
 
 
 def read_ids(path: str | Path, column: str = "") -> np.ndarray:
@@ -207,6 +224,13 @@ def _only_ids(path: Path, head: list[str], rows: list[Line]) -> int:
     ]
     if len(meant) == 1 and not marked:
         return meant[0]
+    if len(meant) == 1:
+        one = marked[0] or "one without a name"
+        raise InputError(
+            f"{path} has the columns {_listed(head)}, and {one} may mark some of the "
+            "rows: keep only the rows to forget, then say that all of them are meant "
+            f"by forget.column={head[meant[0]]}"
+        )
     choices = [f"forget.column={head[i]}" for i in meant] or ["forget.column=NAME"]
     may = f" ({marked[0]} may mark some)" if marked and meant else ""
     raise InputError(
@@ -216,18 +240,31 @@ def _only_ids(path: Path, head: list[str], rows: list[Line]) -> int:
 
 
 def _marks(cells: list[str], name: str) -> bool:
-    """Says whether a column may mark some of its lines: by 0 and 1, yes and no, ...
+    """Says whether a column may mark some of its lines: by blanks, by 0 and 1, ...
 
     Or by its name: who reads the ids beside `consent` takes those who gave it as well.
     """
     unnamed = not name or name.startswith("Unnamed: ")
     if unnamed and cells == [str(row) for row in range(len(cells))]:
         return False  # the index that pandas writes
-    if any(map(MARKING.fullmatch, _words(name))) and any(cells):
+    values = {cell.lower() for cell in cells}
+    if len(values) > 1 and any(map(BLANK.fullmatch, values)):
         return True
-    if any(map(VERDICTS.search, cells)):
+    words = _words(_plain(name))
+    if any(map(MARKING.fullmatch, words)) and any(cells):
+        return True
+    if any(VERDICTS.search(_plain(cell)) for cell in cells):
+        return True
+    two = len(values) == 2 and all(map(WORD_OR_SIGN.fullmatch, values))
+    if two and not any(map(KINDS.fullmatch, words)):
         return True
     return any(cells) and all(map(MARKINGS.fullmatch, cells))
+
+
+def _plain(text: str) -> str:
+    """Leaves out accents."""
+    apart = unicodedata.normalize("NFKD", text)
+    return "".join(letter for letter in apart if not unicodedata.combining(letter))
 
 
 def _is_name(cell: str, below: Sequence[str]) -> bool:

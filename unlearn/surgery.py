@@ -154,7 +154,7 @@ def head_scale(
     """Returns what the net multiplies its head's answers by, as ResNet-9 by 0.2.
 
     By least squares over the examples of `rows`, up to 500 of them; 1 if it is 1 within
-    rounding.
+    rounding, or cannot be told, as of a head of zeros.
 
     Args:
       rows: int[N], of the training set.
@@ -163,8 +163,10 @@ def head_scale(
     few = rows[:500]
     own = head_logits(at(variables["params"], head(problem, variables)), features[:500])
     logits = predict_set(problem, variables, few)
-    found = jnp.sum(own * logits) / jnp.maximum(jnp.sum(own**2), 1e-30)
-    return jnp.where(jnp.abs(found - 1) < 1e-3, 1.0, found)
+    squares = jnp.sum(own**2)
+    found = jnp.sum(own * logits) / jnp.where(squares > 0, squares, 1.0)
+    known = (squares > 0) & (jnp.abs(found - 1) > 1e-3)
+    return jnp.where(known, found, 1.0)
 
 
 def pooled(values: jax.Array) -> jax.Array:

@@ -5,7 +5,9 @@ over `variables["params"]` and the variables with their batch statistics updated
 functions are pure: they jit, and they vmap over keys, variables, indices and floats.
 """
 
-from collections.abc import Callable
+import math
+import numbers
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -15,6 +17,7 @@ import optax
 from jax.sharding import Mesh
 
 from unlearn import spread
+from unlearn.errors import InputError
 from unlearn.optimizers import TRAINERS, schedule
 from unlearn.problem import Batch, Examples, Model, Problem, Variables, count, rows
 
@@ -326,6 +329,19 @@ class Recipe(NamedTuple):
     descent: str = "sgd"  # or "muon", see `optimizers`
     label_smoothing: float = 0.0
 
+    def check(self, prefix: str = "") -> None:
+        """Refuses rates that make no sense, and more warm-up than training.
+
+        Raises:
+          InputError: in one line; `prefix` is put before the name.
+        """
+        check_rates(self._asdict(), prefix)
+        if self.warmup_epochs > self.epochs:
+            raise InputError(
+                f"{prefix}warmup_epochs is {self.warmup_epochs}, more than "
+                f"{prefix}epochs, {self.epochs}: lower it, or train for longer"
+            )
+
     def optimizer(self, examples: int) -> optax.GradientTransformation:
         """Makes the optimizer for a training set of that many examples."""
         steps, _ = batch_shape(examples, self.batch_size)
@@ -343,6 +359,27 @@ class Recipe(NamedTuple):
         return classification(model, label_smoothing=self.label_smoothing)
 
 
+def check_rates(constants: Mapping[str, Any], prefix: str = "") -> None:
+    """Refuses learning rates, momenta and weight decays that make no sense.
+
+    Names may end in these words. Of traced numbers nothing can be said.
+
+    Raises:
+      InputError: the first of them; `prefix` is put before its name.
+    """
+    for name, value in constants.items():
+        if not isinstance(value, numbers.Real):
+            continue
+        if name.endswith(("learning_rate", "weight_decay")):
+            fits, wanted = 0 <= value < math.inf, "finite and at least 0"
+        elif name.endswith("momentum"):
+            fits, wanted = 0 <= value < 1, "at least 0 and below 1"
+        else:
+            continue
+        if not fits:
+            raise InputError(f"{prefix}{name} must be {wanted}; it is {value}")
+
+
 def train(
     key: jax.Array,
     problem: Problem,
@@ -353,7 +390,11 @@ def train(
     """Trains from scratch on `indices`; returns (variables, losses float32[E, S]).
 
     With `epochs` it stops after so many, on the way that the whole training goes.
+
+    Raises:
+      InputError: a recipe that makes no sense (`Recipe.check`).
     """
+    recipe.check()
     key_init, key_fit = jax.random.split(key)
     variables = problem.model.init(key_init, problem.inputs(indices[:1]))
     return fit(

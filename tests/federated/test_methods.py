@@ -32,7 +32,7 @@ from unlearn.federated import (
     train,
 )
 from unlearn.federated.distillation import weight_of_rounds
-from unlearn.federated.registry import size_in_bytes
+from unlearn.federated.registry import check_same, size_in_bytes
 from unlearn.federated.rounds import local_update
 from unlearn.models import from_linen
 from unlearn.training import kl_divergence, predict_set
@@ -416,3 +416,33 @@ def test_the_code_of_the_readme_runs():
     names = {"problem": tiny_problem(size=200, forget=6)}
     exec(code.replace("rounds=30", "rounds=4"), names)
     assert names["before"].shape == names["after"].shape == (10,)
+
+
+@pytest.mark.parametrize("name", FEDERATED)
+def test_a_request_of_other_clients_is_refused(made, request_, name):
+    others = (
+        [range(12), range(12, 16), range(16, 30)],
+        [range(5), range(5, 16), range(16, 30)],  # as large a row
+        [range(11), range(11, 16), range(16, 25), range(25, 30)],
+        [range(11), range(11, 16), range(16, 29)],
+    )
+    for parts in others:
+        request = leave(make_clients(parts), 0)
+        with pytest.raises(InputError, match="of other clients than the federation's"):
+            FEDERATED[name].fn(KEY, made, request)
+    reordered = make_clients([range(10, -1, -1), range(11, 16), range(16, 30)])
+    check_same(made.clients, leave(reordered, 0))
+    later = made.replace(clients=request_.left)  # once client 0 is gone
+    check_same(later.clients, leave(later.clients, 1))
+
+
+def test_a_request_is_checked_in_a_program_where_it_is_known(made, request_):
+    other = leave(make_clients([range(5), range(5, 16), range(16, 30)]), 0)
+
+    def run(key, made, request):
+        return FEDERATED["retrain"].fn(key, made, request, rounds=1)[0]
+
+    jax.eval_shape(run, KEY, made, other)  # traced: nothing is known
+    jax.eval_shape(lambda key: run(key, made, request_), KEY)
+    with pytest.raises(InputError, match="of other clients"):
+        jax.eval_shape(lambda key: run(key, made, other), KEY)

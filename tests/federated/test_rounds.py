@@ -215,6 +215,74 @@ def test_numbers_that_make_no_sense_are_refused(problem, clients, name):
         federate(KEY, problem, clients, RECIPE._replace(**{name: -1}))
 
 
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        (dict(learning_rate=-0.1), "learning_rate must be finite and above 0; it is -"),
+        (dict(learning_rate=np.inf), "learning_rate must be finite and above 0; it is"),
+        (dict(server_rate=0.0), "server_rate must be finite and above 0; it is 0.0"),
+        (dict(server_rate=np.nan), "server_rate must be finite and above 0; it is nan"),
+        (dict(momentum=1.0), "momentum must be at least 0 and below 1; it is 1.0"),
+        (dict(server_momentum=-0.1), "server_momentum must be at least 0 and below 1"),
+        (dict(weight_decay=-1e-3), "weight_decay must be finite and at least 0; it is"),
+        (dict(participants=4), "participants is 4, and there are 3 clients: lower it"),
+    ],
+)
+def test_a_recipe_that_cannot_train_is_refused(problem, clients, changes, words):
+    with pytest.raises(InputError, match=words) as caught:
+        train(KEY, problem, clients, RECIPE._replace(**changes))
+    assert "\n" not in str(caught.value)
+
+
+def test_floats_of_a_recipe_can_be_traced(problem, clients):
+    def losses(rate, decay):
+        floats = dict(learning_rate=rate, weight_decay=decay, momentum=decay)
+        return federate(KEY, problem, clients, RECIPE._replace(**floats))[1].losses
+
+    shapes = jax.eval_shape(jax.vmap(losses), jnp.ones(2), jnp.zeros(2))
+    assert shapes.shape == (2, 3, 3)
+
+
+def test_examples_that_no_client_holds_are_asked_about(problem):
+    some = make_clients([range(4), range(4, 6)])
+    with pytest.raises(InputError, match="hold 6 of the problem's 30 examples: deal"):
+        train(KEY, problem, some, RECIPE)
+    short = RECIPE._replace(rounds=1, epochs=1)
+    made = train(KEY, problem, some, short, partial=True)
+    expected, _ = federate(KEY, problem, some, short)
+    assert_close(made.variables["params"], expected["params"])
+
+    def traced(sizes):  # of traced clients nothing is known
+        return train(KEY, problem, some._replace(sizes=sizes), short).variables
+
+    jax.eval_shape(traced, some.sizes)
+    jax.eval_shape(lambda key: train(key, problem, some, short, partial=True), KEY)
+
+
+@pytest.mark.parametrize(
+    "groups, words",
+    [
+        (["a", None, "b"], "row 1 has no group; it is None: name one, or leave"),
+        (["a", "b", " ", ""], "row 2 has no group; it is ' '"),
+        (np.array(["a", "", "b"]), "row 1 has no group; it is "),
+        (["a", "b", float("nan")], "row 2 has no group; it is nan"),
+        (np.array([1.0, np.nan]), "row 1 has no group; it is .*nan"),
+        (np.array(["a", 1, None], object), "row 2 has no group; it is None"),
+        (np.array(["a", 1], object), "groups are of several types: make all of them"),
+    ],
+)
+def test_an_example_without_a_group_is_refused(groups, words):
+    with pytest.raises(InputError, match=words):
+        by_group(groups)
+
+
+@pytest.mark.parametrize("client", ["1", [1, 2], 1.5, None])
+def test_a_client_that_leaves_is_one_number(clients, client):
+    with pytest.raises(InputError, match="a client is one whole number, from 0 to 2"):
+        leave(clients, client)
+    assert leave(clients, np.int64(1)).left.sizes.tolist() == [11, 0, 14]
+
+
 def test_a_request_says_what_goes_and_what_stays(clients):
     request = forget(clients, [3, 4, 12, 29])
     assert request.forgotten.sizes.tolist() == [2, 1, 1]
@@ -232,6 +300,8 @@ def test_a_request_says_what_goes_and_what_stays(clients):
         (lambda: make_clients([[1]]), "needs two clients or more; there are 1"),
         (lambda: make_clients([[1], []]), "client 1 has no examples"),
         (lambda: make_clients([[1, 2], [2]]), "example 2 is held twice"),
+        (lambda: by_label([0, 1], -4, 1.0), "two clients or more; clients is -4"),
+        (lambda: by_label([0, 1], 0, 1.0), "two clients or more; clients is 0"),
         (lambda: by_label([0, 1], 2, 0.0), "alpha must be above 0; it is 0.0"),
         (lambda: by_label([0, 1, 0], 2, 1.0), "cannot be dealt out to 2 clients"),
         (lambda: leave(make_clients([[1], [2]]), 2), "they are 0 to 1"),

@@ -172,6 +172,7 @@ def test_spellings_of_a_tuple(text, value):
         (["--config.train.batch_size=9999"], "batch_size"),
         (["--workdir=/proc/nowhere"], "/proc/nowhere"),
         (["--workdir=/dev/null/x"], "/dev/null"),
+        (["--workdir="], "--workdir is empty: name a folder"),
         (["--config.data.name=mnist", "--data_dir=/dev/null"], "/dev/null"),
     ],
 )

@@ -5,6 +5,7 @@ from small_runs import run
 
 from unlearn.errors import InputError
 from unlearn.pipeline import default_config
+from unlearn.pipeline.checks import check_constants, check_known
 
 
 @pytest.mark.parametrize(
@@ -46,6 +47,32 @@ from unlearn.pipeline import default_config
         ({"train__batch_size": 500}, "train.batch_size"),
         ({"train__epochs": 0}, "train.epochs"),
         ({"train__schedule": "linearly"}, "train.schedule"),
+        (
+            {"train__learning_rate": -0.001},
+            "train.learning_rate must be finite and at least 0; it is -0.001",
+        ),
+        ({"train__learning_rate": float("nan")}, "train.learning_rate must be finite"),
+        ({"train__learning_rate": float("inf")}, "train.learning_rate must be finite"),
+        ({"train__momentum": 1.0}, "train.momentum must be at least 0 and below 1; it"),
+        ({"train__momentum": -0.1}, "train.momentum must be at least 0"),
+        ({"train__weight_decay": -1e-3}, "train.weight_decay must be finite and at"),
+        (
+            {"train__warmup_epochs": 50},
+            "train.warmup_epochs is 50, more than train.epochs, .*: lower it, or train",
+        ),
+        (
+            {"methods__finetune__learning_rate": -0.1},
+            "methods.finetune.learning_rate must be finite and at least 0; it is -0.1",
+        ),
+        ({"methods__finetune__momentum": 1.5}, "methods.finetune.momentum must be"),
+        ({"methods__finetune__weight_decay": -1.0}, "methods.finetune.weight_decay m"),
+        (
+            {
+                "run": ("undo",),
+                "methods__undo__learning_rate": float("nan"),
+            },
+            "methods.undo.learning_rate must be finite",
+        ),
         ({"seeds": 0}, "seeds must be"),
         ({"forget__file": "ids.txt"}, "set forget.kind=ids"),
         ({"forget__classes": (1,)}, "set forget.kind=class"),
@@ -84,6 +111,40 @@ def test_bad_input_gets_one_line(tmp_path, changes, message):
     assert "\n" not in str(caught.value)
     there = list(tmp_path.rglob("*.npz")) + list(tmp_path.rglob("checkpoints"))
     assert {path.name for path in there} <= {"split.npz"}  # nothing was trained
+
+
+def test_tables_that_an_experiment_replaced(tmp_path):
+    """The method exists, and its constants do not."""
+    config = default_config()
+    with config.unlocked():
+        config.methods = {"finetune": {"epochs": 2}}
+    for name in ("amnesiac_relabel", "sisa", "scrub__long"):
+        with pytest.raises(InputError) as caught:
+            check_known(config, name)
+        assert str(caught.value) == (
+            f"config.methods has no table for {name}: get_config replaced it; add to "
+            "it with c.methods.NAME = {...}"
+        )
+    for name in ("finetun", "finetune__long"):
+        with pytest.raises(InputError, match=f"method '{name}': did you mean finetune"):
+            check_known(config, name)
+
+
+def test_constants_at_their_limits_are_taken():
+    for section, constants in {
+        "train": dict(learning_rate=0.0, momentum=0.0, epochs=2, warmup_epochs=2),
+        "methods.finetune": dict(learning_rate=0.0, momentum=0.99, weight_decay=0.0),
+        "methods.lipschitz": dict(learning_rate=0.1, momentum=1.0),
+        "methods.lipschitz__sum": dict(learning_rate=0.1, momentum=1.0),
+    }.items():
+        check_constants(section, constants)
+    for section, constants in {
+        "methods.x": dict(last_learning_rate=-1.0),
+        "methods.finetune": dict(momentum=1.0),
+        "methods.lipschitz": dict(learning_rate=-0.1, momentum=1.0),
+    }.items():
+        with pytest.raises(InputError, match=f"{section}.*must be"):
+            check_constants(section, constants)
 
 
 @pytest.mark.slow

@@ -91,6 +91,13 @@ def test_a_diverged_method_is_reported_and_the_others_go_on(tmp_path):
     assert (tmp_path / "x" / "summary.md").exists()
 
 
+def test_what_to_lower_has_the_names_of_the_methods():
+    line = pipeline.diverged_message(["finetune", "influence+scrub__long"])
+    for name in ("finetune", "scrub__long"):
+        assert f"methods.{name}.learning_rate" in line
+    assert "constants in methods.influence," in line and "<" not in line
+
+
 def test_a_diverged_training_stops_with_a_line(tmp_path):
     with pytest.raises(pipeline.Diverged, match="learning_rate"):
         run(tmp_path / "x", train__learning_rate=1e30)

@@ -116,6 +116,20 @@ def test_a_certificate_that_could_refuse_an_erasure_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"train__learning_rate": -0.001}, "train.learning_rate must be finite and at"),
+        ({"train__warmup_epochs": 99}, "train.warmup_epochs is 99, more than train.ep"),
+        ({"methods__finetune__momentum": 1.0}, "methods.finetune.momentum must be at"),
+    ],
+)
+def test_rates_that_make_no_sense_are_refused(tmp_path, changes, message):
+    with pytest.raises(InputError, match=message):
+        requests.deploy(config(**changes), tmp_path / "x", "finetune", progress=quiet())
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(
     ("method", "shards", "message"),
     [("sisa", [3], "no shard 3"), ("finetune", [0], "shards are of sisa")],
 )

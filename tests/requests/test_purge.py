@@ -110,6 +110,46 @@ def test_sisa_keeps_the_slices_that_are_in_use(deployed, tmp_path):
         requests.verify(folder, shard, progress=quiet())
 
 
+def test_exports_stay_out_of_the_deployment(deployed, tmp_path):
+    from deployments import copy
+
+    from unlearn.errors import InputError
+
+    folder = copy(deployed("finetune"), tmp_path / "dep")
+    (tmp_path / "link").symlink_to(folder)
+    before = sorted(folder.rglob("*"))
+    for place in (folder, folder / "weights", tmp_path / "link", folder / "states/.."):
+        with pytest.raises(InputError, match="choose a place outside") as caught:
+            requests.export(folder, place / "w.npz", progress=quiet())
+        assert str(folder) in str(caught.value) and "\n" not in str(caught.value)
+    with pytest.raises(InputError, match="choose a place outside"):
+        requests.export(tmp_path / "link", folder / "w.npz", progress=quiet())
+    assert {p for p in folder.rglob("*") if p.name != ".lock"} == set(before)
+    requests.verify(folder, progress=quiet())
+
+
+def test_exports_that_are_gone_are_not_listed(deployed, tmp_path, monkeypatch):
+    from deployments import copy
+
+    from unlearn.requests import exporting
+
+    folder = copy(deployed("finetune"), tmp_path / "dep")
+    there, gone, inside = (
+        tmp_path / "a.npz",
+        tmp_path / "b.npz",
+        folder / "weights/c.npz",
+    )
+    for place in (there, gone):
+        requests.export(folder, place, progress=quiet())
+    monkeypatch.setattr(exporting, "check_place", lambda to, folder: None)  # as it was
+    requests.export(folder, inside, progress=quiet())
+    gone.unlink()
+    erase(folder, [3])
+    listed = [x for x in said(requests.purge, folder) if "an export of" in x]
+    assert len(listed) == 1 and str(there) in listed[0]
+    assert there.exists() and not inside.exists()
+
+
 def test_exports_never_replace_a_file_and_are_recorded(deployed, tmp_path):
     from deployments import copy
 

@@ -4,8 +4,9 @@ All clients are one array, so that a round maps over them: a client with fewer e
 than the largest has its own again to fill its row, and they count for nothing.
 """
 
+import operator
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -90,9 +91,14 @@ def by_label(
       labels: int[N], of the training examples.
 
     Raises:
-      InputError: alpha that is not above 0, or clients that cannot all have `least`.
+      InputError: alpha that is not above 0, fewer than two clients, or some that
+        cannot all have `least`.
     """
     labels = np.asarray(labels)
+    if clients < 2:
+        raise InputError(
+            f"a federation needs two clients or more; clients is {clients}"
+        )
     if not alpha > 0:
         raise InputError(f"alpha must be above 0; it is {alpha}")
     draw = np.random.default_rng(seed)
@@ -116,10 +122,25 @@ def by_group(groups: ArrayLike) -> tuple[Clients, np.ndarray]:
     """Makes each group a client; returns the clients and the groups in their order.
 
     Args:
-      groups: int[N], such as the patient of each example.
+      groups: numbers or strings [N], such as the patient of each example.
+
+    Raises:
+      InputError: an example without a group, or groups that cannot be told apart.
     """
+    given = groups if isinstance(groups, list | tuple) else np.asarray(groups)
+    for row, group in enumerate(given):
+        if _is_missing(group):
+            raise InputError(
+                f"row {row} has no group; it is {group!r}: name one, or leave the "
+                "example out"
+            )
     groups = np.asarray(groups)
-    names = np.unique(groups)
+    try:
+        names = np.unique(groups)
+    except TypeError:
+        raise InputError(
+            "groups are of several types: make all of them strings"
+        ) from None
     return make_clients([np.flatnonzero(groups == name) for name in names]), names
 
 
@@ -140,6 +161,13 @@ def leave(clients: Clients, client: int) -> Request:
     Raises:
       InputError: there is no such client.
     """
+    try:
+        client = operator.index(client)
+    except TypeError:
+        raise InputError(
+            f"a client is one whole number, from 0 to {clients.number - 1}; this is "
+            f"{client!r}: let one leave after another"
+        ) from None
     if not 0 <= client < clients.number:
         raise InputError(
             f"there is no client {client}: they are 0 to {clients.number - 1}"
@@ -166,6 +194,16 @@ def forget(clients: Clients, examples: ArrayLike) -> Request:
     if not len(wanted) or not any(map(len, stays)):
         raise InputError("a request must name examples, and leave some to train on")
     return Request(*(_padded(parts, clients) for parts in (gone, stays)))
+
+
+def _is_missing(group: Any) -> bool:
+    """Tells whether a group is None, NaN, NaT or blank."""
+    if isinstance(group, str | bytes):
+        return not group.strip()
+    try:
+        return group is None or bool(group != group)
+    except TypeError:  # as of pandas.NA
+        return True
 
 
 def _indices(given: ArrayLike) -> np.ndarray:

@@ -91,6 +91,7 @@ def federated(
         @functools.wraps(fn)
         def checked(key, federated, request, **constants):
             check_scope(fn.__name__, scope, request)
+            check_same(federated.clients, request)
             return fn(key, federated, request, **constants)
 
         FEDERATED[fn.__name__] = FederatedInfo(
@@ -121,6 +122,28 @@ def check_scope(name: str, scope: str, request: Request) -> None:
         raise InputError(
             f"{name} forgets one client at a time; the request names "
             f"{(gone > 0).sum()}: answer them one after another"
+        )
+
+
+def check_same(clients: Clients, request: Request) -> None:
+    """Refuses a request of other clients; of traced ones nothing can be said.
+
+    Raises:
+      InputError: a client whose examples to forget and to keep are not what it holds.
+    """
+    if any(isinstance(x, Tracer) for x in jax.tree.leaves((clients, request))):
+        return
+    held, *parts = (Clients(*map(np.asarray, who)) for who in (clients, *request))
+    if any(part.number != held.number for part in parts) or any(
+        not np.array_equal(
+            np.sort(held.of(client)),
+            np.sort(np.concatenate([part.of(client) for part in parts])),
+        )
+        for client in range(held.number)
+    ):
+        raise InputError(
+            "the request is of other clients than the federation's: make it with "
+            "leave(federated.clients, ...) or forget(federated.clients, ...)"
         )
 
 

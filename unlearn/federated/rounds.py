@@ -13,12 +13,16 @@ program as well. Batch statistics are averaged like the weights.
 
 import dataclasses
 import functools
+import math
+import numbers
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
+from jax.core import Tracer
 
 from unlearn import parallel, training
 from unlearn.errors import InputError
@@ -66,6 +70,11 @@ class Recipe(NamedTuple):
                 raise InputError(
                     f"{name} must be at least {lowest}; it is {getattr(self, name)}"
                 )
+        for name in ("learning_rate", "server_rate"):
+            rate = getattr(self, name)
+            if isinstance(rate, numbers.Real) and not 0 < rate < math.inf:
+                raise InputError(f"{name} must be finite and above 0; it is {rate}")
+        training.check_rates(self._asdict())
 
     def optimizer(self) -> optax.GradientTransformation:
         """Makes the optimizer of a client, which starts anew each round."""
@@ -199,8 +208,17 @@ def federate(
         never been there.
       variables: to go on from, in the place of fresh ones.
       watch: a pure function of the server's variables, asked after each round.
+
+    Raises:
+      InputError: a recipe that makes no sense, or clients that do not fit it or the
+        problem.
     """
     recipe.check()
+    if recipe.participants > clients.number:
+        raise InputError(
+            f"participants is {recipe.participants}, and there are {clients.number} "
+            "clients: lower it, or set it to 0 for all of them"
+        )
     key_start, key_rounds = jax.random.split(key)
     check_held(clients, len(problem.labels))
     if variables is None:
@@ -318,8 +336,24 @@ def train(
     recipe: Recipe,
     *,
     watch: Callable[[Variables], Any] | None = None,
+    partial: bool = False,
 ) -> Federated:
-    """Trains a federation, see `federate`; returns all that unlearning may need."""
+    """Trains a federation, see `federate`; returns all that unlearning may need.
+
+    Args:
+      partial: the clients may hold some of the problem's examples only.
+
+    Raises:
+      InputError: as `federate`, or examples that no client holds.
+    """
+    if not partial and not isinstance(clients.sizes, Tracer):
+        held, there = np.asarray(clients.sizes).sum(), len(problem.labels)
+        check_held(clients, there)
+        if held < there:
+            raise InputError(
+                f"the clients hold {held} of the problem's {there} examples: deal out "
+                "all of them, or pass partial=True"
+            )
     variables, history = federate(key, problem, clients, recipe, watch=watch)
     first = start(jax.random.split(key)[0], problem)
     return Federated(problem, clients, recipe, first, variables, history)

@@ -129,6 +129,8 @@ class Launch:
         if values.print_config:
             print("\n".join(flags.settings(config)))
             return
+        if not values.workdir.strip():
+            raise InputError("--workdir is empty: name a folder, or leave it out")
         workdir = os.path.expanduser(values.workdir)
         if workdir.startswith("~"):
             raise InputError(f"--workdir={workdir}: there is no such user's home")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from unlearn import methods, models, optimizers, training_time
+from unlearn import methods, models, optimizers, training, training_time
 from unlearn.data.splits import DataConfig, ForgetConfig
 from unlearn.errors import InputError
 from unlearn.inputs import in_words, input_spec
@@ -27,6 +27,8 @@ these only the loss and the prediction of each example (`metrics.Outputs`)."""
 CHOICES = {"schedule": optimizers.SCHEDULES, "decay": optimizers.SCHEDULES}
 CHOICES |= {"descent": tuple(optimizers.TRAINERS)}
 CHOICES |= {"optimizer": tuple(optimizers.OPTIMIZERS), "statistics": STATISTICS}
+SUMS = ("methods.lipschitz",)
+"""Those that may have a momentum of 1: they sum the gradients of all steps."""
 
 
 def approximate() -> tuple[str, ...]:
@@ -61,8 +63,14 @@ def parts_of(names: Sequence[str]) -> list[str]:
 
 
 def check_known(config: "ConfigDict", name: str) -> None:
-    """Refuses a method that there is not, with the nearest name that there is."""
+    """Refuses a method that there is not, or that has no constants, in a line."""
     if name not in config.methods:
+        known = name in methods.METHODS or name in training_time.METHODS
+        if known and name.partition("__")[0] not in config.methods:
+            raise InputError(
+                f"config.methods has no table for {name}: get_config replaced it; add "
+                "to it with c.methods.NAME = {...}"
+            )
         close = difflib.get_close_matches(name.lower(), config.methods, 1)
         hint = f"did you mean {close[0]}? " if close else ""
         raise InputError(
@@ -143,6 +151,12 @@ def check_constants(section: str, constants: Mapping) -> None:
                 f"unknown {section}.{key} {value!r}: "
                 f"choose from {', '.join(CHOICES[key])}"
             )
+    if section == "train":
+        training.Recipe(**constants).check("train.")
+    elif section.partition("__")[0] in SUMS and constants.get("momentum") == 1:
+        training.check_rates({**constants, "momentum": 0.0}, f"{section}.")
+    else:
+        training.check_rates(constants, f"{section}.")
 
 
 def check_images(examples: np.ndarray | Stored, config: "ConfigDict") -> None:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from unlearn import metrics, store, training_time
+from unlearn import methods, metrics, store, training_time
 from unlearn.errors import InputError
 from unlearn.metrics import columns
 from unlearn.pipeline import imported
-from unlearn.pipeline.checks import methods_of, split_chain
+from unlearn.pipeline.checks import methods_of, parts_of, split_chain
 from unlearn.pipeline.evaluation import evaluate, measure, predict_examples
 from unlearn.pipeline.export import export
 from unlearn.pipeline.setup import Run, Source, prepare
@@ -268,8 +268,19 @@ def is_diverged(row: dict) -> bool:
 
 def diverged_message(names: Iterable[str]) -> str:
     """Says in a line which methods diverged and what to do."""
+    names = list(names)
+    lower = ", ".join(map(constant_to_lower, parts_of(names)))
     return (
         f"{', '.join(names)} diverged: the loss or a weight is not finite; lower "
-        "methods.<method>.learning_rate (and use another folder); everything else is "
-        "reported"
+        f"{lower} (and use another folder); everything else is reported"
     )
+
+
+def constant_to_lower(name: str) -> str:
+    """Names the setting that makes a method's steps smaller."""
+    from unlearn.pipeline.config import method_defaults
+
+    known = name in methods.METHODS or name in training_time.METHODS
+    if known and "learning_rate" not in method_defaults(name):
+        return f"the steps by the constants in methods.{name}"
+    return f"methods.{name}.learning_rate"

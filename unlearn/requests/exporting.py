@@ -12,13 +12,16 @@ from unlearn.requests.deployment import BEGUN, Deployment, now, unchanged, versi
 from unlearn.requests.resolve import TRAIN
 
 
-def check_place(to: Path) -> None:
-    """Refuses a file that is there, and a suffix of no format.
+def check_place(to: Path, folder: Path) -> None:
+    """Refuses a place in the deployment's folder, a file that is there, odd suffixes.
 
     Raises:
       InputError: see above.
     """
     check_format(to)
+    inside = folder.resolve()
+    if to.resolve().is_relative_to(inside):
+        raise InputError(f"{to} is in the deployment: choose a place outside {inside}")
     for path in (to, card_of(to)):
         if path.exists():
             raise InputError(f"{path} is there already: choose another name")

@@ -62,10 +62,12 @@ def unreached(found: Deployment, lines: list[dict], call: Call) -> list[str]:
     imported = found.settings["model"]["weights"]
     if imported and erased and found.method != "certified":
         told.append(f"{imported}, the weights that were imported, from before erasures")
+    going = {(found.folder / file).resolve() for file in stale(found, lines)}
     told += [
         f"{line['to']}, an export of version {line['version']}, from before erasures"
         for line in lines
         if line["kind"] == "export" and line["version"] != version_of(lines)
+        if Path(line["to"]).exists() and Path(line["to"]).resolve() not in going
     ]
     if strategies.early(found.method) and erased:
         told.append(

@@ -292,13 +292,14 @@ def export(
       The new line of the ledger.
 
     Raises:
-      InputError: the file is there already, or its suffix is unknown.
+      InputError: the file is there already or would be in the folder of the
+        deployment, or its suffix is unknown.
     """
     call, folder = make_call(progress, data_dir, data, spell), Path(folder)
     to = Path(to).expanduser().absolute()
-    exporting.check_place(to)
+    exporting.check_place(to, folder)
     found = open_deployment(folder)
     with hold(folder):
         finish_begun(found, call)
-        exporting.check_place(to)
+        exporting.check_place(to, folder)
         return finish_now(found, exporting.begin(found, to), call)
