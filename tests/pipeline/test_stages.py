@@ -231,3 +231,49 @@ def test_a_mistake_in_a_users_method_is_one_line_with_its_place(tmp_path, monkey
     monkeypatch.setitem(methods.METHODS, "wrong", info)
     with pytest.raises(InputError, match="wrong.py, line 2.: AttributeError.*forget"):
         run(tmp_path / "x", seeds=1, run=("wrong",))
+
+
+def variables_alone(key, variables, problem, *, rate=0.1):
+    return variables
+
+
+def no_info(key, variables, problem, *, rate=0.1):
+    return variables, None
+
+
+def other_shapes(key, variables, problem, *, rate=0.1):
+    return jax.tree.map(lambda x: x[:1], variables), {}
+
+
+def another_tree(key, variables, problem, *, rate=0.1):
+    return {"params": {}}, {}
+
+
+def as_they_came(key, variables, problem, *, rate=0.1):
+    return variables, {"rate": rate}
+
+
+@pytest.mark.parametrize(
+    "fn, constants, words",
+    [
+        (
+            as_they_came,
+            {"lr": 0.1},
+            "methods.mine.lr: mine has no such constant: .* rat",
+        ),
+        (variables_alone, {}, "method mine returns dict: it must return .variables, "),
+        (no_info, {}, "method mine returns .dict, NoneType.: it must return"),
+        (other_shapes, {}, r"mine returns params/.* of shape \[1.*\], and it was"),
+        (another_tree, {}, "mine returns variables with other names in them"),
+    ],
+)
+def test_what_a_method_returns_is_looked_at_before_training(
+    tmp_path, monkeypatch, fn, constants, words
+):
+    info = methods.METHODS["finetune"]._replace(name="mine", fn=fn)
+    monkeypatch.setitem(methods.METHODS, "mine", info)
+    monkeypatch.setattr(stages, "train", None)
+    config = small_config(seeds=1, run=("mine",))
+    config.methods = {"mine": {"rate": 0.1, **constants}}
+    with pytest.raises(InputError, match=words):
+        pipeline.run(config, tmp_path / "run")

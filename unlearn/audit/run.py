@@ -38,8 +38,9 @@ from unlearn.audit.tables import write_csv
 from unlearn.errors import InputError
 from unlearn.metrics import lira, roc
 from unlearn.metrics.lira import FORGET, OUT
-from unlearn.pipeline import Result, stages
+from unlearn.pipeline import Result
 from unlearn.pipeline.checks import methods_of
+from unlearn.pipeline.traces import check_methods
 from unlearn.report import audit_figures, page, plotting
 from unlearn.report.summary import summarize
 
@@ -134,7 +135,7 @@ def join(
     check(config, names)
     pipeline.require_trained(config, "an audit")
     run = pipeline.prepare(config, folder, names, data_dir=data_dir, join=True)
-    stages.check_methods(run, names)
+    check_methods(run, names)
     studied, _ = study_all(run, names, join=True)
     one_program = [name for name in names if name not in training_time.METHODS]
     hard_studies(run, studied, one_program)

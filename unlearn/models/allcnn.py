@@ -10,9 +10,11 @@ from unlearn.models.layers import Conv, make_norm
 class AllCNN(nn.Module):
     """Nine convolutions, two of them strided, and a global mean; no dense layer.
 
-    `norm` after each hidden convolution is `"batch"`, `"group"` or `"none"` (the
-    paper's). `dtype="bfloat16"` computes in bfloat16; parameters, statistics and logits
-    stay float32. 32×32×3, 10 classes: 1,370,986 parameters; 1,369,738 without norm.
+    Without the paper's dropout, and all are padded: there the seventh is not, and the
+    mean is over 6×6. `norm` after each hidden convolution is `"batch"`, `"group"` or
+    `"none"` (the paper's). `dtype="bfloat16"` computes in bfloat16; parameters,
+    statistics and logits stay float32. 32×32×3, 10 classes: 1,370,986 parameters;
+    1,369,738 without norm.
     """
 
     num_classes: int

@@ -18,12 +18,12 @@ from unlearn.pipeline.export import export
 from unlearn.pipeline.setup import Run, Source, prepare
 from unlearn.pipeline.stages import (
     Diverged,
-    check_methods,
     fit_and_forget,
     make_model,
     retained_only,
     seed_label,
 )
+from unlearn.pipeline.traces import check_methods
 from unlearn.report.progress import Progress
 
 if TYPE_CHECKING:

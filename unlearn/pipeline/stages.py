@@ -31,7 +31,7 @@ from unlearn import (
 from unlearn import problem as problems
 from unlearn.errors import InputError
 from unlearn.pipeline import imported
-from unlearn.pipeline.checks import parts_of, split_chain
+from unlearn.pipeline.checks import split_chain
 from unlearn.pipeline.epochs import epoch_seconds, train_functions
 from unlearn.pipeline.evaluation import predict_examples
 from unlearn.pipeline.setup import Run, template
@@ -129,29 +129,6 @@ def seen_as(run: Run, part: str, variables: Variables) -> Problem:
     epochs = info.early_epochs(run.config.methods.get(part, {}))
     kept = dict.fromkeys(epochs, variables)
     return withheld(run, info.needs).replace(early=kept or None)
-
-
-def check_methods(run: Run, names: Sequence[str]) -> None:
-    """Traces each method of which nothing is there yet, before anything is trained.
-
-    Raises:
-      InputError: it refuses its constants or the problem.
-    """
-    new = (n for n in names if not (run.folder / "evaluations" / n).exists())
-    key, variables = jax.random.key(0), template(run.problem)
-    for part in parts_of(tuple(new)):
-        info = methods.METHODS.get(part)
-        if info is None or part == "retrain":
-            continue
-        settings = run.config.methods[part]
-        problem = seen_as(run, part, variables)
-        fn = method_function(info.fn, tuple(settings.items()))
-        try:
-            jax.eval_shape(jax.jit(fn), key, variables, problem)
-        except InputError as error:
-            raise InputError(f"methods.{part}: {error}") from None
-        except Exception:  # where it is run, it is said with its place
-            continue
 
 
 # Training
