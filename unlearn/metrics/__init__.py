@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
+from unlearn.errors import InputError
 from unlearn.metrics.accuracy import (
     Outputs,
     accuracy,
     balanced_accuracy,
+    check_labels,
     confusion_matrix,
     losses,
     outputs,
@@ -138,20 +140,70 @@ def measure(
 
     The attacks on the loss compare the forget set with test examples of its classes.
 
+    Raises:
+      InputError: labels or indices of examples, or classes, that there are not; sets
+        that are empty or share an example; logits that are no numbers, or of other
+        classes.
+
     Returns: what `columns.MEASURED` names, `mia_auc_null_sd` and `balanced_accuracy`
       (of the test examples in `test_accuracy`); `test_forget_accuracy` if whole classes
       are forgotten.
     """
+    (train_logits, train_labels), (test_logits, test_labels) = (
+        check_labels(*pair)
+        for pair in ((train_logits, train_labels), (test_logits, test_labels))
+    )
+    count = train_logits.shape[1]
+    if test_logits.shape[1] != count:
+        raise InputError(
+            f"logits of the training set have {count} classes, and those of the test "
+            f"set {test_logits.shape[1]}: give logits of one model"
+        )
+    if not (np.isfinite(train_logits).all() and np.isfinite(test_logits).all()):
+        raise InputError("there are logits that are no finite numbers: did it diverge?")
+    forget, retain = (
+        _rows(name, rows, len(train_labels))
+        for name, rows in (("forget", forget), ("retain", retain))
+    )
+    if np.intersect1d(forget, retain).size:
+        raise InputError("forget and retain share examples: give each to one of them")
+    unknown = [c for c in np.ravel(forget_classes).tolist() if c not in range(count)]
+    if unknown:
+        raise InputError(
+            f"forget_classes names {unknown[0]!r}: the classes are 0..{count - 1}"
+        )
     return measure_outputs(
-        outputs(train_logits, np.asarray(train_labels)),
+        outputs(train_logits, train_labels),
         train_labels,
         forget,
         retain,
-        outputs(test_logits, np.asarray(test_labels)),
+        outputs(test_logits, test_labels),
         test_labels,
         forget_classes=forget_classes,
         attack_examples=attack_examples,
     )
+
+
+def _rows(name: str, rows: ArrayLike, size: int) -> np.ndarray:
+    """Returns indices of a set, given as such or as bool[size]."""
+    rows = np.asarray(rows)
+    if rows.dtype == bool and rows.shape == (size,):
+        rows = np.flatnonzero(rows)
+    if not rows.size:
+        raise InputError(f"{name} is empty: there is nothing to measure")
+    if rows.ndim != 1 or not np.issubdtype(rows.dtype, np.integer):
+        raise InputError(
+            f"{name} must be indices or bool[{size}]; it is "
+            f"{rows.dtype}{list(rows.shape)}"
+        )
+    if rows.min() < 0 or rows.max() >= size:
+        outside = rows[(rows < 0) | (rows >= size)][0]
+        raise InputError(
+            f"{name} has the index {outside}: the training set has 0..{size - 1}"
+        )
+    if len(np.unique(rows)) < len(rows):
+        raise InputError(f"{name} has an index twice: give each once")
+    return rows
 
 
 def measure_outputs(

@@ -4,6 +4,9 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
+
+from unlearn.errors import InputError
 
 __all__ = [
     "Outputs",
@@ -56,8 +59,14 @@ def accuracy(logits: np.ndarray, labels: np.ndarray) -> float:
     Args:
       logits: float[N, K].
       labels: int[N].
+
+    Raises:
+      InputError: labels of other examples, or of classes that there are not.
     """
-    return share(np.argmax(logits, -1) == labels) if len(labels) else float("nan")
+    if not len(labels):
+        return float("nan")
+    logits, labels = check_labels(logits, labels)
+    return share(np.argmax(logits, -1) == labels)
 
 
 def share(hits: np.ndarray) -> float:
@@ -67,6 +76,7 @@ def share(hits: np.ndarray) -> float:
 
 def confusion_matrix(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Counts the examples of each class (row) put into each class (column), [K, K]."""
+    logits, labels = check_labels(logits, labels)
     return confusions(np.argmax(logits, -1), labels, logits.shape[-1])
 
 
@@ -120,8 +130,37 @@ def losses(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
     `log(1 + sum over the other classes of exp(z_j - z_y))`: the usual
     `logsumexp(z) - z_y` rounds to 0 below 1e-16, and confident examples would tie.
+
+    Raises:
+      InputError: labels of other examples, or of classes that there are not.
     """
-    return in_blocks(_losses, np.asarray(logits), np.asarray(labels))
+    return in_blocks(_losses, *check_labels(logits, labels))
+
+
+def check_labels(logits: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Returns both as arrays, float[N, K] and int[N].
+
+    Raises:
+      InputError: labels of other examples, or of classes that there are not, such as
+        -1.
+    """
+    logits, labels = np.asarray(logits), np.asarray(labels)
+    if logits.ndim != 2 or labels.shape != logits.shape[:1]:
+        raise InputError(
+            "metrics need logits [N, K] and a label for each of the N; they are "
+            f"{list(logits.shape)} and {list(labels.shape)}"
+        )
+    if not labels.size:
+        return logits, labels.astype(np.int64)
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise InputError(f"labels must be whole numbers; they are {labels.dtype}")
+    outside = labels[(labels < 0) | (labels >= logits.shape[1])]
+    if outside.size:
+        raise InputError(
+            f"there is a label {outside[0]}, and logits of the classes "
+            f"0..{logits.shape[1] - 1}: leave such examples out"
+        )
+    return logits, labels
 
 
 def _losses(logits, labels):

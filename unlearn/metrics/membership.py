@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from unlearn.metrics.accuracy import in_blocks
+from unlearn.metrics.accuracy import check_labels, in_blocks
 
 __all__ = [
     "confidence_attack",
@@ -126,7 +126,7 @@ def modified_entropy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     unlearning papers share takes log p_i in the place of log(1 - p_i), and the columns
     of all labels for every example.
     """
-    return in_blocks(_modified_entropy, np.asarray(logits), np.asarray(labels))
+    return in_blocks(_modified_entropy, *check_labels(logits, labels))
 
 
 def _modified_entropy(logits, labels):
