@@ -2,6 +2,7 @@
 
 import inspect
 
+import jax
 import pytest
 
 from unlearn.errors import InputError
@@ -167,3 +168,22 @@ def test_the_name_of_the_private_training_is_taken():
 
     with pytest.raises(InputError, match="the name is taken"):
         declare(dp_sgd)
+
+
+def test_a_call_with_what_is_no_count_or_no_variables_is_refused(problem, variables):
+    finetune = METHODS["finetune"].fn
+    key = jax.random.key(0)
+    for constants, words in (
+        ({"epochs": 1.5}, "finetune: epochs must be a whole number of at least 0; it"),
+        ({"epochs": -1}, "epochs must be a whole number of at least 0; it is -1"),
+        ({"batch_size": 0}, "batch_size must be a whole number of at least 1; it is 0"),
+        ({"batch_size": "64"}, "batch_size must be a whole number .* it is '64'"),
+    ):
+        with pytest.raises(InputError, match=words):
+            finetune(key, variables, problem, **constants)
+    with pytest.raises(InputError, match="finetune needs the variables, .* no 'p"):
+        finetune(key, variables["params"], problem)
+    with pytest.raises(KeyError, match="no method 'fintune': did you mean 'finetune'"):
+        METHODS["fintune"]
+    with pytest.raises(KeyError, match="no method 'fintune__2': did you mean"):
+        METHODS["fintune__2"]

@@ -8,6 +8,7 @@ jits, and it vmaps over keys, variables, splits and every float. `METHODS` holds
 that have been imported, by name; `README.md` in this folder is made of it.
 """
 
+import difflib
 import functools
 import inspect
 import sys
@@ -15,11 +16,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
+import numpy as np
+from jax.core import Tracer
+
 from unlearn import own_sources
 from unlearn.errors import InputError
 from unlearn.problem import Problem
 
 NEEDS = ("forget", "retain", "forget_classes", "validation", "early", "start")
+COUNTS = "epochs", "batch_size", "iterations", "layers"
+"""Constants whose names end so are whole numbers."""
 SCOPES = ("both", "class")
 KINDS = ("exact", "approximate", "zero-shot")
 INPUTS = {"any": None, "continuous": (), "images": (3,)}
@@ -115,8 +121,10 @@ class Methods(dict[str, MethodInfo]):
 
     def __missing__(self, name: str) -> MethodInfo:
         base, _, label = name.partition("__")
-        if not label.isalnum():
-            raise KeyError(name)
+        if not label.isalnum() or base not in self:
+            close = difflib.get_close_matches(base, list(self), 1)
+            hint = f"did you mean {close[0]!r}?" if close else f"there are {list(self)}"
+            raise KeyError(f"there is no method {name!r}: {hint}")
         return super().__getitem__(base)._replace(name=name)
 
     def __contains__(self, name: object) -> bool:
@@ -203,6 +211,7 @@ def method(
         @functools.wraps(fn)
         def checked(key, variables, problem, **constants):
             info.check(problem)
+            _check_call(name, variables, constants)
             return fn(key, variables, problem, **constants)
 
         info = info._replace(fn=checked)
@@ -212,6 +221,24 @@ def method(
         return cast(F, checked)
 
     return register
+
+
+def _check_call(name: str, variables: Any, constants: Mapping[str, Any]) -> None:
+    """Refuses what is not all variables, and numbers that must be whole and are not."""
+    if not isinstance(variables, Mapping) or "params" not in variables:
+        raise InputError(
+            f"{name} needs the variables, {{'params': ..., and batch_stats if there "
+            "are any}; these have no 'params'"
+        )
+    for constant, value in constants.items():
+        if not constant.endswith(COUNTS) or isinstance(value, Tracer):
+            continue
+        least = int(constant.endswith("batch_size"))
+        if not isinstance(value, int | np.integer) or value < least:
+            raise InputError(
+                f"{name}: {constant} must be a whole number of at least {least}; it is "
+                f"{value!r}"
+            )
 
 
 def _sees_data(needs: tuple[str, ...]) -> bool:
