@@ -264,4 +264,6 @@ def _check(scores, positive, negative):
 def _require(positive, negative):
     for name, group in (("positive", positive), ("negative", negative)):
         if not group.any():
-            raise InputError(f"no {name} pair has a score: give more models, or more targets")
+            raise InputError(
+                f"no {name} pair has a score: give more models, or more targets"
+            )
