@@ -9,6 +9,10 @@ A file here, or any file of yours (`--experiment=PATH.py`), is an experiment if 
         # Optional. Does the work and writes all it finds into `folder`.
         # `data_dir` is where prepared data sets lie, None for the default place.
 
+    def tune(config, folder, *, data_dir=None):
+        # Optional. What `--tune` does in the place of `unlearn.pipeline.tune.run`, if
+        # the config has a section `tune`.
+
 Without `run`, `unlearn.pipeline.run` does the work, and `get_config` changes what it
 wants to in `unlearn.pipeline.default_config()`. A `run` of its own returns the
 pipeline's `Result`, or whatever has a `diverged` like it: if methods are named there,

@@ -207,7 +207,8 @@ def run(
         if "tune" not in config:
             raise InputError(f"{folder.name} has no methods to tune")
         work = getattr(module, "tune", None)
-        work = work or importlib.import_module("unlearn.pipeline.tune").run
+        if not inspect.isfunction(work):
+            work = importlib.import_module("unlearn.pipeline.tune").run
     if instead == "join":
         if "audit" not in config:
             raise InputError(f"{folder.name} has no studies of many models to join")
@@ -216,7 +217,8 @@ def run(
         inspect.signature(work).bind(config, folder, data_dir=data_dir)
     except TypeError as error:
         raise InputError(
-            f"run of {module.__file__} must be run(config, folder, *, data_dir=None)"
+            f"{work.__name__} of {module.__file__} must be "
+            f"{work.__name__}(config, folder, *, data_dir=None)"
         ) from error
     result = work(config, folder, data_dir=data_dir and os.path.expanduser(data_dir))
     diverged = getattr(result, "diverged", None)
