@@ -268,6 +268,20 @@ def run(config, folder, *, data_dir=None):
     assert text.splitlines() == ["mine, preset cpu (as given)", expected]
 
 
+def test_a_file_may_tune_in_its_own_way(call, refused, tmp_path):
+    text = (
+        SETTINGS.replace("{", "{'tune': {}, ", 1)
+        + "\nfrom unlearn.pipeline import tune"
+    )
+    own = text + "\ndef tune(config, folder, *, data_dir=None): print('tuned', folder)"
+    words = f"--workdir={tmp_path}", "--tune"
+    code, text, errors = call(f"--experiment={write(tmp_path / 'a.py', own)}", *words)
+    assert code == 0 and text.splitlines()[-1] == f"tuned {tmp_path}/a", errors
+    path = write(tmp_path / "b.py", own.replace(", *, data_dir=None", ""))
+    line = refused(f"--experiment={path}", *words)
+    assert f"tune of {path} must be tune(config, folder, *, data_dir=None)" in line
+
+
 @pytest.mark.parametrize("there", [True, False])
 def test_a_traceback_goes_to_a_file(refused, tmp_path, there):
     text = "folder.mkdir(); " if there else ""
