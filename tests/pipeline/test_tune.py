@@ -46,11 +46,13 @@ def test_the_first_trial_is_what_the_experiment_has(tuned):
 
 @pytest.mark.parametrize("name", ["ssd", "salun", "finetune"])
 def test_points_lie_in_the_ranges_and_repeat(name):
-    points = tune.points(name, pipeline.default_config().methods[name], 9)
-    assert points == tune.points(name, pipeline.default_config().methods[name], 9)
+    search = methods.METHODS[name].search
+    constants = pipeline.default_config().methods[name]
+    points = tune.points(search, constants, 9)
+    assert points == tune.points(search, constants, 9)
     assert len({tuple(t.values()) for t in points}) == 9
     for trial in points[1:]:
-        for key, (low, high) in methods.METHODS[name].search.items():
+        for key, (low, high) in search.items():
             assert low * 0.99 <= trial[key] <= high * 1.01
 
 
