@@ -372,13 +372,21 @@ def test_smoothed_labels_are_a_mixture_with_the_uniform_distribution():
         (dict(learning_rate=np.nan), "learning_rate must be finite and at least 0; it"),
         (dict(momentum=1.0), "momentum must be at least 0 and below 1; it is 1.0"),
         (dict(weight_decay=-1e-3), "weight_decay must be finite and at least 0; it is"),
-        (dict(epochs=3, warmup_epochs=4), "warmup_epochs is 4, more than epochs, 3: l"),
     ],
 )
 def test_a_recipe_that_makes_no_sense_is_refused(problem, changes, words):
     args = jax.random.key(0), problem, problem.retain
     with pytest.raises(InputError, match=words):
         training.train(*args, Recipe(**changes))
+    with pytest.raises(InputError, match=f"train.{words}"):
+        Recipe(**changes).check("train.")
+
+
+def test_more_warm_up_than_training_is_refused_where_it_is_asked_for(problem):
+    recipe = Recipe(epochs=1, warmup_epochs=2, batch_size=16)
+    with pytest.raises(InputError, match="warmup_epochs is 2, more than epochs, 1: lo"):
+        recipe.check()
+    training.train(jax.random.key(0), problem, problem.retain, recipe)  # of long ago
 
 
 def test_the_floats_of_a_recipe_can_be_traced(problem):

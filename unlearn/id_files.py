@@ -71,7 +71,9 @@ BLANK = re.compile(r"[-–—?./]*|nan|nat|<na>|n/?a|none|null|0000-00-00.*", re
 
 WORD_OR_SIGN = re.compile(r"[^\W\d_]+|[^\w\s]+")
 KINDS = re.compile(
-    "labels?|class(es)?|categor(y|ies)|species|sex|gender", re.IGNORECASE
+    r"labels?|class(es)?|categor(y|ies)|species|sex|gender|diagnos\w*|dx|splits?|"
+    "sides?|sizes?|eyes?|sites?",
+    re.IGNORECASE,
 )
 """A word in the name of a column that may well hold one of two words."""
 

@@ -392,9 +392,9 @@ def train(
     With `epochs` it stops after so many, on the way that the whole training goes.
 
     Raises:
-      InputError: a recipe that makes no sense (`Recipe.check`).
+      InputError: rates that make no sense (`check_rates`).
     """
-    recipe.check()
+    check_rates(recipe._asdict())
     key_init, key_fit = jax.random.split(key)
     variables = problem.model.init(key_init, problem.inputs(indices[:1]))
     return fit(

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import class_of_tiny_problem, tiny_problem
-from trees import flat
+from trees import assert_equal, flat
 
 from unlearn import surgery
 from unlearn.audit.controls import head_distill
@@ -92,8 +92,26 @@ def test_statistics_go_with_the_layers_that_train(library, name):
             flat(after["batch_stats"]) - flat(variables["batch_stats"])
         ).max()
     assert found[3] > 0
-    if library == "haiku":  # of equinox the names do not say whose they are
-        assert found[1] == 0
+    # Of equinox the names do not say whose they are, so they go with the training.
+    assert (found[1] == 0) == (library == "haiku")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["cf_k", "eu_k"])
+def test_a_frozen_normalisation_without_parameters_keeps_its_statistics(name):
+    class Plain(nn.Module):
+        @nn.compact
+        def __call__(self, x, train=False):
+            x = nn.Dense(8)(x.reshape(len(x), -1))
+            own = {"use_scale": False, "use_bias": False}
+            x = nn.BatchNorm(use_running_average=not train, **own)(x)
+            return nn.Dense(3)(nn.relu(x))
+
+    problem = tiny_problem(from_linen(Plain()))
+    variables = surgery.fresh(KEY, problem)
+    variables["batch_stats"]["BatchNorm_0"]["mean"] += 0.5
+    after, _ = METHODS[name].fn(KEY, variables, problem, layers=1, epochs=1)
+    assert_equal(after["batch_stats"], variables["batch_stats"])
 
 
 @pytest.mark.slow
@@ -106,6 +124,24 @@ def test_counters_stay_whole_numbers(library, name):
     after, _ = METHODS[name].fn(KEY, variables, problem, epochs=1, batch_size=8)
     assert jax.tree.map(jnp.dtype, variables) == jax.tree.map(jnp.dtype, after)
     assert np.isfinite(flat(after["params"])).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_averages_that_undo_mixed_are_no_larger_than_what_they_are_of(library):
+    """A counter at 0 beside old sums would enlarge them by up to 1 / (1 - decay)."""
+    problem = foreign_problem(library)
+    variables = surgery.fresh(KEY, problem)
+    long = METHODS["finetune"].fn(KEY, variables, problem, epochs=20, batch_size=8)[0]
+    after, _ = METHODS["undo"].fn(
+        *(KEY, long, problem), share=0.3, epochs=1, batch_size=24, learning_rate=0.0
+    )
+    mean = {"haiku": "norm/~/mean_ema", "equinox": "1"}[library]
+    size = {
+        name: np.abs(flat(tree["batch_stats"][mean])).max()
+        for name, tree in (("long", long), ("after", after))
+    }
+    assert size["after"] < 1.5 * size["long"]
 
 
 @pytest.mark.parametrize("library", LIBRARIES)

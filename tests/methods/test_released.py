@@ -264,7 +264,8 @@ def test_neggrad_plus(normed, loop):
         retain = loader(of_retain, problem, problem.retain, 8)
         forget = loader(of_forget, problem, problem.forget, 2, steps=len(retain))
         epochs.append((retain, forget))
-    agree(after, ascending.neggrad_plus(variables, epochs, RATE, 0.7, decay))
+    # In float32 against float64: it ascends, so that rounding grows.
+    agree(after, ascending.neggrad_plus(variables, epochs, RATE, 0.7, decay), 1e-4)
     other = 0.1 if decay is None else None
     differ(after, ascending.neggrad_plus(variables, epochs, RATE, 0.7, other))
 

@@ -54,7 +54,8 @@ def measured(**changes):
         ({"train_labels": np.where(LABELS == 2, -1, LABELS)}, "a label -1, and logits"),
         ({"test_labels": LABELS[:20] + 1}, "a label 3, and logits of the classes 0..2"),
         ({"train_labels": LABELS[:1]}, "a label for each of the N; they are .40, 3."),
-        ({"train_labels": LABELS / 1}, "labels must be whole numbers; they are float"),
+        ({"train_labels": LABELS / 2}, "labels must be whole numbers; they are float"),
+        ({"train_labels": LABELS.astype(str)}, "labels must be whole numbers; they ar"),
         ({"test_logits": LOGITS[:20].repeat(2, axis=1)}, "have 3 classes, .* set 6"),
         ({"train_logits": LOGITS * np.nan}, "no finite numbers: did it diverge"),
         ({"forget": []}, "forget is empty"),
@@ -71,6 +72,12 @@ def measured(**changes):
 def test_what_is_not_there_is_refused(changes, words):
     with pytest.raises(InputError, match=words):
         measured(**changes)
+
+
+def test_labels_may_be_whole_floats_or_of_two_classes_bool():
+    np.testing.assert_equal(measured(train_labels=LABELS / 1), measured())
+    own = np.argmax(LOGITS[:, :2], axis=1) == 1
+    assert metrics.accuracy(LOGITS[:, :2], own) == 1
 
 
 def test_sets_may_be_masks():

@@ -128,19 +128,25 @@ def by_group(groups: ArrayLike) -> tuple[Clients, np.ndarray]:
       InputError: an example without a group, or groups that cannot be told apart.
     """
     given = groups if isinstance(groups, list | tuple) else np.asarray(groups)
+    if np.ndim(given) != 1:
+        raise InputError(
+            "groups must be one for each example, [N]; these are "
+            f"{list(np.shape(given))}"
+        )
     for row, group in enumerate(given):
         if _is_missing(group):
             raise InputError(
                 f"row {row} has no group; it is {group!r}: name one, or leave the "
                 "example out"
             )
+    kinds = {isinstance(group, str) for group in given}
+    if len(kinds) > 1:
+        raise InputError("groups are of several types: make all of them strings")
     groups = np.asarray(groups)
     try:
         names = np.unique(groups)
     except TypeError:
-        raise InputError(
-            "groups are of several types: make all of them strings"
-        ) from None
+        raise InputError("groups cannot be sorted: make all of them strings") from None
     return make_clients([np.flatnonzero(groups == name) for name in names]), names
 
 

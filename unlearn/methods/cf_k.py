@@ -21,33 +21,34 @@ from unlearn.methods.registry import method
 from unlearn.optimizers import schedule, sgd
 from unlearn.problem import Problem, Variables
 from unlearn.surgery import last, select
-from unlearn.surgery import layers as all_layers
 from unlearn.training import batch_shape, classification, fit
 
 
-def last_layers(problem: Problem, variables: Variables, layers: int) -> dict:
+def last_layers(
+    problem: Problem, variables: Variables, layers: int, *, unnamed: bool = False
+) -> dict:
     """Returns booleans like the variables: true in the last `layers` weighted layers.
 
-    Statistics go with their normalisation; where the names do not say whose they are,
-    as in equinox, they change as in any training.
+    Statistics go with their normalisation.
+
+    Args:
+      unnamed: what statistics get whose names do not say of which layer they are, as
+        those of equinox, which are numbered.
 
     Raises:
       InputError: `layers` below 1, or a model that has no `activations`.
     """
     if layers < 1:
         raise InputError(f"`layers` must be at least 1; it is {layers}")
-    chosen, known = (
-        ["".join(f"{name}/" for name in path) for path in paths]
-        for paths in (last(problem, variables, layers), all_layers(problem, variables))
-    )
+    paths = last(problem, variables, layers)
+    chosen = ["".join(f"{name}/" for name in path) for path in paths]
 
     def inside(path, _):
         kind, *names = (entry.key for entry in path)
         name = "".join(f"{name}/" for name in names)  # haiku: "norm/~/mean_ema"
-        if any(name.startswith(layer) for layer in chosen):
-            return True
-        named = any(layer and name.startswith(layer) for layer in known)
-        return kind != "params" and not named
+        if kind != "params" and len(names) == 1 and names[0].isdigit():
+            return unnamed
+        return any(name.startswith(layer) for layer in chosen)
 
     return jax.tree_util.tree_map_with_path(inside, variables)
 
@@ -85,7 +86,7 @@ def train_where(
 @method(
     needs=("retain",),
     paper="arXiv:2201.06640",
-    differs="cosine decay; frozen normalisations keep their statistics",
+    differs="cosine decay; frozen normalisations keep their statistics, but in equinox",
     search={"learning_rate": (1e-3, 1.0)},
 )
 def cf_k(
@@ -112,7 +113,7 @@ def cf_k(
         key,
         variables,
         problem,
-        last_layers(problem, variables, layers),
+        last_layers(problem, variables, layers, unnamed=True),
         sgd(rate, momentum=momentum, weight_decay=weight_decay),
         epochs=epochs,
         batch_size=batch_size,

@@ -23,7 +23,7 @@ DEFAULTS = Recipe()
 @method(
     needs=("retain",),
     paper="arXiv:2201.06640",
-    differs="frozen normalisations keep their statistics",
+    differs="frozen normalisations keep their statistics, but in equinox",
     search={"learning_rate": (0.01, 0.5)},
 )
 def eu_k(
@@ -55,10 +55,11 @@ def eu_k(
         schedule,
     )
     key_init, key_fit = jax.random.split(key)
-    trained = last_layers(problem, variables, layers)
+    anew = last_layers(problem, variables, layers)
+    trained = last_layers(problem, variables, layers, unnamed=True)
     variables, losses = train_where(
         key_fit,
-        select(trained, fresh(key_init, problem), variables),
+        select(anew, fresh(key_init, problem), variables),
         problem,
         trained,
         recipe.optimizer(len(problem.retain)),

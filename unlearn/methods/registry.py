@@ -225,7 +225,8 @@ def method(
 
 def _check_call(name: str, variables: Any, constants: Mapping[str, Any]) -> None:
     """Refuses what is not all variables, and numbers that must be whole and are not."""
-    if not isinstance(variables, Mapping) or "params" not in variables:
+    whole = isinstance(variables, Mapping) and "params" in variables
+    if variables is not None and not whole:  # None: retraining reads none
         raise InputError(
             f"{name} needs the variables, {{'params': ..., and batch_stats if there "
             "are any}; these have no 'params'"

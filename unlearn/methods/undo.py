@@ -58,7 +58,7 @@ def undo(
 
     def mix(old, new):
         if not jnp.issubdtype(old.dtype, jnp.floating):
-            return new  # a counter, of statistics
+            return old  # a counter: of averages, of which the larger part is old
         return ((1 - share) * old + share * new).astype(old.dtype)
 
     mixed = jax.tree.map(mix, variables, fresh(key_fresh, problem))

@@ -153,7 +153,10 @@ def check_labels(logits: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.n
     if not labels.size:
         return logits, labels.astype(np.int64)
     if not np.issubdtype(labels.dtype, np.integer):
-        raise InputError(f"labels must be whole numbers; they are {labels.dtype}")
+        whole = labels.astype(np.int64) if labels.dtype.kind in "bf" else None
+        if whole is None or not np.array_equal(whole, labels):
+            raise InputError(f"labels must be whole numbers; they are {labels.dtype}")
+        labels = whole
     outside = labels[(labels < 0) | (labels >= logits.shape[1])]
     if outside.size:
         raise InputError(
