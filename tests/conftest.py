@@ -13,17 +13,13 @@ import pytest
 from unlearn import Model, devices, make_problem
 
 # Programs here run for milliseconds: compile them fast rather than well. XLA's former
-# emitters take a quarter of the time; a jaxlib without them would stop at the flag. In
-# one part a program takes a tenth less than in 32.
+# emitters take a quarter of the time; a jaxlib without them would stop at the flag.
 jax.config.update("jax_disable_most_optimizations", True)
 jax.config.update("jax_num_cpu_devices", 2)
 # On a GPU a float32 product is by default one of ten-bit numbers (TF32).
 jax.config.update("jax_default_matmul_precision", "highest")
 if jaxlib.version.__version_info__ < (0, 11):
-    os.environ.setdefault(
-        "XLA_FLAGS",
-        "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1",
-    )
+    os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
 
 
 MOST_MAPS = 20_000
