@@ -235,7 +235,7 @@ def test_a_stateless_sequential_of_equinox_and_one_with_a_normalisation():
         assert len(seen) == count and logits.shape == (6, 3)
 
 
-def test_classes_are_named_once_and_not_left_open():
+def test_classes_are_named_once_and_none_are_no_class():
     problem = class_of_tiny_problem()
     labels = np.asarray(problem.labels)
     with pytest.raises(InputError, match="names a class twice: name each once, .1."):
@@ -243,11 +243,13 @@ def test_classes_are_named_once_and_not_left_open():
             *(problem.examples, labels, problem.forget, problem.model),
             forget_classes=[1, 1],
         )
-    unsaid = problem.replace(forget_classes=None)
-    variables = surgery.fresh(KEY, problem)
+    variables, none = surgery.fresh(KEY, problem), jnp.zeros(0, jnp.int32)
     for name in ("random_labels", "delete"):
-        with pytest.raises(InputError, match="needs to know the forgotten classes"):
-            METHODS[name].fn(KEY, variables, unsaid)
+        unsaid, empty = (
+            METHODS[name].fn(KEY, variables, problem.replace(forget_classes=classes))[0]
+            for classes in (None, none)
+        )
+        assert_equal(unsaid, empty)
 
 
 def test_no_epoch_is_no_crash():

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
+import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
@@ -62,16 +63,10 @@ class MethodInfo(NamedTuple):
         """Checks what a problem's shapes tell, so under jit and vmap as well.
 
         Raises:
-          InputError: there is nothing to forget, the method asks for the forgotten
-            classes and the problem does not say, it forgets whole classes and none is
-            named, or it cannot take such inputs.
+          InputError: there is nothing to forget, the method forgets whole classes and
+            none is named, or it cannot take such inputs.
         """
         sizes = {name: getattr(problem, name) for name in ("forget", "forget_classes")}
-        if "forget_classes" in self.needs and sizes["forget_classes"] is None:
-            raise InputError(
-                f"{self.name} needs to know the forgotten classes: give the problem "
-                "forget_classes, an empty array if it is not whole classes that go"
-            )
         sizes = {name: 0 if x is None else x.size for name, x in sizes.items()}
         if "forget" in self.needs and not sizes["forget"]:
             raise InputError(f"{self.name}: the forget set is empty: nothing to forget")
@@ -212,6 +207,9 @@ def method(
         def checked(key, variables, problem, **constants):
             info.check(problem)
             _check_call(name, variables, constants)
+            if "forget_classes" in given and problem.forget_classes is None:
+                none = jnp.zeros(0, jnp.int32)  # at[None] would be all of them
+                problem = problem.replace(forget_classes=none)
             return fn(key, variables, problem, **constants)
 
         info = info._replace(fn=checked)
@@ -225,8 +223,7 @@ def method(
 
 def _check_call(name: str, variables: Any, constants: Mapping[str, Any]) -> None:
     """Refuses what is not all variables, and numbers that must be whole and are not."""
-    whole = isinstance(variables, Mapping) and "params" in variables
-    if variables is not None and not whole:  # None: retraining reads none
+    if isinstance(variables, Mapping) and variables and "params" not in variables:
         raise InputError(
             f"{name} needs the variables, {{'params': ..., and batch_stats if there "
             "are any}; these have no 'params'"
