@@ -244,6 +244,32 @@ def federations(config, folder, setting, variant, progress) -> dict:
     names = tuple(config.run)
     constants = tuple(tuple(scaled(config, name, setting).items()) for name in names)
     program = program_of(names, constants, setting.recipe)
+    results, how = mapped(program, folder, setting, variant, count, progress)
+    if how.seconds:
+        progress.say(
+            f"  {variant}: {count} federations in {how.seconds:.1f} s "
+            f"+ {how.compile_seconds:.1f} s compile"
+        )
+    return results
+
+
+def mapped(
+    program: Callable,
+    folder: Path,
+    setting: Setting,
+    variant: str,
+    count: int,
+    progress: Progress,
+    *more: Any,
+    seed: int = 0,
+) -> tuple[dict, parallel.Mapped]:
+    """Runs a program once a federation, keeps what it gives, and returns both.
+
+    Args:
+      program: of a key, the problem, clients, request, the client's own examples, the
+        test set and `more`; returns nested dicts of arrays.
+      seed: of the federations' keys.
+    """
     place = folder / "federations" / setting.name / variant.replace(" ", "_")
 
     def keep(first, size, compute):
@@ -255,7 +281,7 @@ def federations(config, folder, setting, variant, progress) -> dict:
             store.save_kept(path, arrays, of)
         return store.load_kept(path, of)
 
-    keys = jax.vmap(functools.partial(jax.random.fold_in, jax.random.key(0)))(
+    keys = jax.vmap(functools.partial(jax.random.fold_in, jax.random.key(seed)))(
         jnp.arange(count)
     )
     results, how = parallel.map_models(
@@ -266,18 +292,14 @@ def federations(config, folder, setting, variant, progress) -> dict:
         setting.request,
         jnp.asarray(setting.clients.of(setting.leaving)),
         setting.test,
+        *more,
         chunk=CHUNK,
         keep=keep,
         progress=lambda done: progress.tick(
             f"{setting.title}  {variant}  federation {done}/{count}", share=done / count
         ),
     )
-    if how.seconds:
-        progress.say(
-            f"  {variant}: {count} federations in {how.seconds:.1f} s "
-            f"+ {how.compile_seconds:.1f} s compile"
-        )
-    return unflatten_dict(results, sep="/")
+    return unflatten_dict(results, sep="/"), how
 
 
 def scaled(config, name: str, setting: Setting) -> dict:

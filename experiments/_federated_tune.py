@@ -17,13 +17,12 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax.traverse_util import flatten_dict, unflatten_dict
 
-from unlearn import parallel, shadows, store
+from unlearn import shadows, store
 from unlearn.errors import InputError
 from unlearn.federated import FEDERATED, Recipe, audit, federate, train
 from unlearn.pipeline.leak_trials import left
-from unlearn.pipeline.tune import choose, points
+from unlearn.pipeline.tune import choose, points, say_chosen
 from unlearn.report import csv_files
 from unlearn.report.progress import Progress
 from unlearn.training import predict
@@ -79,10 +78,7 @@ def run(config, folder: Path | str, *, data_dir: str | None = None) -> dict[str,
         for row in rows
         if row["chosen"]
     }
-    progress.say(f"Every trial is in {folder / 'tuning.csv'}. For the file:\n")
-    for name, constants in chosen.items():
-        text = ", ".join(f"{key}={value!r}" for key, value in constants.items())
-        progress.say(f'    "{name}": dict({text}),')
+    say_chosen(progress, folder / "tuning.csv", chosen)
     lock.release()
     return chosen
 
@@ -150,42 +146,11 @@ def measured(config, folder: Path, setting, tried: Mapping, progress) -> dict:
         for name, trials in tried.items()
     }
     program = program_of(tuple(fixed.items()), setting.recipe)
-    count = config.tune.seeds
-    keys = jax.vmap(functools.partial(jax.random.fold_in, jax.random.key(1)))(
-        jnp.arange(count)
-    )
-    found = {}
-    for variant in VARIANTS:
-        place = folder / "federations" / setting.name / variant.replace(" ", "_")
-
-        def keep(first, size, compute, place=place, variant=variant):
-            path = place / f"{first:05d}_{size}.npz"
-            of = {"setting": setting.name, "variant": variant, "first": first}
-            of["data"] = setting.data
-            if not store.is_kept(path):
-                arrays = flatten_dict(jax.tree.map(np.asarray, compute()[0]), sep="/")
-                store.save_kept(path, arrays, of)
-            return store.load_kept(path, of)
-
-        def tick(done, variant=variant):
-            text = f"{setting.title}  {variant}  federation {done}/{count}"
-            progress.tick(text, share=done / count)
-
-        results, _ = parallel.map_models(
-            program,
-            keys,
-            federated.variant_of(setting, variant),
-            setting.clients,
-            setting.request,
-            jnp.asarray(setting.clients.of(setting.leaving)),
-            setting.test,
-            floats,
-            chunk=federated.CHUNK,
-            keep=keep,
-            progress=tick,
-        )
-        found[variant] = unflatten_dict(results, sep="/")
-    return found
+    given = config.tune.seeds, progress, floats
+    return {
+        variant: federated.mapped(program, folder, setting, variant, *given, seed=1)[0]
+        for variant in VARIANTS
+    }
 
 
 @functools.cache

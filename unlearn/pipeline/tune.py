@@ -40,6 +40,7 @@ from unlearn.pipeline.other_requests import check_apart, other_requests
 from unlearn.pipeline.run import plain
 from unlearn.pipeline.setup import Run
 from unlearn.report import csv_files
+from unlearn.report.progress import Progress
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
@@ -161,12 +162,17 @@ def run(
         csv_files.write_csv(path, rows)
         row = choose(done, settings.objective)
         best[name] = {constant: row[constant] for constant in tried[0]}
+    say_chosen(progress, path, best)
+    lock.release()
+    return best
+
+
+def say_chosen(progress: Progress, path: Path, best: Mapping[str, Mapping]) -> None:
+    """Prints `{method: {constant: value}}` as an experiment's file has them."""
     progress.say(f"Every trial is in {path}. For the experiment's file:\n")
     for name, constants in best.items():
         text = ", ".join(f"{key}={value!r}" for key, value in constants.items())
         progress.say(f'    "{name}": dict({text}),')
-    lock.release()
-    return best
 
 
 def trial_line(name: str, tried: list[dict], objective: str) -> str:
