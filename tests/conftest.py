@@ -20,6 +20,9 @@ jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_default_matmul_precision", "highest")
 if jaxlib.version.__version_info__ < (0, 11):
     os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
+# For workers and processes that start from here: threads of OpenBLAS that wait for a
+# regression on few numbers take as much time as the regression.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 MOST_MAPS = 20_000

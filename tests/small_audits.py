@@ -18,6 +18,7 @@ TINY = dict(
     canaries=9,
     examples=40,
 )
+PRIVATE = dict(epsilon=8.0, steps=4, batch_size=32, microbatch=16, learning_rate=0.1)
 
 
 def audit_config(**changes):
@@ -29,6 +30,13 @@ def audit_config(**changes):
     config.audit.harder.update(models=0, count=8, requests=2, fraction=0.05)
     config.audit.layers.update(seeds=1, examples=20)
     config.audit.layers.relearning.update(steps=4, batch_size=8)
+    return config
+
+
+def full_config(**changes):
+    """With harder forget sets, and requests one after another."""
+    config = audit_config(**changes)
+    config.audit.harder.models = 12
     return config
 
 

@@ -206,7 +206,8 @@ def test_installed_and_used_from_another_folder(python, wheel, elsewhere):
     succeed(
         python, "-m", "pip", "install", f"unlearn-jax[experiments] @ {wheel.as_uri()}"
     )
-    words = "--experiment=digits_forget", "--preset=smoke"
+    words = "--experiment=digits_forget", "--preset=smoke", "--methods=finetune"
+    words = *words, "--seeds=1", "--config.train.epochs=2"
     printed = succeed(command, *words, **elsewhere)
     folder = elsewhere["cwd"] / "runs" / "digits_forget"
     assert str(Path("runs") / "digits_forget") in printed

@@ -1,10 +1,11 @@
-"""Simulated models judged once for all tests of a process."""
+"""Simulated models judged once for all tests of a process; noise without a package."""
 
 import pytest
 from simulated_study import CLASSES, Config, measurements
 
 from unlearn.audit import judged, per_example
 from unlearn.metrics.lira import FORGET, OUT, RETAIN
+from unlearn.privacy import dp_sgd
 
 
 @pytest.fixture(scope="session")
@@ -41,3 +42,17 @@ def of_a_class():
 def stress():
     made = measurements("stress", roles=(OUT, RETAIN, FORGET))
     return judged.judge_stress(made, Config)
+
+
+@pytest.fixture
+def accounted(monkeypatch):
+    """In place of jax-privacy: as much noise as there are examples, over 100."""
+    asked = []
+
+    def noise_for(budget, examples, recipe):
+        asked.append((budget, examples, recipe))
+        return examples / 100
+
+    monkeypatch.setattr(dp_sgd, "noise_for", noise_for)
+    monkeypatch.setattr(dp_sgd, "require", lambda: None)
+    return asked

@@ -1,35 +1,18 @@
-"""The row of a private training: nothing is done to it, and its epsilon is attacked."""
+"""The row of a private training: nothing is done to it, and its epsilon is attacked.
 
-import json
+It is added to a finished audit in `test_run.py`.
+"""
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from small_audits import alone, audit_config, prepared
+from small_audits import PRIVATE, alone, audit_config, prepared
 
 from unlearn import audit
 from unlearn.audit import frontier, shadow_models, studies
-from unlearn.audit.controls import CONTROLS
 from unlearn.errors import InputError
 from unlearn.privacy import dp_sgd
-from unlearn.report import schema
 from unlearn.report.frontier_page import Interval, Point
-
-PRIVATE = dict(epsilon=8.0, steps=4, batch_size=32, microbatch=16, learning_rate=0.1)
-
-
-@pytest.fixture
-def accounted(monkeypatch):
-    """In place of jax-privacy: as much noise as there are examples, over 100."""
-    asked = []
-
-    def noise_for(budget, examples, recipe):
-        asked.append((budget, examples, recipe))
-        return examples / 100
-
-    monkeypatch.setattr(dp_sgd, "noise_for", noise_for)
-    monkeypatch.setattr(dp_sgd, "require", lambda: None)
-    return asked
 
 
 def test_each_model_is_a_private_training_with_everyone(tmp_path, accounted):
@@ -45,27 +28,6 @@ def test_each_model_is_a_private_training_with_everyone(tmp_path, accounted):
     variables, _ = dp_sgd.train(key, run.problem, rows, recipe, noise)
     expected = alone(study, variables, run.problem)
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
-
-
-@pytest.mark.slow
-def test_it_is_added_to_a_finished_audit(tmp_path, accounted):
-    """As one more control, its epsilon beside what attacks show of it."""
-    before = audit.run(audit_config(), tmp_path / "x").facts
-    facts = audit.run(audit_config(private=PRIVATE), tmp_path / "x").facts
-    schema.check(json.loads((tmp_path / "x" / "report.json").read_text()))
-    names = [model["name"] for model in facts["models"]]
-    known = ["original", "retrain", *CONTROLS, "dp_sgd"]
-    assert names == [*known, "finetune", "gradient_ascent"]
-    rows = {model["name"]: model for model in facts["models"]}
-    assert rows["dp_sgd"]["kind"] == "control" and rows["dp_sgd"]["stress"]
-    for model in before["models"]:
-        assert rows[model["name"]]["leak"] == model["leak"]
-    (epsilon,) = [table for table in facts["tables"] if table["id"] == "epsilon"]
-    cells = {row["model"]: row["cells"] for row in epsilon["rows"]}
-    assert cells["dp_sgd"]["certified"]["value"] == 8.0
-    assert "certified" not in cells["finetune"]
-    with pytest.raises(InputError, match=r"audit.private.epsilon: 8.0 there, 3.0 now"):
-        audit.run(audit_config(private=PRIVATE | {"epsilon": 3.0}), tmp_path / "x")
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from small_audits import audit_config
+from small_audits import PRIVATE, audit_config, full_config
 
 from unlearn import audit, pipeline
 from unlearn.audit import shadow_models
@@ -25,13 +25,14 @@ OF_MODELS = (
     "distributional",
     "outputs",
 )
+HARDER = "harder", "requests"
 ADDED = "relearning_on_retain", "residual", "connectivity", "before_after", "epsilon"
 
 
 @pytest.fixture(scope="module")
 def audited(tmp_path_factory):
     folder = tmp_path_factory.mktemp("audit") / "small"
-    return folder, audit.run(audit_config(), folder).facts
+    return folder, audit.run(full_config(), folder).facts
 
 
 @pytest.mark.slow
@@ -40,7 +41,7 @@ def test_the_facts_and_the_tables(audited):
     saved = json.loads((folder / "report.json").read_text())
     schema.check(saved)
     assert saved["models"] == schema.plain(facts["models"])
-    assert [t["id"] for t in saved["tables"]] == [*OF_MODELS, "layers", *ADDED]
+    assert [t["id"] for t in saved["tables"]] == [*OF_MODELS, "layers", *HARDER, *ADDED]
     text = (folder / "report.html").read_text()
     for words in (saved["conclusion"], saved["request"]["salted_sha256"]):
         assert words in text
@@ -80,7 +81,7 @@ def test_the_verdict_is_about_the_request(audited):
 @pytest.mark.slow
 def test_a_request_of_a_class_has_class_methods_and_training_time_ones(tmp_path):
     config = audit_config()
-    config.run = ("unsir", "certified", "finetune")
+    config.run, config.seeds = ("unsir", "certified", "finetune"), 1
     config.forget.update(kind="class", classes=(1,), count=0)
     facts = audit.run(config, tmp_path / "audit").facts
     assert facts["judged"]["where"] == "request"
@@ -98,7 +99,7 @@ def test_a_request_of_a_class_has_class_methods_and_training_time_ones(tmp_path)
 @pytest.mark.slow
 def test_one_requested_example_is_not_concluded(tmp_path):
     config = audit_config()
-    config.run = ("finetune",)
+    config.run, config.seeds = ("finetune",), 1
     config.forget.count = 1
     facts = audit.run(config, tmp_path / "audit").facts
     assert not facts["judged"]["enough"] and not facts["conclusive"]
@@ -108,14 +109,12 @@ def test_one_requested_example_is_not_concluded(tmp_path):
 
 
 @pytest.mark.slow
-def test_harder_forget_sets(tmp_path):
-    config = audit_config()
-    config.audit.harder.models = 12
-    facts = audit.run(config, tmp_path / "small").facts
+def test_harder_forget_sets(audited):
+    _, facts = audited
     tables = {table["id"]: table for table in facts["tables"]}
     columns = {c["key"] for c in tables["harder"]["columns"]}
     assert {"memorised_forget", "mislabelled_forget", "confusion"} <= columns
-    for name in ("harder", "requests"):
+    for name in HARDER:
         rows = {row["model"] for row in tables[name]["rows"]}
         assert {"original", "retrain", *CONTROLS, "finetune"} <= rows
     for row in (*tables["harder"]["rows"], *tables["requests"]["rows"]):
@@ -156,11 +155,33 @@ def test_a_study_that_decides_nothing_calls_no_method_forgotten(audited):
 @pytest.mark.slow
 def test_again_it_is_the_same_but_for_time(audited):
     folder, facts = audited
-    again = audit.run(audit_config(), folder).facts
+    again = audit.run(full_config(), folder).facts
     keys = "tables", "models", "doses", "judged", "exposed", "rates", "why"
     assert schema.plain({k: facts[k] for k in keys}) == schema.plain(
         {k: again[k] for k in keys}
     )
+
+
+@pytest.mark.slow
+def test_a_private_training_is_added_to_a_finished_audit(audited, tmp_path, accounted):
+    """As one more control, its epsilon beside what attacks show of it."""
+    folder, before = audited
+    shutil.copytree(folder, tmp_path / "x")
+    facts = audit.run(full_config(private=PRIVATE), tmp_path / "x").facts
+    schema.check(json.loads((tmp_path / "x" / "report.json").read_text()))
+    names = [model["name"] for model in facts["models"]]
+    known = ["original", "retrain", *CONTROLS, "dp_sgd"]
+    assert names == [*known, "finetune", "gradient_ascent"]
+    rows = {model["name"]: model for model in facts["models"]}
+    assert rows["dp_sgd"]["kind"] == "control" and rows["dp_sgd"]["stress"]
+    for model in before["models"]:
+        assert rows[model["name"]]["leak"] == model["leak"]
+    (epsilon,) = [table for table in facts["tables"] if table["id"] == "epsilon"]
+    cells = {row["model"]: row["cells"] for row in epsilon["rows"]}
+    assert cells["dp_sgd"]["certified"]["value"] == 8.0
+    assert "certified" not in cells["finetune"]
+    with pytest.raises(InputError, match=r"audit.private.epsilon: 8.0 there, 3.0 now"):
+        audit.run(full_config(private=PRIVATE | {"epsilon": 3.0}), tmp_path / "x")
 
 
 @pytest.mark.parametrize(
@@ -226,7 +247,7 @@ def test_bad_settings_are_refused_before_anything_is_made(tmp_path, changes, wor
 @pytest.mark.slow
 @pytest.mark.parametrize("where", ["run", "harder/random"])
 def test_a_method_that_diverges_is_left_out_and_the_others_are_judged(
-    where, tmp_path, monkeypatch
+    audited, where, tmp_path, monkeypatch
 ):
     make, config = shadow_models.measured, audit_config()
 
@@ -238,10 +259,10 @@ def test_a_method_that_diverges_is_left_out_and_the_others_are_judged(
 
     monkeypatch.setattr(shadow_models, "measured", one_diverges)
     if where == "run":
-        config.methods.gradient_ascent.learning_rate = 1e30
+        config.methods.gradient_ascent.learning_rate, config.seeds = 1e30, 1
     if where == "harder/random":
-        config.audit.harder.models = 12
-        facts = audit.run(config, tmp_path / "audit").facts
+        shutil.copytree(audited[0], tmp_path / "audit")
+        facts = audit.run(full_config(), tmp_path / "audit").facts
         (harder,) = [t for t in facts["tables"] if t["id"] == "harder"]
         cells = {row["model"]: row["cells"] for row in harder["rows"]}
         blank = {
@@ -274,8 +295,8 @@ def test_what_another_audit_kept_is_refused(audited, tmp_path):
     for path in (shadow / "retrain").iterdir():
         shutil.copy(path, shadow / "finetune" / path.name)
     with pytest.raises(InputError, match="finetune.* is of another run or model"):
-        audit.run(audit_config(), folder)
-    config = audit_config()
+        audit.run(full_config(), folder)
+    config = full_config()
     config.train.learning_rate = 0.01
     other = tmp_path / "other"
     shutil.copytree(audited[0] / "studies", other / "studies")
