@@ -1,17 +1,19 @@
 """Controls do what they say."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from small_audits import prepared, trained
 
 from unlearn import surgery
 from unlearn.audit import controls, shadow_models, studies
+from unlearn.training import predict_set
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    return prepared(tmp_path_factory.mktemp("studies"))
+    return prepared(tmp_path_factory.mktemp("studies"), matching={"epochs": 20})
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +23,7 @@ def shadow(run):
 
 @pytest.mark.slow
 def test_controls_do_what_they_say(shadow):
-    names = ("original", "retrain", *controls.CONTROLS)
+    names = ("original", "retrain", *controls.CONTROLS, controls.MATCHING)
     models = {name: shadow_models.measured(shadow, name) for name in names}
     original = models["original"]
     np.testing.assert_array_equal(models["no_op"].margins, original.margins)
@@ -34,9 +36,10 @@ def test_controls_do_what_they_say(shadow):
     assert len(np.unique(models["collapsed"].margins)) == 1
     distance = {
         name: np.mean((models[name].margins - models["retrain"].margins) ** 2)
-        for name in ("original", "head_distill")
+        for name in ("original", "head_distill", controls.MATCHING)
     }
     assert distance["head_distill"] < distance["original"]
+    assert distance[controls.MATCHING] < distance["original"] / 3
 
 
 @pytest.mark.slow
@@ -88,3 +91,54 @@ def test_logits_of_controls():
     assert controls.control_logits("no_op", logits) is logits
     with pytest.raises(ValueError, match="head_distill"):
         controls.control_logits("head_distill", logits)
+
+
+def test_matching_takes_the_steps_of_adam_towards_the_teachers_logits(
+    problem, variables
+):
+    """With all retained examples in one batch: the loop written out."""
+    teacher = jax.tree.map(lambda x: 0.8 * x + 0.1, variables)
+    how = controls.Matching(3, ratio=99, batch_size=99, learning_rate=0.02, decay=0.5)
+    found = controls.oracle_matching(
+        jax.random.key(0), variables, problem, teacher, how
+    )
+    seen = jnp.concatenate([problem.forget, problem.retain])
+    answers = predict_set(problem, teacher, seen)
+
+    def loss_fn(params):
+        logits = predict_set(problem, {**variables, "params": params}, seen)
+        return jnp.mean((logits - answers) ** 2)
+
+    params = variables["params"]
+    mean = square = jax.tree.map(jnp.zeros_like, params)
+    for step, rate in enumerate((0.02, 0.01, 0.005), 1):
+        gradient = jax.grad(loss_fn)(params)
+        mean = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, mean, gradient)
+        square = jax.tree.map(lambda s, g: 0.999 * s + 0.001 * g**2, square, gradient)
+        whole, part = 1 - 0.9**step, 1 - 0.999**step
+        params = jax.tree.map(
+            lambda p, m, s: p - rate * m / whole / (jnp.sqrt(s / part) + 1e-8),  # noqa: B023
+            params,
+            mean,
+            square,
+        )
+    for got, wanted in zip(
+        jax.tree.leaves(found["params"]), jax.tree.leaves(params), strict=True
+    ):
+        np.testing.assert_allclose(got, wanted, rtol=2e-4, atol=2e-5)
+
+
+def test_matching_draws_so_many_retained_examples(problem, variables):
+    """A batch is no longer than the forget set and twice as many."""
+    asked = []
+    model = problem.model
+
+    def apply(variables, inputs, **options):
+        if options.get("train"):
+            asked.append(len(inputs))
+        return model.apply(variables, inputs, **options)
+
+    counted = problem.replace(model=model._replace(apply=apply))
+    how = controls.Matching(1, ratio=2, batch_size=99)
+    controls.oracle_matching(jax.random.key(0), variables, counted, variables, how)
+    assert set(asked) == {3 * len(problem.forget)}

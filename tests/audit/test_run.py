@@ -163,17 +163,19 @@ def test_again_it_is_the_same_but_for_time(audited):
 
 
 @pytest.mark.slow
-def test_a_private_training_is_added_to_a_finished_audit(audited, tmp_path, accounted):
-    """As one more control, its epsilon beside what attacks show of it."""
+def test_two_rows_are_added_to_a_finished_audit(audited, tmp_path, accounted):
+    """Matching, and a private training beside what attacks show of its epsilon."""
     folder, before = audited
     shutil.copytree(folder, tmp_path / "x")
-    facts = audit.run(full_config(private=PRIVATE), tmp_path / "x").facts
+    more = dict(private=PRIVATE, matching={"epochs": 5})
+    facts = audit.run(full_config(**more), tmp_path / "x").facts
     schema.check(json.loads((tmp_path / "x" / "report.json").read_text()))
     names = [model["name"] for model in facts["models"]]
-    known = ["original", "retrain", *CONTROLS, "dp_sgd"]
+    known = ["original", "retrain", *CONTROLS, "oracle_matching", "dp_sgd"]
     assert names == [*known, "finetune", "gradient_ascent"]
     rows = {model["name"]: model for model in facts["models"]}
-    assert rows["dp_sgd"]["kind"] == "control" and rows["dp_sgd"]["stress"]
+    for name in ("oracle_matching", "dp_sgd"):
+        assert rows[name]["kind"] == "control" and rows[name]["stress"]
     for model in before["models"]:
         assert rows[model["name"]]["leak"] == model["leak"]
     (epsilon,) = [table for table in facts["tables"] if table["id"] == "epsilon"]
@@ -181,7 +183,8 @@ def test_a_private_training_is_added_to_a_finished_audit(audited, tmp_path, acco
     assert cells["dp_sgd"]["certified"]["value"] == 8.0
     assert "certified" not in cells["finetune"]
     with pytest.raises(InputError, match=r"audit.private.epsilon: 8.0 there, 3.0 now"):
-        audit.run(full_config(private=PRIVATE | {"epsilon": 3.0}), tmp_path / "x")
+        more["private"] = PRIVATE | {"epsilon": 3.0}
+        audit.run(full_config(**more), tmp_path / "x")
 
 
 @pytest.mark.parametrize(
@@ -228,6 +231,9 @@ def test_a_method_for_classes_is_refused_where_examples_are_requested(tmp_path):
             "harder.models must be 0, .* to request_models, 12; it is 4",
         ),
         (dict(harder={"models": 13}), "harder.models must be 0, .*; it is 13"),
+        (dict(matching={"epochs": -1}), "audit.matching.epochs must be at least 0"),
+        (dict(matching={"batch_size": 0}), "matching.batch_size must be at least 1"),
+        (dict(matching={"learning_rate": -1.0}), "audit.matching.learning_rate must"),
         (dict(harder={"count": 1}), "harder.count must be at least 2"),
         (dict(harder={"requests": 0}), "harder.requests must be at least 1"),
         (

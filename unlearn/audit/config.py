@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from unlearn import methods, training_time
+from unlearn.audit.controls import Matching
 from unlearn.audit.studies import FEW
 from unlearn.data.splits import ForgetConfig
 from unlearn.errors import InputError
 from unlearn.pipeline.checks import check_known, parts_of
 from unlearn.privacy import dp_sgd
+from unlearn.training import check_rates
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
@@ -102,6 +104,7 @@ class AuditConfig(NamedTuple):
     class_tolerance: float = 0.05  # and so much on the class that loses most
     layers: dict = LayersConfig()._asdict()
     private: dict = PrivateConfig()._asdict()
+    matching: dict = Matching()._asdict()  # epochs 0: leave the row out
     reason: str = "not stated"  # for the page: why the examples must go
     release: str = ""  # for the page: METHOD/SEED of the checkpoint that is released
     document: dict = DocumentConfig()._asdict()
@@ -132,6 +135,7 @@ def check(config: "ConfigDict", names: tuple[str, ...]) -> None:
     named_release(config.audit.release, names, config.seeds)
     if config.audit.private.epsilon:
         check_private(config)
+    check_rates(config.audit.matching.to_dict(), "audit.matching.")
     settings = flat(config.audit.to_dict())
     for name, least in SMALLEST.items():
         if settings.get(name, least) < least:
@@ -232,6 +236,9 @@ SMALLEST = {
     "layers.examples": 1,
     "layers.relearning.steps": 1,
     "layers.relearning.batch_size": 1,
+    "matching.epochs": 0,
+    "matching.ratio": 0,
+    "matching.batch_size": 1,
     "harder.count": 2,
     "harder.requests": 1,
 }

@@ -5,13 +5,17 @@
   al., "An Information Theoretic Evaluation Metric For Strong Unlearning",
   https://arxiv.org/abs/2405.17878). Metrics of the outputs pass it; what the layers
   below hold is unchanged.
+- *oracle_matching*, where `audit.matching` asks for it: the original, trained for some
+  epochs to answer like a retrained model (Georgiev et al., "Attribute-to-Delete",
+  https://arxiv.org/abs/2410.23232). No method knows these answers: who leaks less in
+  as many epochs does better than with perfect targets.
 - *constant_margin*: the original, as confident of every example as of any other. Passes
   population attacks on the confidence.
 - *collapsed*: one answer to everything. It gives nothing away about the forget set, and
   the model is useless: an audit without a utility limit passes it.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,8 +24,16 @@ import optax
 from numpy.typing import ArrayLike
 
 from unlearn import surgery
+from unlearn.methods.taught import taught
 from unlearn.problem import Problem, Variables
-from unlearn.training import kl_divergence, predict_set
+from unlearn.training import (
+    batch_shape,
+    epoch_keys,
+    kl_divergence,
+    predict_set,
+    shuffled_epoch,
+    start,
+)
 
 if TYPE_CHECKING:
     from unlearn.audit.shadow_models import Measured
@@ -29,6 +41,8 @@ if TYPE_CHECKING:
 CONTROLS = ("no_op", "head_distill", "constant_margin", "collapsed")
 PRIVATE = "dp_sgd"
 """A private training with all examples, which nothing is done to: `audit.private`."""
+MATCHING = "oracle_matching"
+"""The original, trained to answer like a retrained model: `audit.matching`."""
 MARGIN = 5.0
 
 
@@ -70,10 +84,59 @@ def head_distill(
         return (optax.apply_updates(head, updates), state), loss
 
     head = surgery.at(variables["params"], path)
-    start = head, optimizer.init(head)
-    (head, _), _ = jax.lax.scan(step, start, length=iterations)
+    begin = head, optimizer.init(head)
+    (head, _), _ = jax.lax.scan(step, begin, length=iterations)
     params = surgery.replace(variables["params"], path, head)
     return {**variables, "params": params}
+
+
+class Matching(NamedTuple):
+    """How the original is trained to answer like a retrained model."""
+
+    epochs: int = 0
+    ratio: int = 3  # retained examples, drawn anew each epoch, for one to forget
+    batch_size: int = 64
+    learning_rate: float = 5e-3
+    decay: float = 0.95  # of the rate, an epoch
+
+
+def oracle_matching(
+    key: jax.Array,
+    variables: Variables,
+    problem: Problem,
+    teacher: Variables,
+    matching: Matching,
+) -> Variables:
+    """Fits all logits to those of `teacher`, the variables of a retrained model.
+
+    Minimises the mean squared difference on the forget set and random retained examples
+    by Adam.
+    """
+    drawn = min(matching.ratio * len(problem.forget), len(problem.retain))
+    steps, _ = batch_shape(len(problem.forget) + drawn, matching.batch_size)
+    rate = optax.exponential_decay(
+        matching.learning_rate, steps, matching.decay, staircase=True
+    )
+    optimizer, model = optax.adam(rate), problem.model
+    seen = jnp.concatenate([problem.forget, problem.retain])
+    lesson = taught(problem, teacher, seen)
+
+    def objective(variables, batch, key):
+        inputs, answers = batch.inputs
+        logits, variables = model.apply(variables, inputs, train=True, key=key)
+        errors = jnp.mean((logits.astype(jnp.float32) - answers) ** 2, axis=-1)
+        return jnp.mean(batch.weights * errors), variables
+
+    def one(state, key):
+        key_drawn, key_epoch = jax.random.split(key)
+        retained = jax.random.choice(key_drawn, problem.retain, (drawn,), replace=False)
+        indices = jnp.concatenate([problem.forget, retained])
+        args = key_epoch, state, lesson, indices, objective, optimizer
+        return shuffled_epoch(*args, batch_size=matching.batch_size)
+
+    keys = epoch_keys(key, matching.epochs)
+    state, _ = jax.lax.scan(one, start(variables, optimizer), keys)
+    return state.variables
 
 
 def constant_margin(

@@ -14,7 +14,7 @@ import numpy as np
 
 from unlearn import methods, training_time
 from unlearn.audit import exposure, games, verdict
-from unlearn.audit.controls import CONTROLS, PRIVATE
+from unlearn.audit.controls import CONTROLS, MATCHING, PRIVATE
 from unlearn.audit.games import Game, Leak
 from unlearn.audit.shadow_models import Measured
 from unlearn.audit.studies import FEW, Study, models_needed, too_few
@@ -32,6 +32,7 @@ KNOWN = {
     "head_distill": (None, "only the head was trained, to answer like retraining"),
     "constant_margin": (None, "the original's answers, all equally confident"),
     "collapsed": ("fail", "one answer to everything"),
+    MATCHING: (None, "the original, trained to answer like retraining"),
     PRIVATE: (None, "trained by DP-SGD with every example; nothing was done to it"),
 }
 """Outcomes that are known for certain; the others depend on what there is to see."""
@@ -211,7 +212,7 @@ def facts_of(
     return {
         "models": [
             model_facts(name, judgement, stress, config, by_model.get(name, {}))
-            for name in ("original", "retrain", *CONTROLS, PRIVATE, *names)
+            for name in ("original", "retrain", *CONTROLS, MATCHING, PRIVATE, *names)
             if name in judgement.findings
         ],
         "doses": [
@@ -259,7 +260,7 @@ def model_facts(
     leak, kept = judgement.leaks.get(name), judgement.kept[name]
     finding, known = judgement.findings[name], KNOWN.get(name)
     info = methods.METHODS.get(name) or training_time.METHODS.get(name)
-    is_control = name in (*CONTROLS, PRIVATE)
+    is_control = name in (*CONTROLS, MATCHING, PRIVATE)
     kind = "method" if not known else "control" if is_control else "reference"
     forgetting, together = finding.forgetting, finding.judged
     if kind == "method" and not (judgement.conclusive or judgement.refused):

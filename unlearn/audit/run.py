@@ -23,7 +23,7 @@ from unlearn.audit import (
 )
 from unlearn.audit import facts as page_facts
 from unlearn.audit.config import check
-from unlearn.audit.controls import CONTROLS, PRIVATE
+from unlearn.audit.controls import CONTROLS, MATCHING, PRIVATE
 from unlearn.audit.games import Game
 from unlearn.audit.judged import Judgement, Measurements, Stress
 from unlearn.audit.shadow_models import (
@@ -171,8 +171,10 @@ def study_all(
         run.progress.say(note)
     single = [name for name in names if forgets_examples(name)]
     more = CONTROLS
+    if config.audit.matching.epochs:
+        more = *more, MATCHING
     if config.audit.private.epsilon:
-        more = *CONTROLS, PRIVATE
+        more = *more, PRIVATE
         for study in filter(None, (shadow, request, stress)):
             check_private(study)
     wanted = [

@@ -134,9 +134,11 @@ def _answering(study: Study, name: str, variables_of: Callable):
     """Returns what applies a method or a control to a model, and its arguments."""
     originals = variables_of(study.source or study, "original", study.models)
     models = _keys(study, name), originals, study.forget, study.retain
-    if name == "head_distill":
+    if name in ("head_distill", controls.MATCHING):
         models = *models, variables_of(study, "retrain", study.models)
     constants = tuple(dict(study.run.config.methods.get(name, {})).items())
+    if name == controls.MATCHING:
+        constants = tuple(dict(study.run.config.audit.matching).items())
     info = methods.METHODS.get(name)
     if info and (epochs := info.early_epochs(dict(constants))):
         of = study.source or study
@@ -171,6 +173,10 @@ def _answerer(
                 return variables, None
             if name == "head_distill":
                 return controls.head_distill(variables, current, *more), None
+            if name == controls.MATCHING:
+                how = controls.Matching(**dict(constants))
+                matched = controls.oracle_matching(key, variables, current, *more, how)
+                return matched, None
             seen = withhold(current, needs)
             if "early" in needs:
                 seen = seen.replace(early=more[0])

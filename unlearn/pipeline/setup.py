@@ -237,8 +237,9 @@ def saved_config(config: "ConfigDict", names: Sequence[str]) -> dict:
         saved.pop(section, None)
     for name in ON_THE_PAGE:
         saved.get("audit", {}).pop(name, None)
-    if not saved.get("audit", {}).get("private", {}).get("epsilon"):
-        saved.get("audit", {}).pop("private", None)
+    for section, asked in store.ROWS.items():
+        if not saved.get("audit", {}).get(section, {}).get(asked):
+            saved.get("audit", {}).pop(section, None)
     del saved["data"]["resident"]
     saved["model"] = imported.model_section(config)
     parts = sorted(parts_of(names))
@@ -255,7 +256,7 @@ def without_methods(saved: dict) -> dict:
     """Returns what a run keeps when it goes on with more methods, see `store.claim`."""
     kept = {k: v for k, v in saved.items() if k not in ("run", "methods")}
     if "audit" in kept:
-        kept["audit"] = {k: v for k, v in kept["audit"].items() if k != "private"}
+        kept["audit"] = {k: v for k, v in kept["audit"].items() if k not in store.ROWS}
     sources = saved["sources"].items()
     return kept | {"sources": {k: v for k, v in sources if k not in saved["methods"]}}
 

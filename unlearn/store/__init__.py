@@ -37,6 +37,7 @@ from unlearn.store.files import (
     write_text,
 )
 from unlearn.store.folder import (
+    ROWS,
     check_claim,
     claim,
     differences,
@@ -53,6 +54,7 @@ __all__ = [
     "ANEW",
     "Lock",
     "Log",
+    "ROWS",
     "array_hash",
     "cannot_write",
     "check_claim",

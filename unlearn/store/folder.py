@@ -35,6 +35,9 @@ REMEDY = "use another folder, or delete it to start over"
 GROWS = "run", "methods", "sources"
 """What a config has of a run that may go on with more methods."""
 
+ROWS = {"private": "epsilon", "matching": "epochs"}
+"""Sections of `audit` that ask for a row more, and what is 0 where they do not."""
+
 MADE_BY = "checkpoints", "evaluations", "studies/*", "studies/*/*"
 """Folders with one of each method that something was made by."""
 
@@ -125,13 +128,14 @@ def _change(old: Any, new: Any) -> str:
 def _shared(folder: Path, there: dict, config: dict) -> tuple[dict, dict]:
     """Returns what must be the same of two configs: methods that were begun, all else.
 
-    A private training, too, may be added.
+    Rows of an audit (`ROWS`), too, may be added.
     """
     begun = {name for name in there["run"] if _is_begun(folder, name)}
     if not begun <= set(config["run"]):
         return there, config
-    if "audit" in config and "private" not in there.get("audit", {"private": {}}):
-        audit = {k: v for k, v in config["audit"].items() if k != "private"}
+    if "audit" in config and "audit" in there:
+        added = ROWS.keys() - there["audit"].keys()
+        audit = {k: v for k, v in config["audit"].items() if k not in added}
         config = config | {"audit": audit}
     parts = {part for name in begun for part in name.split("+")}
     return _of(parts, there, config), _of(parts, config, there)
