@@ -73,6 +73,7 @@ FIXED = {
     "unsir": dict(NOISE, epochs=3),
     "curriculum_distill": dict(NOISE, epochs=3),
     "class_swap": dict(epochs=5, fisher_examples=200, batch_size=64),
+    "datamodel_matching": dict(epochs=5),
     "delete": dict(epochs=10, batch_size=32),
     "duck": dict(epochs=5, batch_size=64, forget_batch_size=32, retain_steps=6),
     "sfron": dict(epochs=3, batch_size=64, forget_batch_size=32),

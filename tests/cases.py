@@ -61,6 +61,7 @@ OVERRIDES = {
     "fisher_forgetting": dict(alpha=1e-5, examples=0),
     "ntk_scrub": dict(examples=4),
     "newton_head": dict(steps=1, weight_decay=0.1, batch_size=40),
+    "datamodel_matching": dict(replays=1, replay_epochs=1, replay_batch_size=16),
     "emmn": dict(epochs=1),
     "gkt": dict(batch_size=8),
     "scar": dict(temperature=2.0),  # at 1 the head's first gradient is rounding

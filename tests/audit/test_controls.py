@@ -8,6 +8,7 @@ from small_audits import prepared, trained
 
 from unlearn import surgery
 from unlearn.audit import controls, shadow_models, studies
+from unlearn.methods.matching import Matching
 from unlearn.training import predict_set
 
 
@@ -98,7 +99,7 @@ def test_matching_takes_the_steps_of_adam_towards_the_teachers_logits(
 ):
     """With all retained examples in one batch: the loop written out."""
     teacher = jax.tree.map(lambda x: 0.8 * x + 0.1, variables)
-    how = controls.Matching(3, ratio=99, batch_size=99, learning_rate=0.02, decay=0.5)
+    how = Matching(3, ratio=99, batch_size=99, learning_rate=0.02, decay_rate=0.5)
     found = controls.oracle_matching(
         jax.random.key(0), variables, problem, teacher, how
     )
@@ -139,6 +140,6 @@ def test_matching_draws_so_many_retained_examples(problem, variables):
         return model.apply(variables, inputs, **options)
 
     counted = problem.replace(model=model._replace(apply=apply))
-    how = controls.Matching(1, ratio=2, batch_size=99)
+    how = Matching(1, ratio=2, batch_size=99)
     controls.oracle_matching(jax.random.key(0), variables, counted, variables, how)
     assert set(asked) == {3 * len(problem.forget)}

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from unlearn import methods, training_time
-from unlearn.audit.controls import Matching
 from unlearn.audit.studies import FEW
 from unlearn.data.splits import ForgetConfig
 from unlearn.errors import InputError
+from unlearn.methods.matching import Matching
 from unlearn.pipeline.checks import check_known, parts_of
 from unlearn.privacy import dp_sgd
 from unlearn.training import check_rates
@@ -104,7 +104,7 @@ class AuditConfig(NamedTuple):
     class_tolerance: float = 0.05  # and so much on the class that loses most
     layers: dict = LayersConfig()._asdict()
     private: dict = PrivateConfig()._asdict()
-    matching: dict = Matching()._asdict()  # epochs 0: leave the row out
+    matching: dict = Matching(epochs=0)._asdict()  # epochs 0: leave the row out
     reason: str = "not stated"  # for the page: why the examples must go
     release: str = ""  # for the page: METHOD/SEED of the checkpoint that is released
     document: dict = DocumentConfig()._asdict()

@@ -15,7 +15,7 @@
   the model is useless: an audit without a utility limit passes it.
 """
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -24,16 +24,10 @@ import optax
 from numpy.typing import ArrayLike
 
 from unlearn import surgery
-from unlearn.methods.taught import taught
+from unlearn.methods.matching import Matching, match_logits
+from unlearn.methods.taught import teacher
 from unlearn.problem import Problem, Variables
-from unlearn.training import (
-    batch_shape,
-    epoch_keys,
-    kl_divergence,
-    predict_set,
-    shuffled_epoch,
-    start,
-)
+from unlearn.training import kl_divergence, predict_set
 
 if TYPE_CHECKING:
     from unlearn.audit.shadow_models import Measured
@@ -49,11 +43,11 @@ MARGIN = 5.0
 def head_distill(
     variables: Variables,
     problem: Problem,
-    teacher: Variables,
+    oracle: Variables,
     *,
     iterations: int = 50,
 ) -> Variables:
-    """Distils the head from `teacher`, the variables of a retrained model.
+    """Distils the head from `oracle`, the variables of a retrained model.
 
     The mean KL divergence on the training set, by L-BFGS: on the features, which stay
     as they are and are computed once.
@@ -65,7 +59,7 @@ def head_distill(
     seen = jnp.concatenate([problem.forget, problem.retain])
     below = problem.replace(model=surgery.feature_model(problem.model))
     features = predict_set(below, variables, seen)
-    answers = predict_set(problem, teacher, seen)
+    answers = predict_set(problem, oracle, seen)
     scale = surgery.head_scale(problem, variables, seen, features)
 
     def loss_fn(head):
@@ -84,59 +78,23 @@ def head_distill(
         return (optax.apply_updates(head, updates), state), loss
 
     head = surgery.at(variables["params"], path)
-    begin = head, optimizer.init(head)
-    (head, _), _ = jax.lax.scan(step, begin, length=iterations)
+    start = head, optimizer.init(head)
+    (head, _), _ = jax.lax.scan(step, start, length=iterations)
     params = surgery.replace(variables["params"], path, head)
     return {**variables, "params": params}
-
-
-class Matching(NamedTuple):
-    """How the original is trained to answer like a retrained model."""
-
-    epochs: int = 0
-    ratio: int = 3  # retained examples, drawn anew each epoch, for one to forget
-    batch_size: int = 64
-    learning_rate: float = 5e-3
-    decay: float = 0.95  # of the rate, an epoch
 
 
 def oracle_matching(
     key: jax.Array,
     variables: Variables,
     problem: Problem,
-    teacher: Variables,
+    oracle: Variables,
     matching: Matching,
 ) -> Variables:
-    """Fits all logits to those of `teacher`, the variables of a retrained model.
-
-    Minimises the mean squared difference on the forget set and random retained examples
-    by Adam.
-    """
-    drawn = min(matching.ratio * len(problem.forget), len(problem.retain))
-    steps, _ = batch_shape(len(problem.forget) + drawn, matching.batch_size)
-    rate = optax.exponential_decay(
-        matching.learning_rate, steps, matching.decay, staircase=True
-    )
-    optimizer, model = optax.adam(rate), problem.model
+    """Fits all logits to those of `oracle`, the variables of a retrained model."""
     seen = jnp.concatenate([problem.forget, problem.retain])
-    lesson = taught(problem, teacher, seen)
-
-    def objective(variables, batch, key):
-        inputs, answers = batch.inputs
-        logits, variables = model.apply(variables, inputs, train=True, key=key)
-        errors = jnp.mean((logits.astype(jnp.float32) - answers) ** 2, axis=-1)
-        return jnp.mean(batch.weights * errors), variables
-
-    def one(state, key):
-        key_drawn, key_epoch = jax.random.split(key)
-        retained = jax.random.choice(key_drawn, problem.retain, (drawn,), replace=False)
-        indices = jnp.concatenate([problem.forget, retained])
-        args = key_epoch, state, lesson, indices, objective, optimizer
-        return shuffled_epoch(*args, batch_size=matching.batch_size)
-
-    keys = epoch_keys(key, matching.epochs)
-    state, _ = jax.lax.scan(one, start(variables, optimizer), keys)
-    return state.variables
+    target = teacher(problem, oracle, seen)
+    return match_logits(key, variables, problem, target, matching)[0]
 
 
 def constant_margin(

@@ -27,6 +27,7 @@ from unlearn.audit import controls, kept
 from unlearn.audit.config import PrivateConfig
 from unlearn.audit.studies import Study
 from unlearn.errors import InputError
+from unlearn.methods.matching import Matching
 from unlearn.metrics import lira
 from unlearn.pipeline import run_method, template
 from unlearn.privacy import dp_sgd
@@ -174,7 +175,7 @@ def _answerer(
             if name == "head_distill":
                 return controls.head_distill(variables, current, *more), None
             if name == controls.MATCHING:
-                how = controls.Matching(**dict(constants))
+                how = Matching(**dict(constants))
                 matched = controls.oracle_matching(key, variables, current, *more, how)
                 return matched, None
             seen = withhold(current, needs)

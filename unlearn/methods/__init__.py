@@ -13,6 +13,7 @@ from unlearn.methods.cf_k import cf_k
 from unlearn.methods.class_swap import class_swap
 from unlearn.methods.conv_transpose import conv_transpose
 from unlearn.methods.curriculum_distill import curriculum_distill
+from unlearn.methods.datamodel_matching import datamodel_matching
 from unlearn.methods.delete import delete
 from unlearn.methods.duck import duck
 from unlearn.methods.emmn import emmn
