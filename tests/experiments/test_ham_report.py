@@ -108,6 +108,7 @@ def test_experiment(tmp_path, monkeypatch):
     config = experiment.get_config("smoke")
     config.run = ("finetune", "sisa")
     config.seeds = 2
+    monkeypatch.setitem(experiment.RELEARN, "steps", 15)
     experiment.run(config, tmp_path)
     rows = read_csv(tmp_path / "ham.csv")
     models = ["original", "retrain", "finetune", "sisa", "untrained"]
