@@ -8,6 +8,7 @@ from scipy import stats
 from simulated_study import cells_of, measurements
 
 from unlearn.audit import added_attacks, studies
+from unlearn.audit.controls import MATCHING
 from unlearn.audit.shadow_models import Measured
 from unlearn.metrics.lira import FORGET, OUT, RETAIN
 
@@ -40,6 +41,16 @@ def test_before_and_after(shadow, mislabelled):
 def test_a_study_that_was_not_made_has_no_column(shadow):
     columns = added_attacks.before_after(shadow, None)["columns"]
     assert [column["key"] for column in columns] == ["kept", "unseen"]
+
+
+def test_others_in_place_of_few_requested_examples_are_named_so(shadow):
+    few = shadow.study._replace(requested=np.arange(len(shadow.study.targets)) < 5)
+    found = added_attacks.before_after(shadow._replace(study=few), None)
+    assert found["columns"][0]["label"] == "Others than requested, from kept"
+    assert "other forgotten examples, in place of those requested" in found["note"]
+    plain = added_attacks.before_after(shadow, None)
+    assert plain["columns"][0]["label"] == "Requested, from kept"
+    assert "in place" not in plain["note"]
 
 
 def test_what_trained_models_of_its_own_has_no_version_before(shadow):
@@ -82,6 +93,7 @@ def class_study(forget_classes=(GONE,), models=20):
     )
 
     def evaluation(name, seed):
+        assert name != MATCHING, "no model of a run"
         logits = {}
         for part, of in (("train", train), ("test", test)):
             values = rng.normal(size=(len(of["labels"]), CLASSES))
@@ -132,6 +144,15 @@ def test_neighbours_of_a_class():
     assert cells["original"]["own"]["value"] == 100
     assert cells["leaky"]["members"]["value"] > 0.9
     assert abs(floor["members"]["value"] - 0.5) < 0.2
+
+
+def test_neighbours_of_what_was_taught_are_those_of_other_retrained_models():
+    study, answers = class_study()
+    answers[MATCHING] = answers["retrain"]
+    cells = cells_of(added_attacks.class_neighbours(study, answers))
+    taught, floor = (cells[name]["distance"]["value"] for name in (MATCHING, "retrain"))
+    assert taught == pytest.approx(floor, rel=0.2) and floor > 0
+    assert np.isnan(cells[MATCHING]["members"]["value"])
 
 
 def test_without_a_class_or_with_few_models_there_are_no_neighbours():

@@ -40,6 +40,32 @@ def test_each_example_once_with_the_method_that_exposes_it_most():
     assert len(exposure.most_exposed(games_of)) == exposure.MOST
 
 
+def test_who_is_certainly_exposed_comes_before_who_seems_so_of_few_models():
+    few, many = game({}, models=12), game({3: 1.5}, models=300)
+    few.margins[:, 5] = few.states[:, 5] == FORGET
+    first, second = exposure.most_exposed({"few": few, "many": many}, most=2)
+    assert (first.position, first.model) == (3, "many") and first.advantage.low > 0
+    assert (second.position, second.model) == (5, "few")
+    assert second.advantage == (1, 0, 1) and first.advantage.value < 1
+    same = {"few": many._replace(margins=many.margins), "many": few}
+    swapped = exposure.most_exposed(same, most=2)
+    assert [one.model for one in swapped] == ["few", "many"]
+
+
+@pytest.mark.parametrize(("models", "methods"), [(12, 1), (24, 1), (24, 4)])
+def test_perfect_methods_name_no_example_for_certain(models, methods):
+    """In at most 5 % of the lists, of all examples and methods together."""
+    named = 0
+    for seed in range(20):
+        games_of = {
+            f"method {number}": game({}, 100 * number + seed, models, 60)
+            for number in range(methods)
+        }
+        found = exposure.most_exposed(games_of)
+        named += any(one.advantage.low > 0 for one in found)
+    assert named <= 1
+
+
 def test_where_nothing_leaks_nothing_is_shown_for_certain():
     lows = [
         one.advantage.low

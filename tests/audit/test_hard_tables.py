@@ -27,6 +27,10 @@ def test_gaps_pair_each_retrained_model_once():
     assert found["other"]["value"] == pytest.approx(share * np.mean([3, 2, 2, 5]))
     assert found["retrain"]["value"] == pytest.approx(share * np.mean([1, 3]))
     assert np.isnan(found["diverged"]["value"])
+    pupils = {"head_distill": models["retrain"]}  # each is compared with another
+    found = hard_tables.gaps(study, models | pupils, "targets")
+    apart = np.abs(np.diff([5, *wrong["retrain"]]))
+    assert found["head_distill"]["value"] == pytest.approx(share * apart.mean())
 
 
 def test_confusion_of_a_pair_is_that_of_the_whole_matrix():

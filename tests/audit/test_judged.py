@@ -79,6 +79,14 @@ def test_what_is_judged_and_on_what(judgement, stress):
     assert [d["expected"] for d in doses] == ["within", None, *["outside"] * 3]
 
 
+def test_what_a_retrained_model_taught_is_compared_with_others(shadow, request_study):
+    pupil = {"head_distill": request_study.models["retrain"]}
+    asked = request_study._replace(models=request_study.models | pupil)
+    found = judged.judge_all(shadow, asked, CLASSES, Config).kept
+    assert found["head_distill"].lost == found["retrain"].lost
+    assert found["head_distill"].lost.value != 0
+
+
 def test_too_few_models_of_a_method_are_inconclusive(shadow, request_study):
     """However perfect: 24 models, as there are of those that train their own."""
     few = {

@@ -8,9 +8,10 @@ import pytest
 from small_audits import PRIVATE, audit_config, full_config
 
 from unlearn import audit, pipeline
-from unlearn.audit import shadow_models
-from unlearn.audit.controls import CONTROLS
-from unlearn.audit.run import finite
+from unlearn.audit import controls, shadow_models
+from unlearn.audit.config import flat
+from unlearn.audit.controls import CONTROLS, MATCHING
+from unlearn.audit.run import finite, print_findings
 from unlearn.audit.shadow_models import Measured
 from unlearn.errors import InputError
 from unlearn.report import csv_files, schema
@@ -106,6 +107,8 @@ def test_one_requested_example_is_not_concluded(tmp_path):
     method = facts["models"][-1]
     assert method["forgetting"] == "not concluded"
     assert "one example was requested" in method["because"][0]
+    titles = {table["id"]: table["title"] for table in facts["tables"]}
+    assert "in place of those requested" in titles["per_example"]
 
 
 @pytest.mark.slow
@@ -234,6 +237,8 @@ def test_a_method_for_classes_is_refused_where_examples_are_requested(tmp_path):
         (dict(matching={"epochs": -1}), "audit.matching.epochs must be at least 0"),
         (dict(matching={"batch_size": 0}), "matching.batch_size must be at least 1"),
         (dict(matching={"learning_rate": -1.0}), "audit.matching.learning_rate must"),
+        (dict(matching={"decay_rate": 0.0}), "matching.decay_rate must be above 0"),
+        (dict(matching={"decay_rate": 1.5}), "decay_rate must be above 0, to 1; it is"),
         (dict(harder={"count": 1}), "harder.count must be at least 2"),
         (dict(harder={"requests": 0}), "harder.requests must be at least 1"),
         (
@@ -290,6 +295,32 @@ def test_models_of_a_study_that_diverged():
     assert finite(kept | {"ssd": broken}) == (kept, ["ssd"])
     with pytest.raises(InputError, match="no_op diverged"):
         finite(kept | {"no_op": broken})
+
+
+def test_what_to_lower_where_a_row_that_was_asked_for_diverged():
+    broken = Measured(np.full((2, 2), np.nan), None, 0.0)
+    left, names = finite({MATCHING: broken, controls.PRIVATE: broken})
+    line = pipeline.diverged_message([*names, "finetune"])
+    settings = flat(audit_config().to_dict())
+    for setting in ("audit.matching.learning_rate", "audit.private.learning_rate"):
+        assert setting in line and setting in settings
+    assert not left and "methods.finetune.learning_rate" in line
+    assert "methods.oracle" not in line and "methods.dp_sgd" not in line
+
+
+def test_the_sentence_that_decided_is_printed(capsys):
+    because = [
+        "AUC of RMIA: 0.510 (0.500 to 0.520): within.",
+        "Found: 4.0 %: inconclusive, about 300 models with as many times the examples "
+        "would settle it.",
+    ]
+    models = [
+        {"name": "ssd", "verdict": "inconclusive", "because": because},
+        {"name": "retrain", "verdict": "within", "because": because},
+    ]
+    print_findings({"models": models, "conclusive": True, "why": "so"})
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].endswith(because[1]) and lines[1].endswith(because[0])
 
 
 @pytest.mark.slow

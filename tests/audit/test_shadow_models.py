@@ -1,5 +1,7 @@
 """Models of a study: the same as one model alone, resumable."""
 
+from types import SimpleNamespace
+
 import jax
 import numpy as np
 import pytest
@@ -36,6 +38,26 @@ def test_variables_are_read_where_they_are_indexed(tmp_path):
     np.testing.assert_array_equal(leaf[[1, 2]], draw[1:3])
     with pytest.raises(InputError, match="b.npz is damaged"):
         leaf[[3]]
+
+
+def test_chunks_of_another_size_are_found_beside_what_is_left_of_before(tmp_path):
+    """Such as of another number of devices, or where memory was short."""
+    study = SimpleNamespace(
+        name="shadow",
+        folder=tmp_path,
+        models=48,
+        run=SimpleNamespace(fingerprint="0"),
+    )
+    for first, count in ((0, 16), (0, 32), (32, 16)):
+        path, of = kept.place(study, "retrain", first, count)
+        rows = {"margins": first + np.arange(count), "seconds": np.ones(count)}
+        store.save_kept(path, rows, of)
+    files = kept.files_of(study, "retrain")
+    assert list(files.values()) == [range(32), range(32, 48)]
+    whole = kept.load(study, "retrain", files, ("margins", "seconds"))
+    np.testing.assert_array_equal(whole["margins"], np.arange(48))
+    path.unlink()
+    assert kept.files_of(study, "retrain") == {}
 
 
 @pytest.mark.slow

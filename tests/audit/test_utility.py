@@ -74,6 +74,27 @@ def test_a_class_of_four_examples_is_left_out():
     assert found.worst_class[0] != "cat" and found.worst_class[1].value == 0
 
 
+def test_a_small_class_on_which_no_two_models_differ_is_left_out():
+    """It has no interval, and must not be the worst; where it is lost it is."""
+    study, models = measurements("request")
+    test, labels = study.sets["test"], np.array(study.labels)
+    labels[test] = np.repeat([0, 1, 2], [23, 13, 24])
+    right = np.tile(labels, (MODELS, 1))
+    worse, lost = right.copy(), right.copy()
+    worse[::2, test.start + 24] = 0  # of class 1
+    worse[::2, test.start + 40] = 0  # of class 2
+    lost[:, labels == 0] = 1
+    study = study._replace(labels=labels)
+
+    def worst(*predictions):
+        pair = [models["clean"]._replace(predictions=one) for one in predictions]
+        return utility(study, *pair, CLASSES).worst_class
+
+    assert worst(right, worse)[0] != "cat" and worst(right, worse)[1].value > 0
+    assert worst(lost, right)[0] == "cat" and worst(lost, right)[1].value == -1
+    assert worst(right, right)[0] == "owl" and worst(right, right)[1] == (0, 0, 0)
+
+
 def test_forgotten_classes_do_not_count():
     study, models = measurements("request", of_class=(2,))
     labels = np.asarray(study.labels)

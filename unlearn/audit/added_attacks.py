@@ -10,8 +10,10 @@ import numpy as np
 
 from unlearn import metrics, pipeline, training_time
 from unlearn.audit import probes
+from unlearn.audit.controls import MATCHING, TAUGHT
 from unlearn.audit.games import membership
 from unlearn.audit.judged import Measurements, few
+from unlearn.audit.per_example import IN_PLACE
 from unlearn.audit.shadow_models import Measured
 from unlearn.audit.studies import Study
 from unlearn.audit.tables import cell, few_cell, table
@@ -24,8 +26,8 @@ from unlearn.metrics.lira import FORGET, OUT, RETAIN
 NOT_ATTACKED = "oracle", "constant_margin", "collapsed"  # made of others' margins
 
 CHANGES = (
-    ("kept", "Requested, from kept"),
-    ("unseen", "Requested, from never seen"),
+    ("kept", "{}, from kept"),
+    ("unseen", "{}, from never seen"),
     ("mislabelled", "Mislabelled, from never seen"),
 )
 
@@ -61,9 +63,15 @@ def before_after(shadow: Measurements | None, stress: Measurements | None) -> di
                 )
                 one = cell(found.auc, *found.auc_interval)
                 rows.setdefault(name, {})[key] = one
-    shown = [(key, label) for key, label in CHANGES if key in rows["retrain"]]
-    columns = [(key, label, "", 3, "AUC; 0.5: a guess") for key, label in shown]
-    note = (
+    refused = shadow is not None and few(shadow.study)[1]
+    which = "Others than requested" if refused else "Requested"
+    columns = [
+        (key, label.format(which), "", 3, "AUC; 0.5: a guess")
+        for key, label in CHANGES
+        if key in rows["retrain"]
+    ]
+    note = f"Attacked are {IN_PLACE}. " if refused else ""
+    note += (
         "An attacker who has the answers of the model before and after takes those "
         "that became less sure for the forgotten ones. This is a risk of publishing "
         "both versions and no fault of a method: retraining, which forgets perfectly, "
@@ -162,11 +170,12 @@ def class_neighbours(study: Study, answers: Mapping[str, Measured]) -> dict | No
         if name == "oracle":
             continue
         twin = answers["oracle" if name == "retrain" else name]
+        retrained = answers["oracle" if name in TAUGHT else "retrain"]
         found = []
         for one in gone:
             ours, theirs = (
                 neighbours.answer_shares(m.predictions[:, labels == one], classes)
-                for m in (twin, answers["retrain"])
+                for m in (twin, retrained)
             )
             nearest = neighbours.nearest_class(theirs, one)
             distance = neighbours.total_variation(ours, theirs)
@@ -195,8 +204,11 @@ def class_neighbours(study: Study, answers: Mapping[str, Measured]) -> dict | No
 def members(run: pipeline.Run, name: str, forgotten: int, nearest: int) -> float:
     """Attacks examples of a class in the run's models, by `neighbour_margins`: an AUC.
 
-    NaN where logits are not kept or the test set has none of the class.
+    NaN where a run has no such models, logits are not kept or the test set has none of
+    the class.
     """
+    if name == MATCHING:
+        return math.nan
     sets, found = run.sets, []
     for seed in range(run.config.seeds):
         logits = probes.logits_of(run, name, seed)

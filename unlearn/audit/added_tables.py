@@ -12,7 +12,7 @@ from unlearn.audit import probes
 from unlearn.audit.added_attacks import before_after, class_neighbours, epsilon
 from unlearn.audit.controls import PRIVATE
 from unlearn.audit.judged import Measurements
-from unlearn.audit.tables import cell, few_cell, mean_cell, table
+from unlearn.audit.tables import few_cell, mean_cell, table
 from unlearn.errors import InputError
 from unlearn.metrics import residual as residuals
 from unlearn.metrics.relearning import extra_rise
@@ -66,12 +66,20 @@ def with_no_op(rows: dict[str, dict]) -> dict[str, dict]:
     return dict.fromkeys(("original", "no_op"), rows["original"]) | rows
 
 
-def compared(run: pipeline.Run, name: str, seed: int) -> int:
-    """Returns the seed of the retrained model that a model is compared with.
+def pairs(run: pipeline.Run, name: str) -> dict[int, int]:
+    """Returns seeds of a model, and of the retrained models they are compared with.
 
-    Its own; of a retrained model the next one.
+    Their own; retrained models are compared in pairs, no model in two of them.
     """
-    return (seed + 1) % run.config.seeds if name == "retrain" else seed
+    seeds = range(run.config.seeds)
+    if name == "retrain":
+        return dict(zip(seeds[:-1:2], seeds[1::2], strict=True))
+    return dict(zip(seeds, seeds, strict=True))
+
+
+def known(rows: Sequence[dict], key: str) -> list[float]:
+    """Returns a value of each row that has it, NaN if none has."""
+    return [row[key] for row in rows if key in row] or [math.nan]
 
 
 RELEARNING = (
@@ -99,25 +107,22 @@ def relearning_on_retain(run: pipeline.Run, names: Sequence[str]) -> dict:
     numbers = range(min(run.config.audit.layers.seeds, run.config.seeds))
     rows = {}
     for name in (*LOOKED, *names):
-        found = []
+        found, others = [], pairs(run, name)
         for seed in numbers:
-            other = compared(run, name, seed)
-            own, reference = (
-                probes.relearn_on_retain(run, model, number, **constants)
-                for model, number in ((name, seed), ("retrain", other))
-            )
-            found.append(
-                {
-                    "before": 100 * own.accuracy[0],
-                    "after": 100 * own.accuracy[-1],
-                    "margin_before": own.margin[0],
-                    "margin_after": own.margin[-1],
-                    "rise": extra_rise(own.margin, reference.margin),
-                }
-            )
-        rows[name] = {key: few_cell([r[key] for r in found]) for key, *_ in RELEARNING}
-    if run.config.seeds == 1:
-        rows["retrain"]["rise"] = cell(math.nan)
+            own = probes.relearn_on_retain(run, name, seed, **constants)
+            row = {
+                "before": 100 * own.accuracy[0],
+                "after": 100 * own.accuracy[-1],
+                "margin_before": own.margin[0],
+                "margin_after": own.margin[-1],
+            }
+            if seed in others:
+                other = probes.relearn_on_retain(
+                    run, "retrain", others[seed], **constants
+                )
+                row["rise"] = extra_rise(own.margin, other.margin)
+            found.append(row)
+        rows[name] = {key: few_cell(known(found, key)) for key, *_ in RELEARNING}
     note = (
         f"{constants['steps']} steps on the retain set, mean of {len(numbers)} seeds. "
         "What a method only hid comes back without one forgotten example, a retrained "
@@ -160,38 +165,30 @@ def residual(run: pipeline.Run, names: Sequence[str]) -> dict | None:
     for name in (*LOOKED, *names):
         rows[name] = {}
         for radius in RADII:
-            found = []
+            found, others = [], pairs(run, name)
             for seed in range(run.config.seeds):
                 own = answers[name, seed, radius]
-                other = answers["retrain", compared(run, name, seed), radius]
-                known = residuals.residual_knowledge(own, other)
-                found.append((100 * own.mean(), known.ratio, 100 * known.share))
-            right, ratio, share = zip(*found, strict=True)
+                row = {"right": 100 * own.mean()}
+                if seed in others:
+                    other = answers["retrain", others[seed], radius]
+                    compared = residuals.residual_knowledge(own, other)
+                    row |= {"ratio": compared.ratio, "share": 100 * compared.share}
+                found.append(row)
             rows[name] |= {
-                f"right_{radius:g}": mean_cell(right),
-                f"ratio_{radius:g}": mean_cell(ratio, low=0),
-                f"share_{radius:g}": mean_cell(share),
+                f"right_{radius:g}": mean_cell(known(found, "right")),
+                f"ratio_{radius:g}": mean_cell(known(found, "ratio"), low=0),
+                f"share_{radius:g}": mean_cell(known(found, "share")),
             }
-    if run.config.seeds == 1:
-        rows["retrain"] = alone(rows["retrain"], "right")
     note = (
         f"Twenty random neighbours of {min(len(run.sets.forget), MOST)} forgotten "
         "examples, uniform in a ball; its radius is in standard deviations of the "
         "inputs, a number of them. `Known`: the share of examples of which more "
         "neighbours are answered right than by the retrained model of the same seed. "
-        "Retrain's row is of two retrained models, the floor: nothing at or below it "
-        "is residual knowledge. https://arxiv.org/abs/2601.22359"
+        "Retrain's row is of pairs of retrained models, the floor: nothing at or below "
+        "it is residual knowledge. https://arxiv.org/abs/2601.22359"
     )
     title = "Residual knowledge: perturbed queries"
     return table("residual", title, note, columns, with_no_op(rows))
-
-
-def alone(cells: dict, *kept: str) -> dict:
-    """Empties the cells that compare a model with another, where there is none."""
-    return {
-        key: one if key.startswith(kept) else cell(math.nan)
-        for key, one in cells.items()
-    }
 
 
 WEIGHTS = (
@@ -212,26 +209,22 @@ def connectivity(run: pipeline.Run, names: Sequence[str]) -> dict:
         for name, rows in found.items():
             own = probes.variables_of(run, name, seed)
             to_original = probes.path_between(run, before, own, MOST)
-            if name == "retrain":
-                number = compared(run, name, seed)
-                own, _ = pipeline.make_model(run, "retrain", number)
-            to_retrained = probes.path_between(run, retrained, own, MOST)
-            rows.append(
-                {
-                    "distance_original": to_original[0] / whole,
-                    "barrier_original": to_original[1],
-                    "distance_retrain": to_retrained[0] / whole,
-                    "barrier_retrain": to_retrained[1],
-                }
-            )
+            row = {
+                "distance_original": to_original[0] / whole,
+                "barrier_original": to_original[1],
+            }
+            others = pairs(run, name)
+            if seed in others:
+                if name == "retrain":
+                    own, _ = pipeline.make_model(run, "retrain", others[seed])
+                to_retrained = probes.path_between(run, retrained, own, MOST)
+                row["distance_retrain"] = to_retrained[0] / whole
+                row["barrier_retrain"] = to_retrained[1]
+            rows.append(row)
     rows = {
-        name: {key: mean_cell([r[key] for r in of], low=0) for key, *_ in WEIGHTS}
+        name: {key: mean_cell(known(of, key), low=0) for key, *_ in WEIGHTS}
         for name, of in found.items()
     }
-    if run.config.seeds == 1:
-        rows["retrain"] = alone(
-            rows["retrain"], "distance_original", "barrier_original"
-        )
     note = (
         "Distances of the weights, over that of original and retrain of one seed; "
         "barriers: how far the loss on retained examples rises on the straight line "

@@ -164,6 +164,10 @@ def check(config: "ConfigDict", names: tuple[str, ...]) -> None:
         "tolerance": (0 < settings["tolerance"] < 1, "above 0 and below 1"),
         "utility_tolerance": (settings["utility_tolerance"] >= 0, "0 or more"),
         "class_tolerance": (settings["class_tolerance"] >= 0, "0 or more"),
+        "matching.decay_rate": (
+            0 < settings["matching.decay_rate"] <= 1,
+            "above 0, to 1",
+        ),
         "harder.models": (
             not models or 12 <= models <= most,
             f"0, to leave harder forget sets out, or from 12 to request_models, {most}",

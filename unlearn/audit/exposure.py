@@ -40,28 +40,30 @@ def advantages(game: Game) -> tuple[np.ndarray, np.ndarray]:
         placed = wins.mean(1).var(ddof=1) / n + wins.mean(0).var(ddof=1) / m
         by_chance = (n + m + 1) / (12 * n * m)
         values.append(abs(2 * wins.mean() - 1))
-        deviations.append(2 * np.sqrt(max(placed, by_chance / 4)))
+        deviations.append(2 * np.sqrt(max(placed, by_chance)))
     return np.array(values), np.array(deviations)
 
 
 def most_exposed(games: Mapping[str, Game], most: int = MOST) -> list[Exposed]:
     """Lists the examples that a method leaves most exposed, the first the most.
 
-    Each once, with the method of which that is true. The 95 % intervals hold for all
-    examples of a method together (Bonferroni): the largest of many is large by chance.
+    Each once, with the method of which that is true: by the lower ends of the
+    intervals, and where these are equal by the values, since of few models the largest
+    values are chance. The 95 % intervals hold for all examples of all methods together
+    (Bonferroni).
     """
     found: dict[int, Exposed] = {}
     for name, game in games.items():
         values, deviations = advantages(game)
-        reach = stats.norm.isf(0.025 / len(values))
-        for position in np.argsort(-values, kind="stable")[:most]:
-            value, half = values[position], reach * deviations[position]
-            ends = np.clip([value - half, value + half], 0, 1)
-            one = Exposed(
-                int(position), name, Estimate(float(value), *map(float, ends))
-            )
-            before = found.get(one.position)
-            if before is None or before.advantage.value < value:
-                found[one.position] = one
-    ordered = sorted(found.values(), key=lambda one: -one.advantage.value)
-    return ordered[:most]
+        halves = stats.norm.isf(0.025 / (len(values) * len(games))) * deviations
+        lows, highs = (np.clip(values + sign * halves, 0, 1) for sign in (-1, 1))
+        for position, ends in enumerate(zip(values, lows, highs, strict=True)):
+            one = Exposed(position, name, Estimate(*map(float, ends)))
+            if position not in found or rank(found[position]) < rank(one):
+                found[position] = one
+    return sorted(found.values(), key=rank, reverse=True)[:most]
+
+
+def rank(one: Exposed) -> tuple[float, float]:
+    """Returns what examples are ordered by: the larger, the more exposed."""
+    return one.advantage.low, one.advantage.value

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from unlearn.audit import hard_sets
-from unlearn.audit.controls import CONTROLS
+from unlearn.audit.controls import CONTROLS, TAUGHT
 from unlearn.audit.model_tables import SETS
 from unlearn.audit.shadow_models import Measured, measure_all
 from unlearn.audit.studies import Study, fixed_study
@@ -91,7 +91,8 @@ def gaps(study: Study, models: dict[str, Measured], part: str) -> dict[str, dict
     """Returns the mean absolute difference of accuracy to retraining.
 
     On `part` of what is measured. Retrained models are compared in pairs, no model in
-    two of them. A method that diverges has NaN.
+    two of them; what each was taught by one, with another one. A method that diverges
+    has NaN.
     """
     labels, part = np.asarray(study.labels), study.sets[part]
     accuracy = {
@@ -99,12 +100,11 @@ def gaps(study: Study, models: dict[str, Measured], part: str) -> dict[str, dict
         for name, m in models.items()
     }
     retrained = accuracy["retrain"]
-    found = {
-        name: np.where(
-            np.isfinite(models[name].margins).all(1), own - retrained, np.nan
-        )
-        for name, own in accuracy.items()
-    }
+    found = {}
+    for name, own in accuracy.items():
+        others = np.roll(retrained, 1) if name in TAUGHT else retrained
+        finite = np.isfinite(models[name].margins).all(1)
+        found[name] = np.where(finite, own - others, np.nan)
     found["retrain"] = retrained[:-1:2] - retrained[1::2]
     return {name: mean_cell(np.abs(gap)) for name, gap in found.items()}
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from unlearn import methods, training_time
 from unlearn.audit import exposure, games, verdict
-from unlearn.audit.controls import CONTROLS, MATCHING, PRIVATE
+from unlearn.audit.controls import CONTROLS, MATCHING, PRIVATE, TAUGHT
 from unlearn.audit.games import Game, Leak
 from unlearn.audit.shadow_models import Measured
 from unlearn.audit.studies import FEW, Study, models_needed, too_few
@@ -69,8 +69,11 @@ class Stress(NamedTuple):
 
 
 def reference(name: str) -> str:
-    """Names the retrained models that a model is compared with: others than itself."""
-    return "oracle" if name == "retrain" else "retrain"
+    """Names the retrained models that a model is compared with.
+
+    Others than itself, and than those it was taught by.
+    """
+    return "oracle" if name in ("retrain", *TAUGHT) else "retrain"
 
 
 def judge_all(

@@ -36,17 +36,20 @@ def claimed(path: Path) -> Generator[bool]:
 
 
 def files_of(study: Study, name: str) -> dict[Path, range]:
-    """Returns the files that hold all models, in order; none if some are to be made."""
-    files, first = {}, 0
-    while first < study.models:
+    """Returns the files that hold all models, in order; none if some are to be made.
+
+    Chunks of several sizes may be there, as of other numbers of devices: some, one
+    after another, hold all models.
+    """
+    chains: dict[int, dict[Path, range]] = {0: {}}  # by the models that they hold
+    for first in range(study.models):
+        if first not in chains:
+            continue
         found = (study.folder / name).glob(f"{first:05d}_*.npz")
-        path = next(filter(store.is_kept, sorted(found)), None)
-        if path is None:
-            return {}
-        count = int(path.stem.split("_")[1])
-        files[path] = range(first, first + count)
-        first += count
-    return files
+        for path in filter(store.is_kept, sorted(found)):
+            inside = range(first, first + int(path.stem.split("_")[1]))
+            chains.setdefault(inside.stop, chains[first] | {path: inside})
+    return chains.get(study.models, {})
 
 
 def load(

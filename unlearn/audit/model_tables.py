@@ -58,7 +58,6 @@ DISTRIBUTION = (
 
 def distributional(study: Study, models: dict[str, Measured]) -> dict:
     """Compares margins with those of retrained models; `models` as `per_example`."""
-    retrain, oracle = models["retrain"], models["oracle"]
     labels, sets = np.asarray(study.labels), study.sets
     accuracy = {
         name: {k: np.mean((m.predictions == labels)[:, s]) for k, s in sets.items()}
@@ -69,20 +68,21 @@ def distributional(study: Study, models: dict[str, Measured]) -> dict:
         if name == "oracle":
             continue
         twin = "oracle" if name == "retrain" else name
-        ours = models[twin]
+        pair = "retrain", "oracle"
+        reference, other = reversed(pair) if name in controls.TAUGHT else pair
+        compared = [models[one] for one in (twin, reference, other)]
         cells = {}
         for key, part in SETS.items():
-            groups = (m.margins[:, sets[part]] for m in (ours, retrain, oracle))
-            found = klom_summary(*groups)
+            found = klom_summary(*(m.margins[:, sets[part]] for m in compared))
             cells[f"klom_{key}"] = cell(found.mean)
-            cells[f"klom_{key}_ratio"] = cell(found.mean / found.floor_mean)
+            cells[f"klom_{key}_ratio"] = cell(ratio(found.mean, found.floor_mean))
             cells[f"p95_{key}"] = cell(found.p95)
-            cells[f"p95_{key}_ratio"] = cell(found.p95 / found.floor_p95)
-        groups = (m.margins[:, sets["targets"]] for m in (ours, retrain, oracle))
+            cells[f"p95_{key}_ratio"] = cell(ratio(found.p95, found.floor_p95))
+        groups = (m.margins[:, sets["targets"]] for m in compared)
         score = relative_forgetting_score(*groups)
         cells["epsilon"] = cell(score.score)
         cells["epsilon_ratio"] = cell(score.relative)
-        ratios = (accuracy[twin][k] / accuracy["retrain"][k] for k in ("rest", "test"))
+        ratios = (accuracy[twin][k] / accuracy[reference][k] for k in ("rest", "test"))
         cells["final"] = cell(final_score(score.score, *ratios))
         rows[name] = cells
     note = (
@@ -93,6 +93,16 @@ def distributional(study: Study, models: dict[str, Measured]) -> dict:
     )
     title = "Distributions of margins against those of retrained models"
     return table("distributional", title, note, DISTRIBUTION, rows)
+
+
+def ratio(value: float, floor: float) -> float:
+    """Divides a distance by its floor; of a floor of 0, 1 at the floor and inf above.
+
+    A floor is 0 where retraining has no randomness, or margins are saturated.
+    """
+    if floor:
+        return value / floor
+    return 1.0 if value == 0 else math.inf * value
 
 
 # The run's own models

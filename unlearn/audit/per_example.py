@@ -13,7 +13,7 @@ from unlearn.audit.tables import BY_CHANCE, cell, mean_cell, percent, table
 from unlearn.metrics import bavaria, lira, rmia, roc, ruli
 from unlearn.metrics.clustered import share
 from unlearn.metrics.lira import FORGET, OUT, RETAIN
-from unlearn.metrics.strongest import MEMBERSHIP
+from unlearn.metrics.strongest import MEMBERSHIP, ONE_SIDED
 
 KEYS = {
     "U-LiRA": "u_lira",
@@ -43,8 +43,9 @@ POPULATION = (
     "the attack of the standard metrics, on the same examples as U-LiRA",
 )
 FORGET_ACCURACY = ("forget", "Forget acc.", "%", 1, "of forgotten examples")
+IN_PLACE = "other forgotten examples, in place of those requested"
 NOTES = {
-    "shadow": "On the requested examples: each is forgotten by a half of the models "
+    "shadow": "On {}: each is forgotten by a half of the models "
     "and never seen by the other half. ",
     "stress": "On mislabelled examples, which only a model that saw them answers with; "
     "each is never seen by a third of the models, kept in a third and forgotten in a "
@@ -59,7 +60,7 @@ INTERVALS = (
     "where 95 % of what is then found lies."
 )
 TITLES = {
-    "shadow": "Attacks on the requested examples, one by one",
+    "shadow": "Attacks on {}, one by one",
     "stress": "Stress test: attacks on mislabelled examples",
     "request": "Attacks on the requested classes, example by example",
 }
@@ -76,6 +77,8 @@ def attack_tables(
     leaks: Mapping[str, Leak],
     models: Mapping[str, Measured],
     thirds: Mapping[str, np.ndarray] | None = None,
+    *,
+    refused: str = "",
 ) -> tuple[dict, dict]:
     """Builds the table of AUCs and that of rates of a study's attacks.
 
@@ -83,6 +86,7 @@ def attack_tables(
       played, leaks: a game and what was found in it, a model.
       models: what was measured of them.
       thirds: `memorised_thirds`, to attack these apart.
+      refused: as in `judged.Judgement`: others are attacked than those requested.
     """
     rows, rates = {}, {}
     for name, leak in leaks.items():
@@ -108,10 +112,11 @@ def attack_tables(
     if not played["retrain"].of_classes:
         rows[BY_CHANCE] = by_chance(played["retrain"])
     kind = study.name
-    note, title = NOTES[kind] + INTERVALS, TITLES[kind]
+    which = IN_PLACE if refused else "the requested examples"
+    note, title = (text[kind].format(which) for text in (NOTES, TITLES))
     names = {"shadow": "per_example", "stress": "stress", "request": "per_example"}
     return (
-        table(names[kind], title, note, columns, rows),
+        table(names[kind], title, note + INTERVALS, columns, rows),
         rates_table(names[kind], rates, attacks),
     )
 
@@ -161,6 +166,7 @@ def by_chance(game: Game, *, times: int = 100) -> dict:
 
     On retrained models, OUT and FORGET exchanged for a half of each target's blocks of
     as many models as there are roles: neither was seen, so there is nothing to find.
+    As in `attack_all`, attacks that may be read backwards are, where that finds more.
     """
     draw, states = np.random.default_rng(0), game.states
     block = 3 if (states == RETAIN).any() else 2
@@ -174,9 +180,12 @@ def by_chance(game: Game, *, times: int = 100) -> dict:
             scores = attack(game.margins, others, game.population)
             found[name].append(roc.auc(scores, *groups))
     cells = {}
-    for name, values in found.items():
-        mean, half = float(np.mean(values)), 1.96 * float(np.std(values, ddof=1))
-        cells[KEYS[name]] = cell(mean, mean - half, mean + half)
+    for name, areas in found.items():
+        values = np.array(areas)
+        if MEMBERSHIP[name] in ONE_SIDED:
+            values = np.maximum(values, 1 - values)
+        ends = np.percentile(values, [2.5, 97.5])
+        cells[KEYS[name]] = cell(float(values.mean()), *map(float, ends))
     return cells
 
 

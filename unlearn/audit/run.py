@@ -225,10 +225,11 @@ def without(models: Mapping[str, Measured], names: Iterable[str]) -> dict:
 
 
 def finite(models: dict[str, Measured]) -> tuple[dict[str, Measured], list[str]]:
-    """Returns the models without methods some of which diverged, and their names.
+    """Returns the models without kinds some of which diverged, and their names.
 
     Raises:
-      InputError: a reference or a control diverged, so that nothing can be judged.
+      InputError: a reference or a control of every audit diverged, so that nothing can
+        be judged.
     """
     diverged = [n for n, m in models.items() if not np.isfinite(m.margins).all()]
     for name in set(diverged) & {*REFERENCES, *CONTROLS}:
@@ -260,7 +261,12 @@ def tables_of(
             summarize(rows, whole_classes=where.of_classes), shown
         ),
         *per_example.attack_tables(
-            where, judgement.played, judgement.leaks, models, thirds
+            where,
+            judgement.played,
+            judgement.leaks,
+            models,
+            thirds,
+            refused=judgement.refused,
         ),
     ]
     if studied.shadow:
@@ -335,7 +341,7 @@ def print_findings(facts: Mapping) -> None:
     """Prints a line a model, with the sentence that decided, and whether it may."""
     for model in facts["models"]:
         own = model["verdict"]
-        deciding = [s for s in model["because"] if s.rstrip(".").endswith(own)]
+        deciding = [s for s in model["because"] if f": {own}" in s]
         print(f"{model['name']:<16} {own:<13} {[*deciding, *model['because']][0]}")
     lead = "It can be concluded" if facts["conclusive"] else "Nothing can be concluded"
     print(f"{lead}: {facts['why']}.")

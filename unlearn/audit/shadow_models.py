@@ -135,7 +135,7 @@ def _answering(study: Study, name: str, variables_of: Callable):
     """Returns what applies a method or a control to a model, and its arguments."""
     originals = variables_of(study.source or study, "original", study.models)
     models = _keys(study, name), originals, study.forget, study.retain
-    if name in ("head_distill", controls.MATCHING):
+    if name in controls.TAUGHT:
         models = *models, variables_of(study, "retrain", study.models)
     constants = tuple(dict(study.run.config.methods.get(name, {})).items())
     if name == controls.MATCHING:

@@ -11,7 +11,7 @@ import numpy as np
 
 from unlearn.audit.shadow_models import Measured
 from unlearn.audit.studies import Study
-from unlearn.metrics.clustered import Estimate, difference, share
+from unlearn.metrics.clustered import FEW, Estimate, difference, share
 
 FEWEST = 5  # test examples of a class; smaller classes are left out of the worst
 
@@ -32,7 +32,8 @@ def utility(
     The intervals of the classes hold together (Bonferroni), so that of the lowest value
     reaches from the lowest lower end to the lowest upper end of all, and may be that of
     a class that is not named. Classes with fewer than 5 test examples are left out: a
-    share of so few says nothing.
+    share of so few says nothing. So are those with fewer than 24 on which no two models
+    differ: their interval would have no width.
     """
     test = study.sets["test"]
     labels = np.asarray(study.labels)[test]
@@ -43,7 +44,9 @@ def utility(
         for m in (measured, retrained)
     )
     classes, counts = np.unique(labels, return_counts=True)
-    classes = classes[counts >= FEWEST]
+    differ = np.ptp(np.concatenate([ours, theirs]), axis=0) > 0
+    varied = np.array([differ[labels == c].any() for c in classes], bool)
+    classes = classes[(counts >= FEW) | (counts >= FEWEST) & varied]
     by_class = {
         class_names[c]: difference(
             ours[:, labels == c], theirs[:, labels == c], comparisons=len(classes)

@@ -266,10 +266,17 @@ def is_diverged(row: dict) -> bool:
     return row["status"] == "diverged"
 
 
+ROWS = {
+    "oracle_matching": "audit.matching.learning_rate",
+    "dp_sgd": "audit.private.learning_rate",
+}
+"""What to lower of the rows that an audit may ask for."""
+
+
 def diverged_message(names: Iterable[str]) -> str:
     """Says in a line which methods diverged and what to do."""
     names = list(names)
-    lower = ", ".join(map(constant_to_lower, parts_of(names)))
+    lower = ", ".join(ROWS.get(n) or constant_to_lower(n) for n in parts_of(names))
     return (
         f"{', '.join(names)} diverged: the loss or a weight is not finite; lower "
         f"{lower} (and use another folder); everything else is reported"
