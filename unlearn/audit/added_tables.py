@@ -4,6 +4,7 @@ Each table has the row of `retrain`, compared with another retrained model: the 
 They are shown in the annex and judge nothing. `added_attacks` has those of the studies.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -155,12 +156,12 @@ def residual(run: pipeline.Run, names: Sequence[str]) -> dict | None:
             (f"ratio_{radius:g}", f"Ratio {at}", "", 3, help),
             (f"share_{radius:g}", f"Known {at}", "%", 1, "examples known better"),
         ]
-    answers = {
-        (name, seed, radius): probes.neighbour_answers(run, name, seed, radius, MOST)
-        for name in (*LOOKED, *names)
-        for seed in range(run.config.seeds)
-        for radius in RADII
-    }
+    answers = {}
+    for seed, name in itertools.product(range(run.config.seeds), (*LOOKED, *names)):
+        run.progress.tick(f"{pipeline.seed_label(run, seed)}  {name}  neighbours")
+        for radius in RADII:
+            own = probes.neighbour_answers(run, name, seed, radius, MOST)
+            answers[name, seed, radius] = own
     rows = {}
     for name in (*LOOKED, *names):
         rows[name] = {}
@@ -207,6 +208,7 @@ def connectivity(run: pipeline.Run, names: Sequence[str]) -> dict:
         retrained, _ = pipeline.make_model(run, "retrain", seed)
         whole, apart = probes.path_between(run, before, retrained, MOST)
         for name, rows in found.items():
+            run.progress.tick(f"{pipeline.seed_label(run, seed)}  {name}  distances")
             own = probes.variables_of(run, name, seed)
             to_original = probes.path_between(run, before, own, MOST)
             row = {

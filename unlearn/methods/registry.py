@@ -134,7 +134,7 @@ METHODS = Methods()
 RESERVED = (
     *("original", "oracle", "untrained"),  # names of other models in a run's folder
     *("no_op", "head_distill", "constant_margin", "collapsed"),
-    *("sisa", "amnesiac", "certified", "dp_sgd"),
+    *("sisa", "amnesiac", "certified", "dp_sgd", "oracle_matching"),
 )
 
 
