@@ -28,6 +28,19 @@ def equal(first, second):
         np.testing.assert_array_equal(getattr(first, field), getattr(second, field))
 
 
+def recorded(dataset):
+    """Returns what a deployment records of a data set."""
+    ids, hashes, labels = (
+        np.array([*first, *second])
+        for first, second in (
+            (dataset.train_ids.tolist(), dataset.test_ids.tolist()),
+            map(data.content_hashes, (dataset.train_images, dataset.test_images)),
+            (dataset.train_labels, dataset.test_labels),
+        )
+    )
+    return data.make_known(ids, hashes, labels, dataset.class_names)
+
+
 def random_images(count, shape=(4, 5, 3), seed=0):
     return np.random.default_rng(seed).integers(0, 256, (count, *shape), np.uint8)
 

@@ -188,7 +188,7 @@ def test_floats_in_files(tmp_path):
     )
     values[0, 0] = np.nan
     Image.fromarray(values).save(tmp_path / "set/b/1.tif")
-    rejects(lambda: load(tmp_path), "b/1.tif has NaN or infinity")
+    rejects(lambda: load(tmp_path), "b/1.tif", "it has NaN or infinity")
 
 
 def test_no_folder_is_no_folder():

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from data_cases import recorded
 from PIL import Image
 
 from unlearn import data
@@ -91,6 +92,7 @@ WRITERS = {
     "numbers": lambda *a: write_npz(*a, [0, 1, 2]),
     "numbers from 1": lambda *a: write_npz(*a, [1, 2, 3]),
     "named numbers": lambda *a: write_npz(*a, [0, 1, 2], class_names=["b", "a", "c"]),
+    "named from 1": lambda *a: write_npz(*a, [1, 2, 3], class_names=["b", "a", "c"]),
     "text": lambda *a: write_npz(*a, ["b", "a", "c"]),
     "folder": lambda *a: write_folder(*a, ["b", "a", "c"]),
     "table": lambda *a: write_table(*a, ["b", "a", "c"]),
@@ -101,9 +103,10 @@ WRITERS = {
 @pytest.mark.parametrize("left", [{0, 1}, {0, 2}, {1, 2}, {1}, {2}])
 def test_of_what_is_known_whole_classes_may_be_gone(kind, left, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    before = named(data.load(WRITERS[kind](tmp_path, set())))
+    whole = data.load(WRITERS[kind](tmp_path, set()))
+    before, known = named(whole), recorded(whole)
     gone = {i for i in range(12) if i % 3 not in left}
-    found = named(data.load(WRITERS[kind](tmp_path, gone), known=True))
+    found = named(data.load(WRITERS[kind](tmp_path, gone), known=known))
     assert found and found == {one: before[one] for one in found}
     whole = {f"p{i}" for i in range(len(before)) if i not in gone}
     assert {one.removesuffix(".png") for one in found} == whole
@@ -111,8 +114,9 @@ def test_of_what_is_known_whole_classes_may_be_gone(kind, left, tmp_path, monkey
 
 @pytest.mark.parametrize("kind", ["numbers", "text"])
 def test_of_what_is_known_the_test_split_may_be_gone(kind, tmp_path):
-    known = data.load(WRITERS[kind](tmp_path, {9, 10, 11}), known=True)
-    assert len(known.train_labels) == 9 and not len(known.test_labels)
+    known = recorded(data.load(WRITERS[kind](tmp_path, set())))
+    found = data.load(WRITERS[kind](tmp_path, {9, 10, 11}), known=known)
+    assert len(found.train_labels) == 9 and not len(found.test_labels)
     with pytest.raises(InputError, match="the test split is empty"):
         data.load(WRITERS[kind](tmp_path, {9, 10, 11}))
 

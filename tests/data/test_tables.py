@@ -125,6 +125,32 @@ def test_a_name_in_two_folders_is_refused(mufac, tmp_path):
     )
 
 
+def test_a_path_that_is_absolute_is_one_file(mufac, tmp_path):
+    for split in ("train", "test"):
+        table = mufac / f"custom_{split}_dataset.csv"
+        lines = table.read_text().splitlines()
+        places = [f"{mufac / f'{split}_images'}/{line}" for line in lines[1:]]
+        table.write_text("\n".join([lines[0], *places]))
+    loaded = load(f"table:{mufac}", tmp_path)
+    assert loaded.train_ids[4] == "train_images/F1_4.png"
+    assert loaded.test_ids[0] == "test_images/F40_40.png"
+
+
+def test_classes_that_look_alike_are_refused(tmp_path):
+    composed, apart = "M\u00e4d", "Ma\u0308d"
+    rows = [{"file": f"{n}.png", "class": (composed, "b")[n % 2]} for n in range(8)]
+    write(tmp_path, "train.csv", "train_images", rows)
+    tests = [{"file": f"t{n}.png", "class": apart} for n in range(2)]
+    write(tmp_path, "test.csv", "test_images", tests)
+    loaded = load(f"table:{tmp_path}", tmp_path)
+    assert loaded.class_names == ("b", composed) and loaded.test_labels.tolist() == [
+        1,
+        1,
+    ]
+    add_line(tmp_path, f"0.png,{apart}", "train.csv")
+    rejects(lambda: load(f"table:{tmp_path}", tmp_path), "how Unicode writes", "alike")
+
+
 def test_bad_paths(mufac, tmp_path):
     rejects(lambda: load("table:", tmp_path), "give table:PATH")
     rejects(lambda: load("table:/none/here", tmp_path), "there is no /none/here")

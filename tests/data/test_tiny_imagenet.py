@@ -1,8 +1,10 @@
 """The layout of Tiny-ImageNet's archive."""
 
+import shutil
+
 import numpy as np
 import pytest
-from data_cases import equal, random_images, rejects
+from data_cases import equal, random_images, recorded, rejects
 from PIL import Image
 
 from unlearn import data
@@ -62,3 +64,14 @@ def test_a_wrong_line_is_named(archive, tmp_path, line):
     with open(archive / "val/val_annotations.txt", "a") as file:
         file.write(line)
     rejects(lambda: load(archive, tmp_path), "val_annotations.txt: line 7 must name")
+
+
+def test_deployed_classes_keep_their_names_when_another_is_gone(archive, tmp_path):
+    known = recorded(load(archive, tmp_path))
+    shutil.rmtree(archive / "train" / CLASSES[1])
+    for i in (0, 3):
+        (archive / f"val/images/val_{i}.JPEG").unlink()
+    found = data.load(f"folder:{archive}", cache_dir=tmp_path / "cache", known=known)
+    names = [found.class_names[label] for label in found.train_labels]
+    assert len(names) == 12 and {"goldfish", "n03126707"} == {*names}
+    assert names == [known.classes[one] for one in found.train_ids]

@@ -190,7 +190,8 @@ def test_groups_are_those_of_the_deployment(pictures, tmp_path, monkeypatch):
     rows = [f"{name},{i // 2}" for i, name in enumerate(pictures[1])]
     (data / "groups.csv").write_text("\n".join(["file,group", *rows]))
     made = config(data=f"folder:{data}")
-    requests.deploy(made, folder, "certified", progress=quiet())
+    told = said(requests.deploy, made, folder, "certified")
+    assert any("groups of test examples are not used" in line for line in told)
     found = open_deployment(folder).examples
     first, second = found.ids[found.group == found.group[0]].tolist()
     erase(folder, [first])

@@ -43,6 +43,16 @@ def test_arrays_come_back_bit_by_bit(tmp_path):
     assert tensors.pack_tensors(backwards, about)[1] == checksum
 
 
+@pytest.mark.parametrize("kind", ["f4", "i8", "u2"])
+def test_another_order_of_bytes_is_stored_by_value(kind):
+    values = np.arange(6).reshape(2, 3).astype(f">{kind}")
+    packed = tensors.pack_tensors({"w": values}, {})
+    assert packed == tensors.pack_tensors({"w": values.astype(f"<{kind}")}, {})
+    found, _, checksum = tensors.unpack_tensors(packed[0])
+    np.testing.assert_array_equal(found["w"], values)
+    assert checksum == packed[1]
+
+
 def test_others_read_them(tmp_path):
     numpy_reader = pytest.importorskip("safetensors.numpy")
     arrays = {n: x for n, x in ARRAYS.items() if "float8" not in n and n != "bfloat16"}

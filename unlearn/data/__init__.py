@@ -7,16 +7,19 @@ from unlearn.data import embedded, folders, medmnist, npz, synthetic, tables, tf
 from unlearn.data.augment import augmentation
 from unlearn.data.dataset import Dataset, fingerprint, standardised_by
 from unlearn.data.identical import content_hashes, copies
+from unlearn.data.known import Known, make_known
 from unlearn.errors import InputError
 
 __all__ = [
     "Dataset",
+    "Known",
     "augmentation",
     "content_hashes",
     "copies",
     "fingerprint",
     "load",
     "location",
+    "make_known",
 ]
 
 
@@ -28,7 +31,7 @@ def load(
     image_size: int | tuple[int, int] | None = None,
     mean: Sequence[float] = (),
     std: Sequence[float] = (),
-    known: bool = False,
+    known: Known | None = None,
     resident: bool | None = True,
 ) -> Dataset:
     """Loads a data set; decoded images are kept in `cache_dir` for the next time.
@@ -112,9 +115,11 @@ def load(
         and stay in the npz file or, once decoded, in the cache; an npz file for that
         has uint8[N, H, W, C] images or float32 or int32 inputs and is not compressed.
         None: those that would take more than a quarter of the memory stay there.
-      known: classes, groups and splits are known from before, and files may have been
-        deleted since: no test split is drawn, no `groups.csv` is read, lines of a table
-        without an image are left out, and whole classes may be missing.
+      known: what a deployment has recorded of these data; examples may have been
+        deleted since, whole classes too, and others have come. No test split is drawn
+        and groups and second labels are not read. Files are decoded as those that were
+        deployed; those that do not fit, and lines of a table without an image, are left
+        out.
 
     Returns:
       The data set; its `notes` say in a line each what was changed or left out.

@@ -9,18 +9,20 @@ import numpy as np
 from unlearn.data import arrays, tiny_imagenet
 from unlearn.data.cache import cached
 from unlearn.data.dataset import Dataset, make_dataset
-from unlearn.data.images import FORMATS, Decoded, read, read_bytes
+from unlearn.data.images import Decoded, read_bytes, read_file, remarks
+from unlearn.data.known import Known, read_again
 from unlearn.data.limits import check_bytes
 from unlearn.data.listing import (
     GROUPS,
     Files,
     Skipped,
     find_splits,
+    list_again,
     list_classes,
     second_labels,
 )
 from unlearn.data.order import plain, shown
-from unlearn.errors import InputError, counted, typed_line
+from unlearn.errors import InputError, typed_line
 from unlearn.text_tables import decode, read_lines
 
 
@@ -29,7 +31,7 @@ def from_folder(
     path: str | Path,
     image_size: tuple[int, int] | None = None,
     cache_dir: str | None = None,
-    known: bool = False,
+    known: Known | None = None,
     resident: bool | None = True,
 ) -> Dataset:
     """Loads `path/CLASS/**`, or `path/train/CLASS/**` and `path/test/CLASS/**`.
@@ -44,27 +46,36 @@ def from_folder(
     if not os.path.isdir(path):
         raise InputError(f"{name}: there is no such folder")
     try:
-        if tiny_imagenet.is_layout(path):
-            class_names, splits, notes = tiny_imagenet.list_files(path, known)
-        else:
-            skipped = Skipped(path)
-            train, test = find_splits(name, path, skipped)
-            class_names, splits = list_classes(name, path, train, test, skipped, known)
-            notes = skipped.lines()
-        groups = None if known else _read_groups(name, path, splits)
+        class_names, splits, notes = _list(name, path, known)
+        more = image_size, cache_dir
+        if known:
+            every = splits.values()
+            return read_again(
+                name, path, class_names, every, notes, known, *more, resident
+            )
+        groups = _read_groups(name, path, splits)
 
         def make():
-            return decode_files(
-                name, class_names, splits, groups, notes, image_size, not known
-            )
+            return decode_files(name, class_names, splits, groups, notes, image_size)
 
         files = [file for split in splits.values() for file in split.paths]
         tables = [split[1:] for split in splits.values()]
-        details = repr((class_names, tables, groups, notes, known))
-        more = image_size, cache_dir, details, resident
-        return cached(make, name, path, files, *more)
+        details = repr((class_names, tables, groups, notes))
+        return cached(make, name, path, files, *more, details, resident)
     except OSError as error:
         raise InputError(f"{name}: cannot read {typed_line(error)}") from error
+
+
+def _list(name, path: Path, known: Known | None):
+    """Returns the names of the classes, the files of each split, and notes."""
+    if tiny_imagenet.is_layout(path):
+        return tiny_imagenet.list_files(path, known and known.classes)
+    skipped = Skipped(path)
+    if known:
+        class_names, files = list_again(path, known.hashes, skipped)
+        return class_names, {"train": files}, skipped.lines()
+    train, test = find_splits(name, path, skipped)
+    return *list_classes(name, path, train, test, skipped), skipped.lines()
 
 
 # Groups
@@ -115,13 +126,11 @@ def decode_files(
     groups: Sequence[str] | None,
     notes: Sequence[str],
     image_size: tuple[int, int] | None,
-    draw: bool,
 ) -> Dataset:
     """Makes a data set of files, `train` and if there is one `test`.
 
     Args:
       groups: of the training images.
-      draw: without a test split, draw one; else it is empty.
 
     Raises:
       InputError: a file cannot be read; images of different sizes or depths.
@@ -140,7 +149,7 @@ def decode_files(
         stacked[split] = np.empty((len(images), height, width, channels), kind)
         for row, image in enumerate(images):
             stacked[split][row] = image.pixels
-    notes = [*notes, *_remarks(every)]
+    notes = [*notes, *remarks(every)]
     if kind != np.uint8:
         stacked, more = arrays.to_bytes(name, stacked, stretch=True)
         notes += more
@@ -153,7 +162,6 @@ def decode_files(
         ids=splits["train"].ids,
         test_ids=splits["test"].ids if "test" in splits else None,
         notes=notes,
-        draw=draw,
         subclasses=second_labels(class_names, splits),
     )
 
@@ -163,20 +171,12 @@ def _decode(name, files: Files, image_size) -> list[Decoded]:
     total = 0
     for path in files.paths:
         try:
-            image = read(read_bytes(path), None, image_size)
-        except Exception as error:  # Pillow raises a dozen types
-            why = str(error) if isinstance(error, InputError) else typed_line(error)
-            if type(error).__name__ == "UnidentifiedImageError":
-                why = f"none of {', '.join(FORMATS)}"
+            image = read_file(path, image_size)
+        except InputError as error:
             raise InputError(
-                f"{name}: cannot read the image {shown(str(path))} ({why}): mend it, "
+                f"{name}: cannot read the image {shown(str(path))} ({error}): mend it, "
                 "or take it out of the folder"
             ) from error
-        if image.pixels.dtype.kind == "f" and not np.isfinite(image.pixels).all():
-            raise InputError(
-                f"{name}: {shown(str(path))} has NaN or infinity: mend it, or take it "
-                "out of the folder"
-            )
         decoded.append(image)
         size, expected = image.pixels.shape[:2], decoded[0].pixels.shape[:2]
         if size != expected:
@@ -197,22 +197,3 @@ def _check_alike(name, ids, images: list[Decoded]) -> None:
                 f"{name}: {shown(ids[0])} has {first.depth} a pixel and {shown(id)} "
                 f"{image.depth}; convert them alike"
             )
-
-
-def _remarks(images: list[Decoded]) -> list[str]:
-    """Says what was done to images, and to how many."""
-    counts = {
-        "transparent image": "white",
-        "white and transparent image": "black",
-    }
-    notes = []
-    for what, background in counts.items():
-        count = sum(image.background == background for image in images)
-        notes += [f"{counted(count, what)}: laid over {background}"] if count else []
-    count = sum(image.frames for image in images)
-    notes += (
-        [f"{counted(count, 'file')} of several images: the first is used"]
-        if count
-        else []
-    )
-    return notes

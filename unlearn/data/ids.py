@@ -30,7 +30,7 @@ def check_ids(name: str, ids: Any, count: int, split: str) -> np.ndarray:
         key = plain(str(entry))
         if not key:
             raise InputError(f"{name}: one of the {split} ids is empty; fill it in")
-        if any(unicodedata.category(letter) == "Cc" for letter in key):
+        if has_control(key):
             raise InputError(
                 f"{name}: the id {shown(key)} has a line break or another control "
                 "character, so no list can name it; rename it"
@@ -39,6 +39,11 @@ def check_ids(name: str, ids: Any, count: int, split: str) -> np.ndarray:
             raise InputError(f"{name}: {split} ids {_twins(seen[key], entry)}")
         seen[key] = entry
     return ids
+
+
+def has_control(text: str) -> bool:
+    """Says whether text has a line break or another control character."""
+    return any(unicodedata.category(letter) == "Cc" for letter in text)
 
 
 def check_groups(name: str, groups: ArrayLike, count: int) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 
 from unlearn.data import arrays
 from unlearn.data.limits import FILE, check_pixels
-from unlearn.errors import InputError
+from unlearn.errors import InputError, counted, typed_line
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 """Pillow's name for images of so many channels."""
@@ -49,6 +49,24 @@ def read_bytes(path: Path) -> bytes:
     if state.st_size > FILE:
         raise InputError(f"larger than {FILE >> 20} MiB")
     return path.read_bytes()
+
+
+def read_file(path: Path, image_size: tuple[int, int] | None = None) -> Decoded:
+    """Reads and decodes an image file, with as many channels as it has; see `read`.
+
+    Raises:
+      InputError: says in a few words why it cannot be.
+    """
+    try:
+        image = read(read_bytes(path), None, image_size)
+    except Exception as error:  # Pillow raises a dozen types
+        why = str(error) if isinstance(error, InputError) else typed_line(error)
+        if type(error).__name__ == "UnidentifiedImageError":
+            why = f"none of {', '.join(FORMATS)}"
+        raise InputError(why) from error
+    if image.pixels.dtype.kind == "f" and not np.isfinite(image.pixels).all():
+        raise InputError("it has NaN or infinity")
+    return image
 
 
 def decode(
@@ -182,3 +200,22 @@ def _constant(image) -> bool:
     extremes = image.getextrema()
     pairs = extremes if isinstance(extremes[0], tuple) else (extremes,)
     return all(low == high for low, high in pairs)
+
+
+def remarks(images: list[Decoded]) -> list[str]:
+    """Says what was done to images, and to how many."""
+    counts = {
+        "transparent image": "white",
+        "white and transparent image": "black",
+    }
+    notes = []
+    for what, background in counts.items():
+        count = sum(image.background == background for image in images)
+        notes += [f"{counted(count, what)}: laid over {background}"] if count else []
+    count = sum(image.frames for image in images)
+    notes += (
+        [f"{counted(count, 'file')} of several images: the first is used"]
+        if count
+        else []
+    )
+    return notes

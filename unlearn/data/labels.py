@@ -28,7 +28,8 @@ def read_labels(
       class_names: of the K classes, some of which may not occur; None takes those that
         occur in the training split.
       known: classes may have been deleted: those that occur in any split are taken,
-        numbers with gaps too, each by its own name.
+        numbers with gaps and empty text too, each by its own name. Text is then its
+        own name whatever `class_names` are.
 
     Raises:
       InputError: anything else, or a class that is in the test split only.
@@ -100,14 +101,14 @@ def _numbers(name, split, labels):
 def _from_text(name, splits, class_names, known):
     taken = splits.values() if known else [splits["train"]]
     found = sorted({entry for part in taken for entry in part.tolist()}, key=natural)
-    if "" in found:
+    if "" in found and not known:
         raise InputError(f"{name}: some train labels are empty text; fill them in")
     if len({plain(entry) for entry in found}) < len(found):
         raise InputError(
             f"{name}: two classes differ only in how Unicode writes their names; "
             "write them alike"
         )
-    names = tuple(found) if class_names is None else class_names
+    names = tuple(found) if known or class_names is None else class_names
     number = {plain(entry): i for i, entry in enumerate(names)}
     labels = {}
     for split, entries in splits.items():
@@ -144,7 +145,7 @@ def _from_numbers(name, splits, class_names, from_0, known):
         low = min(int(labels.min()) for labels in splits.values())
         high = max(int(labels.max()) for labels in splits.values())
         first = int(not from_0 and low > 0 and high == count)
-        if not (from_0 or known) and low > 0 and high < count:
+        if not from_0 and low > 0 and high < count:
             raise InputError(
                 f"{name}: labels go from {low} to {high} with {count} class_names: "
                 "count them from 0, or give the labels as text"

@@ -1,11 +1,12 @@
 """What is in a user's folder of images: splits, classes, files, and what is left."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from unlearn.data import names
+from unlearn.data.ids import has_control
 from unlearn.data.images import SUFFIXES
 from unlearn.data.order import natural, plain, shown
 from unlearn.errors import InputError
@@ -137,11 +138,8 @@ def list_classes(
     train: Path,
     test: Path | None,
     skipped: Skipped,
-    known: bool = False,
 ) -> tuple[list[str], dict[str, Files]]:
     """Returns the names of the classes, and the files of each split.
-
-    If classes are `known`, some of them may have been deleted.
 
     Raises:
       InputError: fewer than two classes; one that is in the test split only, or that
@@ -149,7 +147,7 @@ def list_classes(
     """
     found = {"train": _by_class(name, train, skipped)}
     class_names = list(found["train"])
-    if len(class_names) < 2 and not (known and class_names):
+    if len(class_names) < 2:
         empty = [f.name for f in _folders_in(train) if f.name not in class_names]
         raise InputError(
             f"{name}: needs a folder of images for each of 2 or more classes; "
@@ -159,10 +157,6 @@ def list_classes(
         )
     if test is not None:
         found["test"] = _by_class(name, test, skipped)
-        if known:
-            held_out = {plain(one): one for one in found["test"]}
-            gone = held_out.keys() - {plain(one) for one in class_names}
-            class_names += sorted((held_out[one] for one in gone), key=natural)
     numbers = {plain(class_name): i for i, class_name in enumerate(class_names)}
     splits = {}
     for split, classes in found.items():
@@ -183,6 +177,44 @@ def list_classes(
             folder = root / (test or train).name / class_names[label]
             skipped.add(f"classes without images in {split}", folder)
     return class_names, splits
+
+
+def list_again(
+    root: Path, ids: Collection[str], skipped: Skipped
+) -> tuple[list[str], Files]:
+    """Lists the images of a folder that is deployed, and those that came since.
+
+    Which folders hold those of the classes is told by the deployment, whatever else
+    lies there now. Images of all splits are listed as one.
+
+    Args:
+      ids: those that are deployed, as `plain` writes them.
+
+    Returns:
+      The names of the classes, and the files.
+    """
+    tops = sorted({id.partition("/")[0] for id in ids})
+    split = all(
+        core in names.TRAIN or names.rank(core) is not None
+        for core in map(names.split_of, tops)
+    )
+    homes = [root / top for top in tops if (root / top).is_dir()] if split else [root]
+    numbers: dict[str, int] = {}
+    files = Files([], [], [], [])
+    for child in (child for home in homes for child in _folders_in(home)):
+        for path in _walk(child, skipped):
+            id = path.relative_to(root).as_posix()
+            if not os.access(path, os.R_OK):
+                skipped.add("files that may not be read", path)
+            elif plain(id) not in ids and has_control(id):
+                skipped.add("new files with control characters in their names", path)
+            else:
+                label = numbers.setdefault(plain(child.name), len(numbers))
+                files.paths.append(path)
+                files.ids.append(id)
+                files.labels.append(label)
+                files.below.append("")
+    return list(numbers), files
 
 
 def second_labels(

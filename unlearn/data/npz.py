@@ -11,6 +11,7 @@ import numpy as np
 from unlearn.data import arrays, names, streaming
 from unlearn.data.dataset import Dataset, make_dataset
 from unlearn.data.ids import as_text
+from unlearn.data.known import Known, named_again
 from unlearn.data.labels import read_labels
 from unlearn.data.limits import check_bytes
 from unlearn.errors import InputError, typed_line
@@ -34,7 +35,10 @@ NAMES = {
 
 
 def from_npz(
-    name: str, path: str | Path, resident: bool | None = True, known: bool = False
+    name: str,
+    path: str | Path,
+    resident: bool | None = True,
+    known: Known | None = None,
 ) -> Dataset:
     """Loads the data set in an npz file; `data.load` says what may be in it.
 
@@ -107,23 +111,27 @@ def _load(name, path, file: zipfile.ZipFile, resident, known) -> Dataset:
     }
     labels = {split: part["labels"] for split, part in splits.items()}
     _check_counts(name, examples, labels)
-    labels, class_names = read_labels(name, labels, given.get("labels"), known=known)
+    told = given.get("labels")
+    numbered = known and told and all(v.dtype.kind in "iuf" for v in labels.values())
+    labels, class_names = read_labels(
+        name, labels, None if numbered else told, known=known is not None
+    )
     pairs = [(examples[split], labels[split]) for split in parts]
     train, held_out = splits["train"], splits.get("test", {})
-    return make_dataset(
+    second = [part["subclasses"] for part in (train, held_out) if "subclasses" in part]
+    dataset = make_dataset(
         name,
         *pairs,
         class_names=class_names,
-        groups=train.get("groups"),
+        groups=None if known else train.get("groups"),
         ids=train.get("ids"),
         test_ids=held_out.get("ids"),
         notes=notes,
         draw=not known,
-        subclasses=[
-            part["subclasses"] for part in (train, held_out) if "subclasses" in part
-        ],
+        subclasses=[] if known else second,
         subclass_names=given.get("subclasses"),
     )
+    return named_again(dataset, told, known) if numbered else dataset
 
 
 # Which array is what

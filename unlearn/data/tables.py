@@ -6,7 +6,7 @@ columns `image_path`, `age_class` and `family_id`, beside `train_images/`, ...
 
 import itertools
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +14,9 @@ from unlearn.data import names
 from unlearn.data.cache import cached
 from unlearn.data.dataset import Dataset
 from unlearn.data.folders import decode_files
+from unlearn.data.ids import has_control
 from unlearn.data.images import SUFFIXES, read_bytes
+from unlearn.data.known import Known, read_again
 from unlearn.data.listing import Files
 from unlearn.data.order import natural, plain, shown
 from unlearn.errors import InputError, counted, typed_line
@@ -44,7 +46,7 @@ def from_table(
     given: str,
     image_size: tuple[int, int] | None = None,
     cache_dir: str | None = None,
-    known: bool = False,
+    known: Known | None = None,
     resident: bool | None = True,
 ) -> Dataset:
     """Loads `FOLDER`, with a table a split in it, or `TRAIN.csv` or both tables.
@@ -58,30 +60,29 @@ def from_table(
     try:
         tables = _tables(name, given)
         root = tables["train"].parent
-        rows = {split: _rows(table) for split, table in tables.items()}
+        rows = {split: _rows(table, known) for split, table in tables.items()}
         taken = itertools.chain(*rows.values()) if known else rows["train"]
-        classes = sorted({row.label for row in taken}, key=natural)
+        classes = _classes(name, taken, known)
         splits = {
             split: _files(tables[split], root, split_rows, classes, known)
             for split, split_rows in rows.items()
         }
+        notes = _notes(tables, rows)
+        more = image_size, cache_dir
+        if known:
+            every = splits.values()
+            return read_again(name, root, classes, every, notes, known, *more, resident)
         _check_apart(name, splits)
         groups = [row.group for row in rows["train"]]
-        groups = groups if all(groups) and not known else None
-        if known and not splits.get("test", splits["train"]).paths:
-            del splits["test"]
-        notes = _notes(tables, rows)
+        groups = groups if all(groups) else None
 
         def make():
-            return decode_files(
-                name, classes, splits, groups, notes, image_size, not known
-            )
+            return decode_files(name, classes, splits, groups, notes, image_size)
 
         files = [file for split in splits.values() for file in split.paths]
         told = [split[1:] for split in splits.values()]
-        details = repr((classes, told, groups, notes, known))
-        more = image_size, cache_dir, details, resident
-        return cached(make, name, root, files, *more)
+        details = repr((classes, told, groups, notes))
+        return cached(make, name, root, files, *more, details, resident)
     except OSError as error:
         raise InputError(f"{name}: cannot read {typed_line(error)}") from error
 
@@ -128,8 +129,8 @@ def _ranks(words: set[str]) -> Iterator[int]:
     return (rank for word in words if (rank := names.rank(word)) is not None)
 
 
-def _rows(table: Path) -> list[Row]:
-    """Reads a table: a line an image."""
+def _rows(table: Path, known: Known | None) -> list[Row]:
+    """Reads a table: a line an image; where they are known, all may be erased."""
     lines = read_lines(table, decode(table, read_bytes(table)))
     header = [names.small(cell) for cell in lines[0].cells] if lines else []
     columns: dict[str, int] = {}
@@ -157,15 +158,34 @@ def _rows(table: Path) -> list[Row]:
         if empty := [role for role, cell in cells.items() if not cell]:
             raise InputError(f"{table}: line {line.number} has no {empty[0]}")
         rows.append(Row(line.number, **cells))
-    if not rows:
+    if not rows and not known:
         raise InputError(f"{table}: no image in it")
     return rows
 
 
+def _classes(name: str, rows: Iterable[Row], known: Known | None) -> list[str]:
+    """Lists the classes in natural order, each once, however Unicode writes it."""
+    classes = sorted({row.label for row in rows}, key=natural)
+    one_each = {plain(label): label for label in classes}
+    if len(one_each) < len(classes) and not known:
+        raise InputError(
+            f"{name}: two classes differ only in how Unicode writes their names; "
+            "write them alike"
+        )
+    return list(one_each.values())
+
+
 def _files(
-    table: Path, root: Path, rows: list[Row], classes: list[str], known: bool
+    table: Path,
+    root: Path,
+    rows: list[Row],
+    classes: list[str],
+    known: Known | None,
 ) -> Files:
-    """Finds the images of a table, beside it or in a folder of images there."""
+    """Finds the images of a table, beside it or in a folder of images there.
+
+    Where some are known, lines that say nothing of these do not count.
+    """
     places = [table.parent]
     words = names.small(table.stem).split("_")
     for folder in sorted(table.parent.iterdir()):
@@ -173,13 +193,16 @@ def _files(
         others = own - names.FILLERS
         if folder.is_dir() and own & names.FILLERS and others <= set(words):
             places.append(folder)
-    numbers = {label: number for number, label in enumerate(classes)}
+    numbers = {plain(label): number for number, label in enumerate(classes)}
     files, seen = Files([], [], [], []), {}
     for row in rows:
         where = f"{table}: line {row.line}"
-        found = [place / row.file for place in places if (place / row.file).is_file()]
+        tried = dict.fromkeys(place / row.file for place in places)
+        found = [path for path in tried if path.is_file()]
+        if known:
+            found = _deployed(found, root, known)
         if known and not found:
-            continue  # erased
+            continue
         if len(found) > 1:
             both = " and ".join(f"{path.parent.name}/" for path in found)
             raise InputError(
@@ -191,16 +214,31 @@ def _files(
             raise InputError(
                 f"{where} names {shown(row.file)}, which is no image in {looked}"
             )
-        if row.label not in numbers:
+        if plain(row.label) not in numbers:
             raise InputError(f"{where}: class {row.label!r} is in no line of training")
-        id = os.path.relpath(found[-1], root).replace(os.sep, "/")
-        if (other := seen.setdefault(plain(id), row.line)) != row.line:
+        id = _id(found[-1], root)
+        if not known and (other := seen.setdefault(plain(id), row.line)) != row.line:
             raise InputError(f"{where} names {shown(row.file)}, as line {other} does")
         files.paths.append(found[-1])
         files.ids.append(id)
-        files.labels.append(numbers[row.label])
+        files.labels.append(numbers[plain(row.label)])
         files.below.append(row.subclass)
     return files
+
+
+def _id(path: Path, root: Path) -> str:
+    return os.path.relpath(path, root).replace(os.sep, "/")
+
+
+def _deployed(found: list[Path], root: Path, known: Known) -> list[Path]:
+    """Chooses what a line names now: what is deployed, else the first new image."""
+    deployed = [path for path in found if plain(_id(path, root)) in known.hashes]
+    new = [
+        path
+        for path in found
+        if path.suffix.lower() in SUFFIXES and not has_control(_id(path, root))
+    ]
+    return [path for path in deployed or new if os.access(path, os.R_OK)][:1]
 
 
 def _check_apart(name: str, splits: Mapping[str, Files]) -> None:

@@ -6,6 +6,7 @@ classes are in `val/val_annotations.txt`. Those in `test/` have no labels.
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 from unlearn.data.images import SUFFIXES, read_bytes
@@ -23,13 +24,16 @@ def is_layout(root: Path) -> bool:
 
 
 def list_files(
-    root: Path, known: bool = False
+    root: Path, known: Mapping[str, str] | None = None
 ) -> tuple[list[str], dict[str, Files], list[str]]:
     """Returns the names of the classes, the files of each split, and notes.
 
     A class is named by the first of its words in `words.txt`, or by its number in
-    WordNet if there is no such file or another class has that word. If they are
-    `known`, classes and images may have been deleted.
+    WordNet if there is no such file or another class has that word.
+
+    Args:
+      known: the classes of images that are deployed, by id: they keep their names, and
+        some and their images may have been deleted since.
 
     Raises:
       InputError: a line of the annotations is not as it should be, or its image is not
@@ -38,7 +42,7 @@ def list_files(
     numbers = sorted(f.name for f in (root / "train").iterdir() if f.is_dir())
     table = root / ANNOTATIONS
     annotated = _lines(table)
-    if known:
+    if known is not None:
         annotated = [
             (place, cells)
             for place, cells in annotated
@@ -50,7 +54,9 @@ def list_files(
     train, test = Files([], [], [], []), Files([], [], [], [])
     for number in numbers:
         images = root / "train" / number / "images"
-        for path in sorted(images.iterdir()) if images.exists() or not known else ():
+        for path in (
+            sorted(images.iterdir()) if images.exists() or known is None else ()
+        ):
             if path.suffix.lower() in SUFFIXES:
                 _add(train, root, path, labels[number])
     for place, cells in annotated:
@@ -62,12 +68,16 @@ def list_files(
             )
         _add(test, root, path, labels[cells[1]])
     splits = {"train": train, "test": test}
-    if known and not test.paths:
+    if known is not None and not test.paths:
         del splits["test"]
     notes = ["test split: val/, by its annotations"]
     if (root / "test").is_dir():
         notes.append("not used: test/, which has no labels")
-    return _names(root, numbers), splits, notes
+    names = dict(zip(numbers, _names(root, numbers), strict=True))
+    for id, class_name in (known or {}).items():
+        split, number, *_ = id.split("/")
+        names |= {number: class_name} if split == "train" and number in names else {}
+    return list(names.values()), splits, notes
 
 
 def _add(files: Files, root: Path, path: Path, label: int) -> None:

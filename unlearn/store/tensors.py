@@ -52,6 +52,7 @@ def pack_tensors(arrays: dict[str, np.ndarray], about: dict) -> tuple[bytes, str
         array = np.asarray(arrays[name])
         if array.dtype.name not in CODES:
             raise InputError(f"{name} is {array.dtype}: such arrays cannot be stored")
+        array = array.astype(array.dtype.newbyteorder("<"), copy=False)
         chunks.append(array.tobytes())
         start, end = end, end + len(chunks[-1])
         header[name] = {

@@ -1,0 +1,257 @@
+"""Data that are deployed, read again: files may be gone since, and others have come.
+
+What was deployed is told by id and content. Files that came later change nothing: one
+that does not fit is left out.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from unlearn.data import arrays
+from unlearn.data.cache import cached
+from unlearn.data.dataset import Dataset, make_dataset
+from unlearn.data.identical import content_hashes
+from unlearn.data.images import EIGHT, Decoded, read_file, remarks
+from unlearn.data.limits import check_bytes
+from unlearn.data.listing import Files
+from unlearn.data.order import plain, shown
+from unlearn.errors import InputError, counted
+
+
+class Known(NamedTuple):
+    """What a deployment has recorded of its examples, by id as `plain` writes it."""
+
+    hashes: Mapping[str, str]  # of the content, as `content_hashes` has them
+    classes: Mapping[str, str]  # the name of the class
+
+    def digest(self) -> str:
+        """Returns a hash of all that is recorded."""
+        entries = ((id, hash, self.classes[id]) for id, hash in self.hashes.items())
+        return hashlib.sha256(
+            repr(sorted(entries)).encode(errors="replace")
+        ).hexdigest()
+
+
+def make_known(
+    ids: np.ndarray, hashes: np.ndarray, labels: np.ndarray, class_names: Sequence[str]
+) -> Known:
+    """Makes the record of examples.
+
+    Args:
+      ids: whole numbers or text, [N].
+      hashes: of their content, [N].
+      labels: int[N], in [0, K).
+      class_names: K of them.
+    """
+    keys = [plain(str(one)) for one in ids.tolist()]
+    classes = [class_names[label] for label in labels.tolist()]
+    return Known(
+        dict(zip(keys, hashes.tolist(), strict=True)),
+        dict(zip(keys, classes, strict=True)),
+    )
+
+
+# Files
+
+
+class _Form(NamedTuple):
+    """What all images of a data set share."""
+
+    size: tuple[int, int]
+    depth: str
+    channels: int
+
+
+def read_again(
+    name: str,
+    root: Path,
+    class_names: Sequence[str],
+    splits: Iterable[Files],
+    notes: Sequence[str],
+    known: Known,
+    image_size: tuple[int, int] | None = None,
+    cache_dir: str | None = None,
+    resident: bool | None = True,
+) -> Dataset:
+    """Loads the files of a data set that is deployed, all of them as one split.
+
+    The size, depth and channels are those of the files that are as deployed. Files that
+    have others, or cannot be read, are left out, and a note says so.
+
+    Args:
+      root: the folder of the data set.
+      splits: the files that are there, deployed or not.
+      image_size, cache_dir, resident: see `data.load`.
+
+    Raises:
+      InputError: no file is left.
+    """
+    files = _joined(splits)
+
+    def make():
+        return _decode(name, class_names, files, notes, image_size, known)
+
+    details = repr((class_names, files[1:], notes, known.digest()))
+    more = image_size, cache_dir, details, resident
+    return cached(make, name, root, files.paths, *more)
+
+
+def _joined(splits: Iterable[Files]) -> Files:
+    """Joins splits; of files of one id the first stays."""
+    rows: dict[str, tuple] = {}
+    for files in splits:
+        for id, row in zip(files.ids, zip(*files, strict=True), strict=True):
+            rows.setdefault(plain(id), row)
+    return Files(*([row[i] for row in rows.values()] for i in range(4)))
+
+
+def _decode(name, class_names, files, notes, image_size, known) -> Dataset:
+    found: dict[str, Decoded] = {}
+    refused: dict[str, str] = {}
+    total = 0
+    for id, path in zip(files.ids, files.paths, strict=True):
+        try:
+            found[id] = read_file(path, image_size)
+        except InputError as error:
+            refused[id] = str(error)
+            continue
+        total += found[id].pixels.nbytes
+        check_bytes(name, total)
+    if not found:
+        raise InputError(
+            f"{name}: no image is left that can be read: put back what was deployed"
+        )
+    deployed = {id: image for id, image in found.items() if plain(id) in known.hashes}
+    form = _form(deployed, known) or _most_common(found)
+    refused |= {id: why for id, image in found.items() if (why := _misfit(image, form))}
+    if form.depth != EIGHT:
+        refused |= _out_of_range(found, deployed, refused)
+    kept = {id: image for id, image in found.items() if id not in refused}
+    check_bytes(name, len(kept) * int(np.prod(form.size)) * form.channels)
+    kind = next(iter(kept.values())).pixels.dtype
+    stacked = np.empty((len(kept), *form.size, form.channels), kind)
+    for row, image in enumerate(kept.values()):
+        stacked[row] = image.pixels
+    notes = [*notes, *_left_out(refused), *remarks(list(kept.values()))]
+    if kind != np.uint8:
+        made, more = arrays.to_bytes(name, {"train": stacked}, stretch=True)
+        stacked, notes = made["train"], notes + more
+    labels = dict(zip(files.ids, files.labels, strict=True))
+    return make_dataset(
+        name,
+        (stacked, np.array([labels[id] for id in kept])),
+        class_names=class_names,
+        ids=np.array(list(kept)),
+        notes=notes,
+        draw=False,
+    )
+
+
+def _form(deployed: Mapping[str, Decoded], known: Known) -> _Form | None:
+    """Returns the form of a file that is as deployed, else of most; None of none.
+
+    Of colour images of which the grey ones are left, these were stored as colour.
+    """
+    for id, image in deployed.items():
+        if image.depth != EIGHT:
+            continue  # how its values are scaled, others say
+        own = image.pixels.shape[-1]
+        for channels in (own, 3) if own == 1 else (own,):
+            pixels = np.repeat(image.pixels, channels // own, -1)
+            if content_hashes(pixels[None])[0] == known.hashes[plain(id)]:
+                return _Form(pixels.shape[:2], image.depth, channels)
+    return _most_common(deployed) if deployed else None
+
+
+def _most_common(images: Mapping[str, Decoded]) -> _Form:
+    forms = Counter((x.pixels.shape[:2], x.depth) for x in images.values())
+    ((size, depth), _), *_ = forms.most_common(1)
+    alike = (
+        x for x in images.values() if (x.pixels.shape[:2], x.depth) == (size, depth)
+    )
+    return _Form(size, depth, max(x.pixels.shape[-1] for x in alike))
+
+
+def _misfit(image: Decoded, form: _Form) -> str:
+    """Says why an image does not fit; "" if it does."""
+    (height, width), own = image.pixels.shape[:2], image.pixels.shape[-1]
+    if (height, width) != form.size:
+        return f"{height}x{width}, not {form.size[0]}x{form.size[1]}"
+    if image.depth != form.depth:
+        return f"{image.depth} a pixel, not {form.depth}"
+    return "in colour, not grey" if own > form.channels else ""
+
+
+def _out_of_range(found, deployed, refused) -> dict[str, str]:
+    """Finds new images that would change how values of all are scaled to bytes."""
+    before = [image.pixels for id, image in deployed.items() if id not in refused]
+    if not before:
+        return {}
+    low, high = min(x.min() for x in before), max(x.max() for x in before)
+    whole = all(_is_whole(x) for x in before)
+    return {
+        id: "values past those that were deployed"
+        for id, image in found.items()
+        if id not in refused and id not in deployed
+        if image.pixels.min() < low
+        or image.pixels.max() > high
+        or (whole and not _is_whole(image.pixels))
+    }
+
+
+def _is_whole(pixels: np.ndarray) -> bool:
+    return bool((pixels == np.rint(pixels)).all())
+
+
+def _left_out(refused: Mapping[str, str]) -> list[str]:
+    if not refused:
+        return []
+    id, why = next(iter(refused.items()))
+    return [
+        f"not used: {counted(len(refused), 'image')} not as the deployed ones are, "
+        f"such as {shown(id)} ({why})"
+    ]
+
+
+# Numbers for labels
+
+
+def named_again(dataset: Dataset, names: Sequence[str], known: Known) -> Dataset:
+    """Names classes that are named by their numbers as the deployment does.
+
+    Whether numbers count from 0 or from 1 is told by the examples that are left: more
+    of them have the class that was deployed. A number past the names, as erased
+    examples may have, is a class of its own.
+
+    Args:
+      names: of the classes, in the order of their numbers.
+
+    Raises:
+      InputError: as many examples tell the one as the other.
+    """
+    labels = np.concatenate([dataset.train_labels, dataset.test_labels]).tolist()
+    ids = [*dataset.train_ids.tolist(), *dataset.test_ids.tolist()]
+    before = [known.classes.get(plain(str(one))) for one in ids]
+    counted_from, same = [], []
+    for first in (0, 1):
+        found = tuple(_named(int(n) - first, names) for n in dataset.class_names)
+        pairs = zip(before, labels, strict=True)
+        counted_from.append(found)
+        same.append(
+            sum(c is not None and plain(c) == plain(found[n]) for c, n in pairs)
+        )
+    if same[0] == same[1] and same[0]:
+        raise InputError(
+            f"{dataset.name}: it is in doubt whether labels count from 0 or from 1: "
+            "put back the labels that were deployed"
+        )
+    return dataset._replace(class_names=counted_from[int(same[1] > same[0])])
+
+
+def _named(number: int, names: Sequence[str]) -> str:
+    return names[number] if 0 <= number < len(names) else f"label {number}"
