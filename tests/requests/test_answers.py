@@ -309,3 +309,19 @@ def test_others_of_a_group_that_stay_are_told(tmp_path):
     page = (folder / "requests" / "0001" / "report.html").read_text()
     assert "3 others of their groups stay" in page
     assert "on the 39 training examples" in page
+
+
+def test_strays_in_the_queue_are_named_and_break_nothing(fresh):
+    folder = fresh("newton_head")
+    path = requests.enqueue(folder, [3], reason="r", progress=quiet())
+    stray = path.with_name("1 copy.json")
+    stray.write_bytes(path.read_bytes())
+    assert requests.enqueue(folder, [4], reason="r", progress=quiet()).stem == "0002"
+    kept = json.loads(path.read_text())
+    for wrong in ({"ids": 5}, {"ids": [[3]]}, {"reference": None}, {"keep_groups": 1}):
+        path.write_text(json.dumps(kept | wrong))
+        with pytest.raises(InputError, match=f"1.json: {min(wrong)} is .* or delete"):
+            requests.answer_queue(folder, progress=quiet())
+    path.write_text(json.dumps(kept))
+    assert len(requests.answer_queue(folder, progress=quiet())) == 2
+    assert not stray.exists()

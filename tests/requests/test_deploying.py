@@ -14,6 +14,7 @@ from safetensors.numpy import load_file, save_file
 from unlearn import requests, training_time
 from unlearn.errors import InputError
 from unlearn.models.weights import save_weights
+from unlearn.requests import matching
 from unlearn.requests.deployment import open_deployment
 
 
@@ -359,7 +360,29 @@ def test_a_method_without_its_validation_examples_says_what_to_do(tmp_path):
 
 
 def test_a_deployment_inside_its_data_is_refused(tmp_path):
-    made = config(data=f"folder:{tmp_path}")
-    with pytest.raises(InputError, match="choose one outside"):
-        requests.deploy(made, tmp_path / "model", "sisa", progress=quiet())
+    for kind in ("folder", "table"):
+        made = config(data=f"{kind}:{tmp_path}")
+        with pytest.raises(InputError, match="choose one outside"):
+            requests.deploy(made, tmp_path / "model", "sisa", progress=quiet())
     assert not (tmp_path / "model").exists()
+
+
+def test_a_folder_may_be_named_from_another(deployed, tmp_path, monkeypatch):
+    whole, made = deployed("sisa"), config()
+    folder = start_of(whole, tmp_path, "new")
+    (tmp_path / "inside").mkdir()
+    monkeypatch.chdir(tmp_path / "inside")
+    requests.deploy(made, "../new", "sisa", progress=quiet())
+    assert hashes(folder) == hashes(whole)
+    assert erase("../new", [3])
+
+
+def test_paths_of_data_become_absolute(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for given, kept in (
+        ("table:a.csv, b/c.csv", f"table:{tmp_path}/a.csv,{tmp_path}/b/c.csv"),
+        ("npz:a,b.npz", f"npz:{tmp_path}/a,b.npz"),
+        ("folder:", "folder:"),
+        ("digits", "digits"),
+    ):
+        assert matching.absolute(given) == kept

@@ -1,13 +1,16 @@
 """After a purge nothing that can be reached depends on erased examples."""
 
+import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 from deployments import config, erase, quiet, said, write_digits
 
-from unlearn import requests
-from unlearn.requests import matching, states, strategies
+from unlearn import requests, store
+from unlearn.errors import InputError
+from unlearn.requests import ledger, matching, purging, states, strategies, weights
 from unlearn.requests.calls import make_call
 from unlearn.requests.deployment import open_deployment
 
@@ -110,10 +113,135 @@ def test_sisa_keeps_the_slices_that_are_in_use(deployed, tmp_path):
         requests.verify(folder, shard, progress=quiet())
 
 
+@pytest.mark.parametrize("place", ["../dep", "link"])
+def test_the_state_in_use_stays_however_the_folder_is_named(
+    fresh, tmp_path, monkeypatch, place
+):
+    folder, inside = fresh("sisa"), tmp_path / "inside"
+    inside.mkdir()
+    (inside / "link").symlink_to(folder)
+    monkeypatch.chdir(inside)
+    erase(place, [3])
+    assert requests.purge(place, progress=quiet())["deleted"]
+    requests.verify(place, progress=quiet())
+    requests.verify(folder, progress=quiet())
+
+
+def test_states_on_another_disk_are_purged_as_well(fresh, tmp_path):
+    folder, other = fresh("sisa"), tmp_path / "other"
+    os.rename(folder / "states", other)
+    (folder / "states").symlink_to(other)
+    erase(folder, [3])
+    requests.purge(folder, progress=quiet())
+    assert [path.name for path in other.glob("[0-9]*")] == ["0001"]
+    requests.verify(folder, progress=quiet())
+
+
+def test_nothing_is_purged_where_the_version_in_use_is_damaged(fresh):
+    folder = fresh("certified")
+    erase(folder, [3])
+    path = folder / "states/0001/state.safetensors"
+    kept = path.read_bytes()
+    path.unlink()
+    with pytest.raises(InputError, match=f"restore it first: {path} is damaged"):
+        requests.purge(folder, progress=quiet())
+    assert (folder / "states/0000").exists()
+    assert not (folder / "begun.json").exists()
+    path.write_bytes(kept)
+    requests.purge(folder, progress=quiet())
+
+
+def test_a_purge_that_would_delete_what_is_in_use_does_not(fresh):
+    """As one that was begun by a version that got it wrong."""
+    folder = fresh("certified")
+    erase(folder, [3])
+    wrong = [f"states/{version}/state.safetensors" for version in ("0000", "0001")]
+    begun = {"kind": "purge", "number": 2, "received": "", "unreached": []}
+    store.write_json(folder / "begun.json", begun | {"deleted": wrong})
+    requests.purge(folder, progress=quiet())
+    assert not (folder / wrong[0]).exists() and (folder / wrong[1]).exists()
+    requests.verify(folder, progress=quiet())
+
+
+def test_a_file_that_cannot_be_deleted_is_named(fresh, monkeypatch):
+    folder, real = fresh("certified"), Path.unlink
+    erase(folder, [3])
+
+    def unlink(self, missing_ok=False):
+        if self.name == "0000.safetensors":
+            raise PermissionError(13, "Permission denied", str(self))
+        real(self, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", unlink)
+    with pytest.raises(InputError, match=r"cannot delete .*0000\.safetensors \(.*"):
+        requests.purge(folder, progress=quiet())
+    monkeypatch.undo()
+    requests.purge(folder, progress=quiet())
+    requests.verify(folder, progress=quiet())
+
+
+def test_the_cached_images_of_a_table_go(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    names = write_digits(tmp_path / "data", 60)
+    rows = [f"{name},{name[0]}" for name in names]
+    table = tmp_path / "data" / "train.csv"
+    table.write_text("\n".join(["file,label", *rows]))
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "dep"
+    requests.deploy(
+        config("table:data/train.csv"), folder, "certified", progress=quiet()
+    )
+    assert open_deployment(folder).settings["data"]["name"] == f"table:{table}"
+    monkeypatch.chdir("/")
+    erase(folder, [names[0]])
+    assert list((tmp_path / "cache").rglob("*.npz"))
+    lines = said(requests.purge, folder)
+    assert not list((tmp_path / "cache").rglob("*.npz"))
+    assert not any("public data set" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"), [("digits", 0), ("synthetic:4x4x1", 0), ("no_such_set", 1)]
+)
+def test_public_sets_are_those_of_tensorflow_datasets(fresh, monkeypatch, name, told):
+    found = open_deployment(fresh("certified"))
+    found.settings["data"]["name"] = name
+    monkeypatch.setattr(purging, "still_in_data", lambda *_: "")
+    lines = purging.unreached(found, found.lines(), make_call(quiet()))
+    assert sum("public data set" in line for line in lines) == told
+
+
+@pytest.mark.parametrize("failing", [".json", ".jsonl", ".npz"])
+def test_an_export_that_fails_gives_nothing_away(fresh, tmp_path, monkeypatch, failing):
+    folder, to = fresh("certified"), tmp_path / "w.npz"
+
+    def fail(path, *_):
+        raise store.cannot_write(path, OSError(28, "No space left on device"))
+
+    with monkeypatch.context() as patch:
+        if failing == ".npz":
+            patch.setattr(weights, "save", fail)
+        elif failing == ".json":
+            patch.setattr(
+                store, "write_text", only_for("w.json", store.write_text, fail)
+            )
+        else:
+            patch.setattr(ledger, "append", fail)
+        with pytest.raises(InputError, match="cannot write"):
+            requests.export(folder, to, progress=quiet())
+    assert not to.exists() and not to.with_suffix(".json").exists()
+    assert not (folder / "begun.json").exists()
+    requests.export(folder, to, progress=quiet())
+    assert to.exists() and to.with_suffix(".json").exists()
+
+
+def only_for(name, work, instead):
+    """A function that does `instead` where it is given a file of that name."""
+    return lambda path, *rest: (instead if path.name == name else work)(path, *rest)
+
+
 def test_exports_stay_out_of_the_deployment(deployed, tmp_path):
     from deployments import copy
-
-    from unlearn.errors import InputError
 
     folder = copy(deployed("finetune"), tmp_path / "dep")
     (tmp_path / "link").symlink_to(folder)
@@ -152,8 +280,6 @@ def test_exports_that_are_gone_are_not_listed(deployed, tmp_path, monkeypatch):
 
 def test_exports_never_replace_a_file_and_are_recorded(deployed, tmp_path):
     from deployments import copy
-
-    from unlearn.errors import InputError
 
     folder, to = copy(deployed("sisa"), tmp_path / "dep"), tmp_path / "w.npz"
     line = requests.export(folder, to, progress=quiet())

@@ -103,3 +103,16 @@ def test_a_group_that_was_kept_goes_when_it_is_asked_for():
     found = resolve(examples, ["0"], {0: 1})
     assert found.gone == {"0": 1} and found.taken.tolist() == [1]
     assert not len(resolve(examples, ["0"], {0: 1}, keep_groups=True).taken)
+
+
+def test_the_keys_of_a_mapping_are_no_ids():
+    with pytest.raises(InputError, match="ids must be a list"):
+        ids_of({"3": False, "4": True})
+
+
+@pytest.mark.parametrize("known", [np.arange(6), EXAMPLES.ids])
+@pytest.mark.parametrize("one", ["9" * 5000, "a" * 5000])
+def test_a_long_id_is_shortened_in_a_message(known, one):
+    with pytest.raises(InputError, match="1 unknown id") as caught:
+        resolve(EXAMPLES._replace(ids=known), [one], {})
+    assert len(str(caught.value)) < 400

@@ -1,6 +1,7 @@
 """Whatever was changed is found and named."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -8,6 +9,8 @@ from deployments import copy, erase, quiet, said
 
 from unlearn import requests
 from unlearn.errors import InputError
+from unlearn.requests import ledger, purging
+from unlearn.requests.deployment import open_deployment
 from unlearn.requests.verifying import check_hashes
 
 
@@ -151,3 +154,47 @@ def test_a_line_past_the_end_that_counts_is_told(used, tmp_path):
     assert any("does not count" in line for line in said(requests.verify, folder))
     erase(folder, [30])
     assert not any("not count" in line for line in said(requests.verify, folder))
+
+
+def test_what_was_purged_and_comes_back_is_found(used, tmp_path):
+    folder, backup = copy(used("finetune"), tmp_path / "dep"), tmp_path / "backup"
+    shutil.copytree(folder, backup)
+    requests.purge(folder, progress=quiet())
+    lines = said(requests.verify, folder)
+    assert any("cannot be repeated any more: version 1 was purged" in x for x in lines)
+    assert lines[-1] == "Everything else is as recorded."
+    for name in ("weights/0000.safetensors", "states/0001/state.safetensors"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        shutil.copy(backup / name, folder / name)
+        with pytest.raises(
+            InputError, match=f"{name} was purged and is back: purge ag"
+        ):
+            requests.verify(folder, progress=quiet())
+    requests.purge(folder, progress=quiet())
+    requests.verify(folder, progress=quiet())
+
+
+def test_what_is_in_use_is_needed_whatever_a_purge_says(used, tmp_path):
+    """As if the purge had deleted it: every hash fits."""
+    folder = copy(used("finetune"), tmp_path / "dep")
+    found, name = open_deployment(folder), "states/0002/state.safetensors"
+    stale = purging.stale(found, found.lines())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(purging, "stale", lambda *_: [*stale, name])
+        patch.setattr(purging, "needed", lambda *_: set())
+        patch.setattr(purging, "check_in_use", lambda *_: None)
+        requests.purge(folder, progress=quiet())
+    assert check_hashes(folder) == []
+    with pytest.raises(InputError, match=f"{name} is damaged or missing"):
+        requests.verify(folder, progress=quiet())
+    (folder / name).parent.mkdir()
+    shutil.copy(used("finetune") / name, folder / name)
+    requests.verify(folder, progress=quiet())  # back from a backup, and in use
+
+
+def test_a_number_that_was_given_twice_is_found(used, tmp_path):
+    folder = copy(used("finetune"), tmp_path / "dep")
+    last = ledger.read(folder)[-1]
+    ledger.append(folder, [last])
+    with pytest.raises(InputError, match="line 4: its number 2 does not follow 2"):
+        requests.verify(folder, progress=quiet())

@@ -90,11 +90,12 @@ def deploy(
         progress.say(f"{folder} is deployed already, by {method}")
         return made.lines()[0]
     dataset = matching.load_dataset(settings, data_dir)
-    for note in (*dataset.notes, *input_notes(config, dataset)):
+    told = *dataset.notes, *input_notes(config, dataset), *matching.group_notes(dataset)
+    for note in told:
         progress.say(note)
     settings["class_names"] = [str(name) for name in dataset.class_names]
     examples = matching.describe_examples(dataset, settings["data"]["validation"])
-    draft = Deployment(folder.absolute(), settings, examples, b"")
+    draft = Deployment(folder.resolve(), settings, examples, b"")
     loaded, rows = matching.load(draft, (), dataset=dataset), examples.of(TRAIN)
     problem = loaded.problem(settings, rows)
     strategy = strategies.make(settings, draft.training(0), draft.slices, progress)
@@ -252,9 +253,7 @@ def make_settings(config: "ConfigDict", method: str, data_dir: str | None) -> di
         kept["sha256"]["weights"] = models.weights_hash(path)
         kept["weights"] = str(path)
     section = config.data.to_dict()
-    kind, _, rest = section["name"].partition(":")
-    if kind in ("folder", "npz"):
-        section["name"] = f"{kind}:{Path(rest).expanduser().absolute()}"
+    section["name"] = matching.absolute(section["name"])
     return {
         "format": deployments.FORMAT,
         "key_bits": deployments.SECURE,
@@ -367,7 +366,8 @@ def plain(name: Path | str) -> str:
 def check_apart(folder: Path, name: str) -> None:
     """Refuses a deployment inside the folder of the data, whose files it would be."""
     kind, _, place = name.partition(":")
-    if kind == "folder" and folder.resolve().is_relative_to(Path(place).resolve()):
+    within = kind in ("folder", "table") and Path(place).resolve()
+    if within and folder.resolve().is_relative_to(within):
         raise InputError(f"{folder} lies in the folder of the data: choose one outside")
 
 

@@ -193,7 +193,7 @@ def read(folder: Path) -> Deployment:
             f"{folder}: {SECRET} or {EXAMPLES} is missing or damaged "
             f"({str(error).partition(':')[0]}): restore it from a backup"
         ) from error
-    return Deployment(Path(folder).absolute(), settings, examples, secret)
+    return Deployment(Path(folder).resolve(), settings, examples, secret)
 
 
 def fixed_files(deployment: Deployment) -> dict[str, str]:
@@ -268,21 +268,40 @@ def check_settings(found: Deployment, settings: dict) -> None:
 
 
 def hold(folder: Path) -> Lock:
-    """Locks the folder of a deployment for this process.
+    """Locks the folder of a deployment for one piece of work.
 
     What killed writes left is removed, unless the training may go on in other processes
     (`shards`).
 
     Raises:
-      InputError: another process holds it.
+      InputError: another process or thread holds it, or the ledger is damaged.
     """
     try:
-        held, is_new = acquire(folder, "wait for it")
+        held = take(folder)
     except OSError as error:
         raise store.cannot_write(folder, error) from error
-    if is_new and is_deployed(folder):
-        store.clean(folder)
-        ledger.repair(folder)
+    try:
+        if is_deployed(folder):
+            store.clean(folder)
+            ledger.repair(folder)
+    except BaseException:
+        held.release()
+        raise
+    return held
+
+
+def take(folder: Path) -> Lock:
+    """Takes the lock of a folder, which nobody may hold, nor another thread.
+
+    Raises:
+      InputError: another process or thread holds it.
+      OSError: the lock file cannot be written.
+    """
+    held, is_new = acquire(folder, "wait for it")
+    if not is_new:
+        raise InputError(
+            f"another thread of this process is at work here ({folder}): wait for it"
+        )
     return held
 
 

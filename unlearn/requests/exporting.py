@@ -1,5 +1,6 @@
 """Exporting: the weights in use, in a file for others."""
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -45,22 +46,35 @@ def finish(found: Deployment, begun: dict, call: Call) -> dict:
     """Writes what was begun to be exported; returns the line of the ledger."""
     lines, to = found.lines(), Path(begun["to"])
     if lines[-1]["number"] < begun["number"]:
-        if not to.exists():
-            write(found, lines, to, call)
-        card = card_for(found, lines)
-        store.write_text(card_of(to), json.dumps(card, indent=1) + "\n")
-        entry = {
-            "kind": "export",
-            "number": begun["number"],
-            "completed": now(),
-            "to": begun["to"],
-            **unchanged(lines),
-        }
-        ledger.append(found.folder, [entry])
+        made = [path for path in (to, card_of(to)) if not path.exists()]
+        try:
+            card = card_for(found, lines)
+            store.write_text(card_of(to), json.dumps(card, indent=1) + "\n")
+            if to in made:
+                write(found, lines, to, call)
+            entry = {
+                "kind": "export",
+                "number": begun["number"],
+                "completed": now(),
+                "to": begun["to"],
+                **unchanged(lines),
+            }
+            ledger.append(found.folder, [entry])
+        except Exception:
+            if found.lines()[-1]["number"] < begun["number"]:
+                take_back(made)
+            raise
     (found.folder / BEGUN).unlink()
     line = found.lines()[-1]
     call.say(f"version {line['version']} is in {to}")
     return line
+
+
+def take_back(files: list[Path]) -> None:
+    """Deletes what an export wrote that no line of the ledger records."""
+    for path in files:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 def write(found: Deployment, lines: list[dict], to: Path, call: Call) -> None:

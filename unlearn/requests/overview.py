@@ -1,5 +1,7 @@
 """The state of a deployment in a few lines."""
 
+import contextlib
+import os
 from pathlib import Path
 
 import numpy as np
@@ -38,10 +40,7 @@ def status(folder: Path | str, *, progress: Progress | None = None) -> dict:
         "waiting": len(waiting(folder)),
         "begun": (folder / BEGUN).exists(),
         "last": lines[-1]["hash"],
-        "megabytes": sum(
-            path.stat().st_size for path in folder.rglob("*") if path.is_file()
-        )
-        / 1e6,
+        "megabytes": size_of(folder) / 1e6,
     }
     counts = ", ".join(f"{n:,} {name}" for name, n in facts["examples"].items() if n)
     progress.say(
@@ -59,3 +58,13 @@ def status(folder: Path | str, *, progress: Progress | None = None) -> dict:
         f"{facts['megabytes']:.1f} MB; last line of the ledger {facts['last']}"
     )
     return facts
+
+
+def size_of(folder: Path) -> int:
+    """Adds up the bytes of all files; those that go away meanwhile count nothing."""
+    total = 0
+    for place, _, files in os.walk(folder):
+        for name in files:
+            with contextlib.suppress(OSError):
+                total += os.path.getsize(os.path.join(place, name))
+    return total

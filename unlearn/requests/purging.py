@@ -6,10 +6,10 @@ the decoded images that are cached for speed. What cannot be reached is listed.
 
 from pathlib import Path
 
-from unlearn import store
+from unlearn import data, store
 from unlearn.data import cache
-from unlearn.errors import InputError, counted
-from unlearn.requests import ledger, matching, states, strategies
+from unlearn.errors import InputError, counted, first_line
+from unlearn.requests import ledger, matching, strategies
 from unlearn.requests.calls import Call
 from unlearn.requests.deployment import (
     BEGUN,
@@ -18,11 +18,20 @@ from unlearn.requests.deployment import (
     unchanged,
     version_of,
 )
+from unlearn.requests.verifying import in_use, needed
+
+OWN = "digits", "synthetic", "medmnist", "npz", "folder", "table"
+"""Kinds of data sets that are not those of tensorflow-datasets."""
 
 
 def begin(found: Deployment, call: Call) -> dict:
-    """Writes down what is to be deleted."""
+    """Writes down what is to be deleted.
+
+    Raises:
+      InputError: the version in use is damaged: earlier ones may be needed to mend it.
+    """
     lines = found.lines()
+    check_in_use(found, lines)
     number = lines[-1]["number"] + 1
     found.discard(number)
     begun = {
@@ -38,8 +47,7 @@ def begin(found: Deployment, call: Call) -> dict:
 
 def stale(found: Deployment, lines: list[dict]) -> list[str]:
     """Names the files of states and weights that the version in use does not need."""
-    version = version_of(lines)
-    needed = {found.weights(version), *states.files(found.state(version))}
+    keep = needed(found, lines)
     places = (
         found.folder / "states",
         found.folder / "weights",
@@ -49,7 +57,7 @@ def stale(found: Deployment, lines: list[dict]) -> list[str]:
         found.path(file)
         for place in places
         for file in place.rglob("*")
-        if file.is_file() and file not in needed and file.name[0] != "."
+        if file.is_file() and file.resolve() not in keep and file.name[0] != "."
     )
 
 
@@ -57,7 +65,8 @@ def unreached(found: Deployment, lines: list[dict], call: Call) -> list[str]:
     """Lists in words what still depends on erased examples and is not deleted."""
     erased = found.erased(lines)
     told = [still_in_data(found, erased, call)]
-    if found.settings["data"]["name"].partition(":")[0] not in ("folder", "npz"):
+    name = found.settings["data"]["name"]
+    if name.partition(":")[0] not in OWN and not cached_place(found, call, name):
         told.append("decoded images of a public data set in the cache of this package")
     imported = found.settings["model"]["weights"]
     if imported and erased and found.method != "certified":
@@ -105,15 +114,24 @@ def still_in_data(found: Deployment, erased: dict[int, int], call: Call) -> str:
 
 
 def finish(found: Deployment, begun: dict, call: Call) -> dict:
-    """Deletes what was begun to be deleted; returns the line of the ledger."""
+    """Deletes what was begun to be deleted; returns the line of the ledger.
+
+    Raises:
+      InputError: a file cannot be deleted, or the version in use is damaged.
+    """
     lines = found.lines()
     if lines[-1]["number"] < begun["number"]:
-        for file in begun["deleted"]:
-            (found.folder / file).unlink(missing_ok=True)
+        keep = needed(found, lines)
+        going = {file: found.folder / file for file in begun["deleted"]}
+        going = {x: path for x, path in going.items() if path.resolve() not in keep}
+        begun = begun | {"deleted": sorted(going)}
+        for path in going.values():
+            delete(path)
         for place in (found.folder / "states").glob("[0-9]*"):
             if not any(path.is_file() for path in place.rglob("*")):
                 store.delete(place)
-        forget_cache(found.settings["data"]["name"], call.data)
+        forget_cache(found, call)
+        check_in_use(found, lines)
         folder = found.request(begun["number"])
         store.write_json(folder / "purge.json", begun)
         path = folder / "purge.json"
@@ -146,13 +164,47 @@ def finish(found: Deployment, begun: dict, call: Call) -> dict:
     return found.lines()[-1]
 
 
-def forget_cache(*names: str) -> None:
-    """Deletes the decoded images of folders that are cached for speed."""
-    for name in names:
-        kind, _, place = name.partition(":")
+def check_in_use(found: Deployment, lines: list[dict]) -> None:
+    """Reads what the version in use needs.
+
+    Raises:
+      InputError: something of it is damaged or missing.
+    """
+    for fault in in_use(found, lines):
+        raise InputError(f"the version in use is damaged, restore it first: {fault}")
+
+
+def delete(path: Path) -> None:
+    """Deletes a file, if it is there.
+
+    Raises:
+      InputError: it cannot be deleted.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"cannot delete {path} ({first_line(error)}): make its folder writable and "
+            "give the same command again"
+        ) from error
+
+
+def forget_cache(found: Deployment, call: Call) -> None:
+    """Deletes the decoded images that are cached for speed.
+
+    Raises:
+      InputError: one cannot be deleted.
+    """
+    for name in (found.settings["data"]["name"], call.data):
+        place = name and cached_place(found, call, name)
         try:
-            if kind == "folder":
+            if place:
                 cache.forget(place)
         except OSError as error:
             where = Path(error.filename or "the cache")
             raise store.cannot_write(where, error) from error
+
+
+def cached_place(found: Deployment, call: Call, name: str) -> Path | None:
+    """Returns where a data set lies whose decoded images may be cached."""
+    return data.location(name, call.data_dir or found.settings["data_dir"])

@@ -28,6 +28,16 @@ from unlearn.requests.requesting import (
 from unlearn.requests.resolve import TRAIN
 from unlearn.training_time import costs
 
+ASKED = {
+    "received": str,
+    "ids": list,
+    "reason": str,
+    "reference": str,
+    "skip_unknown": bool,
+    "keep_groups": bool,
+}
+"""What a request that waits has, see `requesting.ask`."""
+
 
 def waiting(folder: Path) -> list[Path]:
     """Lists the requests that wait, in the order they came."""
@@ -58,7 +68,8 @@ def enqueue(
         others = waiting(folder)
         begun = read_record(folder / BEGUN) if (folder / BEGUN).exists() else {}
         answered = begun.get("queued", ())  # whoever finishes it deletes these
-        taken = [int(Path(name).stem) for name in (*others, *answered)]
+        stems = [Path(name).stem for name in (*others, *answered)]
+        taken = [int(stem) for stem in stems if stem.isdecimal()]
         path = folder / "queue" / f"{max(taken, default=0) + 1:04d}.json"
         store.write_json(path, asked)
     call.say(f"waiting in {folder}: {counted(len(others) + 1, 'request')}")
@@ -115,11 +126,12 @@ def resolve_all(
     for path in files:
         try:
             asked = read_record(path)
+            check_asked(asked)
             resolved = resolve_asked(found, asked, erased)
             say(found, resolved, call)
             if len(resolved.taken):
                 answer.check_left(found, set(erased), resolved.taken)
-        except (InputError, LookupError) as error:
+        except InputError as error:
             raise InputError(f"{path}: {error}; or delete that file") from error
         if not len(resolved.taken):
             reference = f" ({asked['reference']})" if asked["reference"] else ""
@@ -134,6 +146,19 @@ def resolve_all(
         erased |= dict.fromkeys(resolved.taken.tolist(), number)
         number += 1
     return records, taken
+
+
+def check_asked(asked: dict) -> None:
+    """Checks that a record of the queue is one that `enqueue` wrote.
+
+    Raises:
+      InputError: an entry is missing or of another kind.
+    """
+    for name, kind in ASKED.items():
+        value = asked.get(name)
+        texts = value if isinstance(value, list) else ()
+        if not isinstance(value, kind) or not all(isinstance(x, str) for x in texts):
+            raise InputError(f"{name} is missing or damaged: restore it from a backup")
 
 
 def say_costs(found: Deployment, taken: list[np.ndarray], call: Call) -> None:

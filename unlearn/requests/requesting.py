@@ -25,6 +25,7 @@ from unlearn.requests.resolve import (
     Resolved,
     ids_of,
     resolve,
+    shortened,
 )
 from unlearn.training_time import costs
 
@@ -68,7 +69,7 @@ def request(
 
     Raises:
       InputError: unknown ids, bad input, data that are not as deployed, another process
-        at work; nothing was changed then.
+        or thread at work; nothing was changed then.
     """
     call, folder = make_call(progress, data_dir, data, spell), Path(folder)
     asked = ask(ids, column, reason, reference, skip_unknown, keep_groups)
@@ -199,7 +200,7 @@ def say(found: Deployment, resolved: Resolved, call: Call) -> None:
             f"{', '.join(ids[:5])}{more} {were} erased already, by request {number}"
         )
     if resolved.unknown:
-        call.say(f"unknown, left out: {', '.join(resolved.unknown)}")
+        call.say(f"unknown, left out: {', '.join(map(shortened, resolved.unknown))}")
 
 
 def describe(found: Deployment, resolved: Resolved, call: Call) -> None:
@@ -252,7 +253,8 @@ def purge(
       The new line of the ledger; None if nothing was to be deleted.
 
     Raises:
-      InputError: a file cannot be deleted.
+      InputError: a file cannot be deleted, the version in use is damaged, or another
+        process or thread is at work.
     """
     call, folder = make_call(progress, data_dir, data, spell), Path(folder)
     found = open_deployment(folder)
@@ -263,7 +265,7 @@ def purge(
             call.say("Nothing is left to delete.")
             for line in purging.unreached(found, lines, call):
                 call.say(f"not reached: {line}")
-            purging.forget_cache(found.settings["data"]["name"], data)
+            purging.forget_cache(found, call)
             return None
         begun = purging.begin(found, call)
         return purging.finish(found, begun, call)

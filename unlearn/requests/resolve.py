@@ -21,6 +21,7 @@ from unlearn.id_files import as_known
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
 SPLITS = "train", "validation", "test"
+LONGEST = 80  # characters of an id in a message
 
 
 class Examples(NamedTuple):
@@ -64,7 +65,7 @@ def ids_of(ids: Iterable | str | Path, column: str = "") -> list[str]:
     """
     if isinstance(ids, str | Path):
         ids = forget_sets.read_ids(ids, column)
-    if isinstance(ids, bytes | bytearray) or not isinstance(ids, Iterable):
+    if isinstance(ids, bytes | bytearray | Mapping) or not isinstance(ids, Iterable):
         raise InputError(
             f"ids must be a list of ids, or the path of a file with them; this is "
             f"{ids!r:.80}"
@@ -75,8 +76,8 @@ def ids_of(ids: Iterable | str | Path, column: str = "") -> list[str]:
             one, str | int | np.integer
         ):
             raise InputError(
-                f"an id is text or a whole number; this request has {one!r}: name the "
-                "examples one by one"
+                f"an id is text or a whole number; this request has {one!r:.80}: name "
+                "the examples one by one"
             )
         found.append(spelled(one))
     if not found:
@@ -136,9 +137,17 @@ def spelled(one: int | str) -> str:
     return unicodedata.normalize("NFC", str(one))
 
 
+def shortened(one: str) -> str:
+    """Returns an id as a message shows it: the beginning of a long one."""
+    return one if len(one) <= LONGEST else f"{one[: LONGEST - 3]}..."
+
+
 def _unknown(unknown: Sequence[str], known: np.ndarray) -> str:
     numbers = not isinstance(known.tolist()[0], str)
-    named = [int(x) if numbers and x.isdecimal() else x for x in unknown]
+    named = [
+        int(x) if numbers and x.isdecimal() and len(x) < 20 else shortened(x)
+        for x in unknown
+    ]
     return (
         f"the request names {len(unknown)} unknown id{'s' * (len(unknown) > 1)}: "
         f"{lookup.listed(named)} ({lookup.hint(named, known.tolist())}): correct them, "

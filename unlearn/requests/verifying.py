@@ -1,5 +1,6 @@
 """Verifying: every hash that the ledger has, and one answer computed again."""
 
+import itertools
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from unlearn.requests.deployment import (
     describe_code,
     open_deployment,
     read_record,
+    take,
     version_of,
 )
 from unlearn.requests.resolve import TRAIN
@@ -66,6 +68,8 @@ def check(folder: Path, shard: int | None, known: str, call: Call) -> list[str]:
     if not faults:
         found = open_deployment(folder)
         lines = found.lines()
+        faults = in_use(found, lines) or returned(found, lines)
+    if not faults:
         count = counted(len(lines), "line")
         told.append(f"{count} of the ledger, and every file that is named there")
         if ledger.inspect(folder).torn:
@@ -88,15 +92,15 @@ def check(folder: Path, shard: int | None, known: str, call: Call) -> list[str]:
 
 
 def at_rest(folder: Path) -> AbstractContextManager:
-    """Keeps other processes from work on a folder meanwhile, if it can be locked.
+    """Keeps others from work on a folder meanwhile, if it can be locked.
 
     Raises:
-      InputError: one is at work.
+      InputError: another process or thread is at work.
     """
     if not (folder / locks.NAME).exists():
         return nullcontext()
     try:
-        return locks.acquire(folder, "wait for it")[0]
+        return take(folder)
     except OSError:
         return nullcontext()  # it is read-only
 
@@ -115,6 +119,13 @@ def check_hashes(folder: Path, known: str = "") -> list[str]:
     if not found.lines:
         raise InputError(f"{folder} holds no deployment: make one with deploy")
     faults, fixed, recorded = [], found.lines[0]["fixed"], {}
+    numbers = [line["number"] for line in found.lines]
+    for place, (before, number) in enumerate(itertools.pairwise(numbers), 2):
+        if number <= before:
+            faults.append(
+                f"{folder / ledger.NAME}, line {place}: its number {number} does not "
+                f"follow {before}: two were at work at once; use a backup of before"
+            )
     if known and known not in [line["hash"] for line in found.lines]:
         return [
             f"{folder / ledger.NAME} has no line with the hash {known}: the folder is "
@@ -153,6 +164,49 @@ def purged(folder: Path, lines: list[dict]) -> set[str]:
         if path.exists()
         for name in read_record(path)["deleted"]
     }
+
+
+def needed(found: Deployment, lines: list[dict]) -> set[Path]:
+    """Returns the files that the version in use needs, links resolved.
+
+    Raises:
+      InputError: its state is damaged or missing.
+    """
+    version = version_of(lines)
+    files = found.weights(version), *states.files(found.state(version))
+    return {file.resolve() for file in files}
+
+
+def in_use(found: Deployment, lines: list[dict]) -> list[str]:
+    """Reads all that the version in use needs; returns what is wrong with it."""
+    version, last = version_of(lines), lines[-1]
+    name = found.path(found.weights(version))
+    faults = differs(found.folder, name, last["weights"]["after"])
+    folder = found.state(version)
+    try:
+        if states.verify(folder) != last["state"]["after"]:
+            faults.append(f"{folder} is not the state that the ledger names")
+    except InputError as error:
+        faults.append(str(error))
+    return faults
+
+
+def returned(found: Deployment, lines: list[dict]) -> list[str]:
+    """Names what a purge has deleted and is there again, though no line made it."""
+    gone: set[str] = set()
+    for line in lines:
+        folder = found.request(line["number"])
+        if line["kind"] == "purge":
+            gone.update(read_record(folder / "purge.json")["deleted"])
+        elif "files" in line:
+            gone.difference_update(read_record(folder / "files.json"))
+    keep = needed(found, lines)
+    paths = [found.folder / name for name in sorted(gone)]
+    return [
+        f"{path} was purged and is back: purge again"
+        for path in paths
+        if path.exists() and path.resolve() not in keep
+    ]
 
 
 def differs(folder: Path, name: str, recorded: str) -> list[str]:
@@ -218,7 +272,7 @@ def repeat_last(
     before = batch[0]["version_before"]
     what = f"request {version}, answered again from version {before}"
     if not found.state(before).exists():
-        return f"version {before} was purged: request {version} stands as it is", []
+        return f"request {version} {NOT_REPEATED}: version {before} was purged", []
     first = next(i for i, line in enumerate(lines) if line is batch[0])
     requests = [
         read_record(found.request(line["number"]) / "request.json") for line in batch
