@@ -42,6 +42,23 @@ def test_another_thread_is_refused_and_the_first_is_answered(fresh):
     erase(folder, [4])
 
 
+def test_threads_that_only_add_to_the_queue_wait_for_each_other(fresh):
+    folder, failed = fresh("certified"), []
+
+    def add(number):
+        try:
+            requests.enqueue(folder, [number], reason="consent withdrawn")
+        except InputError as error:
+            failed.append(str(error))
+
+    threads = [threading.Thread(target=add, args=(number,)) for number in range(3, 9)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == [] and len(list((folder / "queue").iterdir())) == 6
+
+
 def test_who_finds_damage_leaves_no_lock_behind(fresh):
     folder = fresh("certified")
     erase(folder, [3])
@@ -51,7 +68,7 @@ def test_who_finds_damage_leaves_no_lock_behind(fresh):
     with pytest.raises(InputError, match="backup") as caught:
         hold(folder)
     path.write_bytes(kept)
-    assert caught.tb  # and with it all that was at hand
+    assert caught.tb  # with it a lock that was not released would be held
     hold(folder).release()
 
 

@@ -3,12 +3,13 @@
     t(x) = f_0(x) + d f_w(x) / dw      f_w: trained with weight 1 − w on F, at w = 0
     minimise  E_{F ∪ S}[ |f(x) − t(x)|² / K ]
 
-The derivative goes through a whole training, forwards: no step is stored, and a replay
-costs some three trainings of its epochs, more than retraining. It is of use where the
-replay is tame. On the digits (net and request of `digits_audit`, six replays) the
-derivative of a gentle training (12 epochs, rate 0.02, momentum 0.5) has a correlation
-of .96 with what leaving F out does to the logits, that of the training itself (30
-epochs, rate 0.05, momentum 0.9) one of 0: its steps are chaotic.
+The weight is that of F in the loss: it stays in batch statistics. The derivative goes
+through a whole training, forwards: no step is stored, and a replay costs some three
+trainings of its epochs, more than retraining. It is of use where the replay is tame. On
+the digits (net and request of `digits_audit`, six replays) the derivative of a gentle
+training (12 epochs, rate 0.02, momentum 0.5) has a correlation of .96 with what leaving
+F out does to the logits, that of the training itself (30 epochs, rate 0.05, momentum
+0.9) one of 0: its steps are chaotic.
 """
 
 from typing import NamedTuple

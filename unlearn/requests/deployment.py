@@ -21,6 +21,7 @@ import hashlib
 import hmac
 import json
 import secrets
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -34,7 +35,7 @@ from unlearn.errors import InputError
 from unlearn.pipeline import split_chain
 from unlearn.requests import ledger
 from unlearn.requests.resolve import Examples, places, spelled
-from unlearn.store.locks import Lock, acquire
+from unlearn.store.locks import PATIENCE, Lock, acquire
 
 FORMAT = 1
 SECURE = 128  # bits of the keys of randomness that certificates rest on
@@ -293,16 +294,24 @@ def hold(folder: Path) -> Lock:
 def take(folder: Path) -> Lock:
     """Takes the lock of a folder, which nobody may hold, nor another thread.
 
+    Who holds it for a moment, to add to the queue, is waited for.
+
     Raises:
       InputError: another process or thread holds it.
       OSError: the lock file cannot be written.
     """
-    held, is_new = acquire(folder, "wait for it")
-    if not is_new:
-        raise InputError(
-            f"another thread of this process is at work here ({folder}): wait for it"
-        )
-    return held
+    until = time.monotonic() + PATIENCE
+    while True:
+        held, is_new = acquire(folder, "wait for it")
+        if is_new:
+            return held
+        del held  # the lock of another thread lives as long as anybody has it
+        if time.monotonic() > until:
+            raise InputError(
+                f"another thread of this process is at work here ({folder}): wait "
+                "for it"
+            )
+        time.sleep(0.01)
 
 
 def now() -> str:
