@@ -104,6 +104,7 @@ def test_files_that_came_later_change_nothing(words, folder):
         (draw(8, 7), "train/a/new.png,c"),
         (draw(6, 6), "train/a/new.png,a\ntrain/a/new.png,b"),
         (draw(6, 6), "train.csv,a"),
+        (draw(6, 6), f"{'n' * 300}.png,a"),
     ],
 )
 def test_lines_that_came_later_change_nothing(pixels, line, table):
@@ -114,6 +115,57 @@ def test_lines_that_came_later_change_nothing(pixels, line, table):
         with open(table / f"{split}.csv", "a") as file:
             file.write(f"{line}\n")
     np.testing.assert_array_equal(again(found).rows, before.rows)
+
+
+def test_lines_that_say_nothing_of_an_image_are_left_out(table):
+    found = deployed(f"table:{table}")
+    before = again(found)
+    text = (table / "train.csv").read_text()
+    text = text.replace(f"{PLACES[0]},a", f"{PLACES[0]},")
+    text = text.replace(f"{PLACES[1]},a", ",")
+    text += "train/a/new.png\ntrain/a/new.png,a,b\n"
+    (table / "train.csv").write_text(text)
+    gone = rows_of(found, *PLACES[:2])
+    loaded = again(found, gone)
+    assert "4 lines of train.csv" in " ".join(loaded.notes)
+    np.testing.assert_array_equal(loaded.rows[2:], before.rows[2:])
+    with pytest.raises(InputError, match="missing from the data"):
+        again(found)
+
+
+@pytest.mark.parametrize(
+    "name, text",
+    [
+        ("test.csv", "nonsense\n"),
+        ("train_v2.csv", "file,label\ntrain/a/0.png,b\n"),
+        ("0_train.csv", "file,label\ntrain/a/0.png,b\nmore/1.png,c\n"),
+        ("groups.csv", "file,group\ntrain/a/0.png,1\n"),
+        ("evaluate.csv", "file,label\nmore/1.png,c\n"),
+    ],
+)
+def test_tables_that_came_later_change_nothing(name, text, table):
+    (table / "test.csv").unlink()
+    found = deployed(f"table:{table}")
+    before = again(found)
+    write(table / "more/1.png", draw(9, 9))
+    (table / name).write_text(text)
+    np.testing.assert_array_equal(again(found).rows, before.rows)
+
+
+def test_a_deployed_table_that_cannot_be_used_is_named(table):
+    found = deployed(f"table:{table}")
+    (table / "train.csv").write_text("nonsense\n")
+    (table / "test.csv").unlink()
+    with pytest.raises(InputError, match="train.csv: no column of the file"):
+        again(found)
+
+
+def test_class_folders_may_have_the_names_of_splits(tmp_path):
+    for i in range(12):
+        write(tmp_path / "set" / ("train", "training")[i % 2] / f"{i}.png", draw(6, 6))
+    found = deployed(f"folder:{tmp_path / 'set'}")
+    write(tmp_path / "set/train/below/new.png", draw(6, 6))
+    again(found)
 
 
 def test_grey_images_stay_what_they_were_among_colour_ones(folder):
@@ -159,6 +211,24 @@ def test_wider_values_that_came_later_do_not_rescale_the_others(folder):
     assert "0new.png (values past" in " ".join(loaded.notes)
     erased = again(found, rows_of(found, PLACES[0]))
     assert erased.still_there == (PLACES[0], "train/a/copy.png (a copy)")
+
+
+@pytest.mark.parametrize("fill", [[0], [40_000], [0, 40_000], [100, 40_000]])
+def test_erased_files_that_hold_other_values_do_not_rescale_the_others(fill, folder):
+    for place in PLACES:
+        write(folder / place, 100 + draw(6, 6, kind=np.uint16))
+    found = deployed(f"folder:{folder}")
+    before = again(found)
+    widest = {np.argmin(before.rows) // 36, np.argmax(before.rows) // 36}
+    gone = [i for i in range(len(PLACES)) if i not in widest][: len(fill)]
+    for row, value in zip(gone, fill, strict=True):
+        place = str(found.examples.ids[row])
+        write(folder / place, np.full((6, 6), value, np.uint16))
+    loaded = again(found, gone)
+    kept = np.setdiff1d(np.arange(len(PLACES)), gone)
+    np.testing.assert_array_equal(loaded.rows[kept], before.rows[kept])
+    with pytest.raises(InputError, match="not as|missing"):
+        again(found)
 
 
 @pytest.mark.parametrize("kind", ["folder", "table"])
@@ -249,6 +319,20 @@ def test_erased_rows_that_stay_may_have_a_blank_label(first, tmp_path):
         blank = np.where(gone, "" if first == "text" else 0, labels)
         arrays(tmp_path / "set.npz", CLASSES >= 0, y=blank)
         again(found, at(found, gone))
+
+
+@pytest.mark.parametrize("names", [{}, {"class_names": np.array(["u", "v", "w"])}])
+@pytest.mark.parametrize("blank", [-1, np.nan, "one-hot"])
+def test_erased_rows_may_have_no_number(blank, names, tmp_path):
+    path, x = tmp_path / "set.npz", draw(24, 6, 6)
+    labels = np.eye(3)[CLASSES] if blank == "one-hot" else CLASSES + 0.0
+    np.savez(path, x=x, y=labels, **names)
+    found = deployed(f"npz:{path}")
+    labels[:2] = 0 if blank == "one-hot" else blank
+    np.savez(path, x=x, y=labels, **names)
+    again(found, np.flatnonzero(np.isin(found.examples.ids, [0, 1])))
+    with pytest.raises(InputError, match="0, 1: not as deployed"):
+        again(found)
 
 
 def test_labels_of_which_some_count_from_0_are_refused(tmp_path):

@@ -118,8 +118,9 @@ def load(
       known: what a deployment has recorded of these data; examples may have been
         deleted since, whole classes too, and others have come. No test split is drawn
         and groups and second labels are not read. Files are decoded as those that were
-        deployed; those that do not fit, and lines of a table without an image, are left
-        out.
+        deployed; those that do not fit are left out, and so are lines of a table
+        without an image or a label, and tables of a folder that name no image that is
+        deployed. An npz file may have -1, NaN or empty text for labels of erased rows.
 
     Returns:
       The data set; its `notes` say in a line each what was changed or left out.

@@ -5,6 +5,7 @@ that does not fit is left out.
 """
 
 import hashlib
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +22,8 @@ from unlearn.data.limits import check_bytes
 from unlearn.data.listing import Files
 from unlearn.data.order import plain, shown
 from unlearn.errors import InputError, counted
+
+ENDS, PROBED = 8, 2**20  # lowest and highest values tried, and pixels to try them on
 
 
 class Known(NamedTuple):
@@ -91,7 +94,7 @@ def read_again(
     Raises:
       InputError: no file is left.
     """
-    files = _joined(splits)
+    files = _joined(splits, class_names, known)
 
     def make():
         return _decode(name, class_names, files, notes, image_size, known)
@@ -101,12 +104,18 @@ def read_again(
     return cached(make, name, root, files.paths, *more)
 
 
-def _joined(splits: Iterable[Files]) -> Files:
-    """Joins splits; of files of one id the first stays."""
+def _joined(splits: Iterable[Files], names: Sequence[str], known: Known) -> Files:
+    """Joins splits; of files of one id the first of the deployed class stays."""
     rows: dict[str, tuple] = {}
+    sure: set[str] = set()
     for files in splits:
         for id, row in zip(files.ids, zip(*files, strict=True), strict=True):
-            rows.setdefault(plain(id), row)
+            key, label = plain(id), row[2]
+            as_deployed = plain(known.classes.get(key, "")) == plain(names[label])
+            if key not in rows or (as_deployed and key not in sure):
+                rows[key] = row
+            if as_deployed:
+                sure.add(key)
     return Files(*([row[i] for row in rows.values()] for i in range(4)))
 
 
@@ -130,7 +139,8 @@ def _decode(name, class_names, files, notes, image_size, known) -> Dataset:
     form = _form(deployed, known) or _most_common(found)
     refused |= {id: why for id, image in found.items() if (why := _misfit(image, form))}
     if form.depth != EIGHT:
-        refused |= _out_of_range(found, deployed, refused)
+        fit = {id: x.pixels for id, x in found.items() if id not in refused}
+        refused |= _out_of_range(fit, known)
     kept = {id: image for id, image in found.items() if id not in refused}
     check_bytes(name, len(kept) * int(np.prod(form.size)) * form.channels)
     kind = next(iter(kept.values())).pixels.dtype
@@ -187,25 +197,81 @@ def _misfit(image: Decoded, form: _Form) -> str:
     return "in colour, not grey" if own > form.channels else ""
 
 
-def _out_of_range(found, deployed, refused) -> dict[str, str]:
-    """Finds new images that would change how values of all are scaled to bytes."""
-    before = [image.pixels for id, image in deployed.items() if id not in refused]
+class _Range(NamedTuple):
+    """Between which values images lie, and one of them that is not whole, if any is."""
+
+    low: float
+    high: float
+    broken: float  # else `low`
+
+
+def _out_of_range(images: Mapping[str, np.ndarray], known: Known) -> dict[str, str]:
+    """Finds images that would change how values of all are scaled to bytes.
+
+    They are new, or were deployed and hold something else now. Which they are is told
+    by the range with which most of the deployed images are what they were.
+    """
+    ranges = {id: _range(pixels) for id, pixels in images.items()}
+    before = {id: range for id, range in ranges.items() if plain(id) in known.hashes}
     if not before:
         return {}
-    low, high = min(x.min() for x in before), max(x.max() for x in before)
-    whole = all(_is_whole(x) for x in before)
+    best = _around(before.values())
+    changed = _changed(images, list(before), best, known)
+    most = max(4, PROBED // max(images[id].size for id in before))
+    probes = changed[:: -(-len(changed) // most) or 1]
+    off = len(probes)
+    lows = sorted({one.low for one in before.values()})[:ENDS]
+    highs = sorted({one.high for one in before.values()}, reverse=True)[:ENDS]
+    pairs = itertools.product(range(len(lows)), range(len(highs))) if off else ()
+    for i, j in sorted(pairs, key=sum)[1:]:
+        within = {
+            id: one
+            for id, one in before.items()
+            if lows[i] <= one.low and one.high <= highs[j]
+        }
+        inside = [id for id in probes if id in within]
+        if len(probes) - len(inside) >= off:
+            continue
+        around = _around(within.values())
+        still = len(_changed(images, inside, around, known))
+        if still + len(probes) - len(inside) < off:
+            off, best = still + len(probes) - len(inside), around
+    whole = best.broken == best.low == np.rint(best.low)
     return {
         id: "values past those that were deployed"
-        for id, image in found.items()
-        if id not in refused and id not in deployed
-        if image.pixels.min() < low
-        or image.pixels.max() > high
-        or (whole and not _is_whole(image.pixels))
+        for id, one in ranges.items()
+        if one.low < best.low
+        or one.high > best.high
+        or (whole and one.broken != np.rint(one.broken))
     }
 
 
-def _is_whole(pixels: np.ndarray) -> bool:
-    return bool((pixels == np.rint(pixels)).all())
+def _range(pixels: np.ndarray) -> _Range:
+    broken = pixels[pixels != np.rint(pixels)]
+    low, high = pixels.min().item(), pixels.max().item()
+    return _Range(low, high, broken[0].item() if broken.size else low)
+
+
+def _around(ranges: Iterable[_Range]) -> _Range:
+    ranges = list(ranges)
+    low, high = min(x.low for x in ranges), max(x.high for x in ranges)
+    broken = (x.broken for x in ranges if x.broken != np.rint(x.broken))
+    return _Range(low, high, next(broken, low))
+
+
+def _changed(
+    images: Mapping[str, np.ndarray], ids: Iterable[str], within: _Range, known: Known
+) -> list[str]:
+    """Returns the ids of those that are not as deployed if scaled by a range."""
+    if within.low == within.high:
+        return []
+    changed = []
+    for id in ids:
+        both = {"its": images[id][None], "all": np.array([within], images[id].dtype)}
+        made = arrays.to_bytes("this image", both, stretch=True)[0]["its"]
+        if content_hashes(made)[0] != known.hashes[plain(id)]:
+            changed.append(id)
+    return changed
 
 
 def _left_out(refused: Mapping[str, str]) -> list[str]:

@@ -9,6 +9,9 @@ from unlearn.data.ids import as_text
 from unlearn.data.order import natural, plain
 from unlearn.errors import InputError
 
+BLANK = -1
+"""The label of an erased example that stays in place."""
+
 
 def read_labels(
     name: str,
@@ -29,7 +32,8 @@ def read_labels(
         occur in the training split.
       known: classes may have been deleted: those that occur in any split are taken,
         numbers with gaps and empty text too, each by its own name. Text is then its
-        own name whatever `class_names` are.
+        own name whatever `class_names` are. NaN, and a row of a one-hot array without
+        a 1, are blank as -1 is.
 
     Raises:
       InputError: anything else, or a class that is in the test split only.
@@ -44,7 +48,7 @@ def read_labels(
             raise InputError(f"{name}: two classes have the same name in class_names")
     if text:
         return _from_text(name, flat, class_names, known)
-    numbers = {key: _numbers(name, key, labels) for key, labels in flat.items()}
+    numbers = {key: _numbers(name, key, labels, known) for key, labels in flat.items()}
     widths = {labels.shape[1] for labels in flat.values() if labels.ndim == 2}
     truths = all(v.dtype == bool and v.ndim == 1 for v in flat.values())
     if widths or truths:
@@ -74,8 +78,15 @@ def _flat(name, split, labels):
     return labels
 
 
-def _numbers(name, split, labels):
-    """Makes int64[N] of numbers or of one-hot rows."""
+def _numbers(name, split, labels, known):
+    """Makes int64[N] of numbers or of one-hot rows; where known, -1 of blank ones."""
+    if known and labels.ndim == 2:
+        blank = np.isnan(labels).any(1) | np.isin(labels, (0, -1)).all(1)
+        made = np.full(len(labels), BLANK)
+        made[~blank] = _numbers(name, split, labels[~blank], known=False)
+        return made
+    if known and labels.dtype.kind == "f":
+        labels = np.where(np.isnan(labels), BLANK, labels)
     if labels.dtype.kind == "f" and not (np.rint(labels) == labels).all():
         raise InputError(
             f"{name}: {split} labels must be integers 0 to K-1; they are "
@@ -89,7 +100,7 @@ def _numbers(name, split, labels):
                 "used"
             )
         return labels.argmax(1)
-    bad = labels[(labels < 0) | (labels >= 2**31)]
+    bad = labels[(labels < (BLANK if known else 0)) | (labels >= 2**31)]
     if len(bad):
         raise InputError(
             f"{name}: {split} labels must be 0 to K-1; found {bad[0]:g}. Number them "
@@ -124,6 +135,10 @@ def _from_text(name, splits, class_names, known):
 
 def _from_numbers(name, splits, class_names, from_0, known):
     found = np.unique(splits["train"])
+    if known and from_0 and any((v == BLANK).any() for v in splits.values()):
+        last = len(class_names)  # a class of its own
+        splits = {k: np.where(v == BLANK, last, v) for k, v in splits.items()}
+        class_names = (*class_names, str(BLANK))
     if class_names is None and known:
         found = np.unique(np.concatenate(list(splits.values())))
         numbered = {k: np.searchsorted(found, v) for k, v in splits.items()}

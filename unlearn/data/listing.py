@@ -194,10 +194,9 @@ def list_again(
       The names of the classes, and the files.
     """
     tops = sorted({id.partition("/")[0] for id in ids})
-    split = all(
-        core in names.TRAIN or names.rank(core) is not None
-        for core in map(names.split_of, tops)
-    )
+    cores = [names.split_of(top) for top in tops]
+    named = all(c in names.TRAIN or names.rank(c) is not None for c in cores)
+    split = named and all(id.count("/") > 1 for id in ids)  # else they are classes
     homes = [root / top for top in tops if (root / top).is_dir()] if split else [root]
     numbers: dict[str, int] = {}
     files = Files([], [], [], [])

@@ -6,7 +6,7 @@ columns `image_path`, `age_class` and `family_id`, beside `train_images/`, ...
 
 import itertools
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -57,21 +57,24 @@ def from_table(
       InputError: tables are missing, or in doubt; a table has not the columns, or names
         an image that is not there or in two splits; see `folders`.
     """
+    more = image_size, cache_dir
     try:
+        if known:
+            root, classes, every, notes = _again(name, given, known)
+            return read_again(name, root, classes, every, notes, known, *more, resident)
         tables = _tables(name, given)
         root = tables["train"].parent
-        rows = {split: _rows(table, known) for split, table in tables.items()}
-        taken = itertools.chain(*rows.values()) if known else rows["train"]
-        classes = _classes(name, taken, known)
+        rows = {split: _rows(table) for split, table in tables.items()}
+        classes = _classes(name, rows["train"])
         splits = {
-            split: _files(tables[split], root, split_rows, classes, known)
+            split: _files(tables[split], root, split_rows, classes)
             for split, split_rows in rows.items()
         }
-        notes = _notes(tables, rows)
-        more = image_size, cache_dir
-        if known:
-            every = splits.values()
-            return read_again(name, root, classes, every, notes, known, *more, resident)
+        told = [
+            f"{table.name} ({split}, {len(rows[split])})"
+            for split, table in tables.items()
+        ]
+        notes = _notes(root, told, tables.values())
         _check_apart(name, splits)
         groups = [row.group for row in rows["train"]]
         groups = groups if all(groups) else None
@@ -125,16 +128,72 @@ def _tables(name: str, given: str) -> dict[str, Path]:
     return {split: found[stem] for split, stem in stems.items()}
 
 
+def _again(name: str, given: str, known: Known):
+    """Lists what tables say of a data set that is deployed.
+
+    Of a folder, those tables are read that name an image that is deployed.
+
+    Returns:
+      The folder, the names of the classes, the files of each table, and notes.
+    """
+    folder = Path(os.path.expanduser(given.strip()))
+    if folder.is_dir():
+        tables = sorted(folder.glob("*.csv"))
+        if not tables:
+            raise InputError(f"{name}: no table (.csv) in this folder")
+    else:
+        tables = list(_tables(name, given).values())
+    root, rows, notes, refused = tables[0].parent, {}, [], []
+    for table in tables:
+        left_out: list[int] = []
+        try:
+            rows[table] = _rows(table, left_out)
+        except (InputError, OSError) as error:
+            if not folder.is_dir():
+                raise
+            if len(tables) == 1 or _is_of_split(table):
+                refused.append(error)
+        if left_out:
+            notes.append(
+                f"not used: {counted(len(left_out), 'line')} of {table.name} without a "
+                "file or a label, or of another length than the first, such as line "
+                f"{left_out[0]}"
+            )
+    classes = _classes(name, itertools.chain(*rows.values()), known)
+    found = {x: _files(x, root, of, classes, known) for x, of in rows.items()}
+    named = {x: known.hashes.keys() & set(map(plain, y.ids)) for x, y in found.items()}
+    if folder.is_dir():
+        found = {table: files for table, files in found.items() if named[table]}
+    if refused and 2 * len(set().union(*named.values())) < len(known.hashes):
+        raise refused[0]  # it may be of a table that is deployed
+    if not found:
+        raise InputError(f"{name}: no table names an image that is deployed")
+    told = [f"{table.name} ({len(rows[table])})" for table in found]
+    return root, classes, found.values(), [*_notes(root, told, found), *notes]
+
+
+def _is_of_split(table: Path) -> bool:
+    words = set(names.small(table.stem).split("_"))
+    return bool(words & set(names.TRAIN)) or any(True for _ in _ranks(words))
+
+
 def _ranks(words: set[str]) -> Iterator[int]:
     return (rank for word in words if (rank := names.rank(word)) is not None)
 
 
-def _rows(table: Path, known: Known | None) -> list[Row]:
-    """Reads a table: a line an image; where they are known, all may be erased."""
+def _rows(table: Path, left_out: list[int] | None = None) -> list[Row]:
+    """Reads a table: a line an image.
+
+    Args:
+      left_out: gets the numbers of lines that cannot be used, which are refused if it
+        is None; then there may be no image in it either, and groups are not read.
+    """
     lines = read_lines(table, decode(table, read_bytes(table)))
     header = [names.small(cell) for cell in lines[0].cells] if lines else []
     columns: dict[str, int] = {}
     for role, wanted in COLUMNS.items():
+        if left_out is not None and role not in ("file", "label"):
+            continue
         there = [i for i, column in enumerate(header) if column in wanted]
         if len(there) > 1:
             both = " and ".join(header[i] for i in there)
@@ -149,21 +208,27 @@ def _rows(table: Path, known: Known | None) -> list[Row]:
             )
     rows = []
     for line in lines[1:]:
-        if len(line.cells) != len(header):
+        cells = dict.fromkeys(columns, "")
+        if len(line.cells) == len(header):
+            cells = {role: line.cells[i].strip() for role, i in columns.items()}
+        elif left_out is None:
             raise InputError(
                 f"{table}: line {line.number} has {counted(len(line.cells), 'cell')}, "
                 f"the first has {len(header)}"
             )
-        cells = {role: line.cells[i].strip() for role, i in columns.items()}
-        if empty := [role for role, cell in cells.items() if not cell]:
+        empty = [role for role, cell in cells.items() if not cell]
+        if empty and left_out is not None:
+            left_out.append(line.number)
+            continue
+        if empty:
             raise InputError(f"{table}: line {line.number} has no {empty[0]}")
         rows.append(Row(line.number, **cells))
-    if not rows and not known:
+    if not rows and left_out is None:
         raise InputError(f"{table}: no image in it")
     return rows
 
 
-def _classes(name: str, rows: Iterable[Row], known: Known | None) -> list[str]:
+def _classes(name: str, rows: Iterable[Row], known: Known | None = None) -> list[str]:
     """Lists the classes in natural order, each once, however Unicode writes it."""
     classes = sorted({row.label for row in rows}, key=natural)
     one_each = {plain(label): label for label in classes}
@@ -180,7 +245,7 @@ def _files(
     root: Path,
     rows: list[Row],
     classes: list[str],
-    known: Known | None,
+    known: Known | None = None,
 ) -> Files:
     """Finds the images of a table, beside it or in a folder of images there.
 
@@ -195,10 +260,11 @@ def _files(
             places.append(folder)
     numbers = {plain(label): number for number, label in enumerate(classes)}
     files, seen = Files([], [], [], []), {}
+    there = os.path.isfile if known else Path.is_file  # False for names too long
     for row in rows:
         where = f"{table}: line {row.line}"
         tried = dict.fromkeys(place / row.file for place in places)
-        found = [path for path in tried if path.is_file()]
+        found = [path for path in tried if there(path)]
         if known:
             found = _deployed(found, root, known)
         if known and not found:
@@ -249,14 +315,7 @@ def _check_apart(name: str, splits: Mapping[str, Files]) -> None:
         raise InputError(f"{name}: {shown(min(both))} is in both splits")
 
 
-def _notes(tables: Mapping[str, Path], rows: Mapping[str, list[Row]]) -> list[str]:
-    told = [
-        f"{table.name} ({split}, {len(rows[split])})" for split, table in tables.items()
-    ]
-    others = sorted(
-        path.name
-        for path in tables["train"].parent.glob("*.csv")
-        if path not in tables.values()
-    )
+def _notes(root: Path, told: list[str], tables: Collection[Path]) -> list[str]:
+    others = sorted(path.name for path in root.glob("*.csv") if path not in tables)
     notes = [f"tables: {', '.join(told)}"]
     return notes + ([f"not used: {', '.join(others)}"] if others else [])
