@@ -20,7 +20,7 @@ import unlearn
 from unlearn.user_code import EXTRAS
 
 ROOT = Path(__file__).parent.parent
-CORE = {"jax", "numpy", "optax", "scipy", "sklearn", "unlearn"}
+CORE = {"jax", "numpy", "optax", "scipy", "sklearn", "threadpoolctl", "unlearn"}
 
 
 def project():

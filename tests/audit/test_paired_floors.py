@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from simulated_study import cells_of
+from small_runs import Silent
 
 from unlearn import pipeline
 from unlearn.audit import added_tables, probes
@@ -48,6 +49,7 @@ def run_of(monkeypatch):
             config=SimpleNamespace(seeds=seeds, audit=SimpleNamespace(layers=layers)),
             problem=SimpleNamespace(input_spec=spec),
             sets=SimpleNamespace(forget=np.arange(30)),
+            progress=Silent(),
         )
 
     return make

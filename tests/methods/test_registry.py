@@ -127,6 +127,7 @@ def test_reserved_names_are_those_of_controls_and_training_time_methods():
     others = {
         *controls.CONTROLS,
         controls.PRIVATE,
+        controls.MATCHING,
         *shadow_models.REFERENCES,
         tables.UNTRAINED,
     }
