@@ -78,6 +78,7 @@ def test_logits_move_as_the_forward_derivative_says(norm_problem, norm_variables
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_target_is_the_original_moved_by_the_influence(problem, variables):
     """Its loss before the first step; without the influence nothing moves."""
     small = dict(replays=2, replay_epochs=2, epochs=1, ratio=99, batch_size=99)
@@ -98,6 +99,7 @@ def test_the_target_is_the_original_moved_by_the_influence(problem, variables):
     assert jax.tree.all(jax.tree.map(jnp.allclose, same["params"], variables["params"]))
 
 
+@pytest.mark.slow
 def test_retained_examples_are_moved_too(problem, variables):
     """An original that is confident of all follows its target on both sets."""
     options = dict(epochs=60, ratio=99, replays=1, scale=20.0, learning_rate=0.02)
