@@ -37,6 +37,8 @@ PRIVATE = "dp_sgd"
 """A private training with all examples, which nothing is done to: `audit.private`."""
 MATCHING = "oracle_matching"
 """The original, trained to answer like a retrained model: `audit.matching`."""
+ASKED = MATCHING, PRIVATE
+"""Controls that an audit has where it is asked for them."""
 TAUGHT = ("head_distill", MATCHING)
 """What is taught by a retrained model each, and is to be compared with other ones."""
 MARGIN = 5.0

@@ -14,7 +14,7 @@ import numpy as np
 
 from unlearn import methods, training_time
 from unlearn.audit import exposure, games, verdict
-from unlearn.audit.controls import CONTROLS, MATCHING, PRIVATE, TAUGHT
+from unlearn.audit.controls import ASKED, CONTROLS, MATCHING, PRIVATE, TAUGHT
 from unlearn.audit.games import Game, Leak
 from unlearn.audit.shadow_models import Measured
 from unlearn.audit.studies import FEW, Study, models_needed, too_few
@@ -215,7 +215,7 @@ def facts_of(
     return {
         "models": [
             model_facts(name, judgement, stress, config, by_model.get(name, {}))
-            for name in ("original", "retrain", *CONTROLS, MATCHING, PRIVATE, *names)
+            for name in ("original", "retrain", *CONTROLS, *ASKED, *names)
             if name in judgement.findings
         ],
         "doses": [
@@ -263,7 +263,7 @@ def model_facts(
     leak, kept = judgement.leaks.get(name), judgement.kept[name]
     finding, known = judgement.findings[name], KNOWN.get(name)
     info = methods.METHODS.get(name) or training_time.METHODS.get(name)
-    is_control = name in (*CONTROLS, MATCHING, PRIVATE)
+    is_control = name in (*CONTROLS, *ASKED)
     kind = "method" if not known else "control" if is_control else "reference"
     forgetting, together = finding.forgetting, finding.judged
     if kind == "method" and not (judgement.conclusive or judgement.refused):

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from unlearn.audit.controls import CONTROLS, MATCHING, PRIVATE
+from unlearn.audit.controls import ASKED, CONTROLS
 from unlearn.report.csv_files import write_csv as write_rows
 from unlearn.report.summary import interval
 
 BY_CHANCE = "by chance"  # the row of a floor
 UNTRAINED = "untrained"  # a model from scratch
-ANCHORS = ("original", "retrain", *CONTROLS, MATCHING, PRIVATE, UNTRAINED)
+ANCHORS = ("original", "retrain", *CONTROLS, *ASKED, UNTRAINED)
 
 
 def cell(value: float, low: float = math.nan, high: float = math.nan) -> dict:

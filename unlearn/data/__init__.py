@@ -11,6 +11,7 @@ from unlearn.data.known import Known, make_known
 from unlearn.errors import InputError
 
 __all__ = [
+    "OWN",
     "Dataset",
     "Known",
     "augmentation",
@@ -21,6 +22,9 @@ __all__ = [
     "location",
     "make_known",
 ]
+
+OWN = "digits", "synthetic", "medmnist", "npz", "folder", "table"
+"""Kinds of data sets that are not those of tensorflow-datasets."""
 
 
 def load(
@@ -175,7 +179,7 @@ def location(name: str, data_dir: str | None = None) -> Path | None:
     if kind == "table":
         table = Path(rest.partition(",")[0].strip()).expanduser()
         return table if table.is_dir() else table.parent
-    if kind in ("digits", "synthetic", "medmnist"):
+    if kind in OWN:
         return None
     return (
         tfds.find(name, tfds.root_folder(data_dir))

@@ -20,9 +20,6 @@ from unlearn.requests.deployment import (
 )
 from unlearn.requests.verifying import in_use, needed
 
-OWN = "digits", "synthetic", "medmnist", "npz", "folder", "table"
-"""Kinds of data sets that are not those of tensorflow-datasets."""
-
 
 def begin(found: Deployment, call: Call) -> dict:
     """Writes down what is to be deleted.
@@ -66,7 +63,7 @@ def unreached(found: Deployment, lines: list[dict], call: Call) -> list[str]:
     erased = found.erased(lines)
     told = [still_in_data(found, erased, call)]
     name = found.settings["data"]["name"]
-    if name.partition(":")[0] not in OWN and not cached_place(found, call, name):
+    if name.partition(":")[0] not in data.OWN and not cached_place(found, call, name):
         told.append("decoded images of a public data set in the cache of this package")
     imported = found.settings["model"]["weights"]
     if imported and erased and found.method != "certified":
