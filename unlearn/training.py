@@ -386,10 +386,12 @@ def train(
     indices: jax.Array,
     recipe: Recipe,
     epochs: int | None = None,
+    examples: Examples | None = None,
 ) -> tuple[Variables, jax.Array]:
     """Trains from scratch on `indices`; returns (variables, losses float32[E, S]).
 
     With `epochs` it stops after so many, on the way that the whole training goes.
+    Batches are those of `examples`, where they are not the problem's own.
 
     Raises:
       InputError: rates that make no sense (`check_rates`).
@@ -400,7 +402,7 @@ def train(
     return fit(
         key_fit,
         variables,
-        problem,
+        problem if examples is None else examples,
         indices,
         recipe.objective(problem.model),
         recipe.optimizer(len(indices)),

@@ -21,7 +21,7 @@ from unlearn.methods.matching import Matching, match_logits
 from unlearn.methods.registry import method
 from unlearn.methods.taught import teacher
 from unlearn.problem import Batch, Problem, Variables
-from unlearn.training import Recipe, fit, in_order
+from unlearn.training import Recipe, in_order, train
 
 
 @method(
@@ -98,29 +98,19 @@ def influence(
     The derivative of the logits on the examples at `indices`, float32[len, K], where
     the weight of the forget set begins to fall.
     """
-    key_init, key_fit = jax.random.split(key)
     everyone = jnp.concatenate([problem.forget, problem.retain])
     gone = jnp.zeros(len(problem.labels), jnp.float32).at[problem.forget].set(1.0)
-    begin = problem.model.init(key_init, problem.inputs(everyone[:1]))
 
-    def train(share):
-        return fit(
-            key_fit,
-            begin,
-            Weighted(problem, 1 - share * gone),
-            everyone,
-            recipe.objective(problem.model),
-            recipe.optimizer(len(everyone)),
-            epochs=recipe.epochs,
-            batch_size=recipe.batch_size,
-        )[0]
+    def without(share):
+        weighted = Weighted(problem, 1 - share * gone)
+        return train(key, problem, everyone, recipe, examples=weighted)[0]
 
-    at, direction = jax.jvp(train, (jnp.float32(0),), (jnp.float32(1),))
+    at, direction = jax.jvp(without, (jnp.float32(0),), (jnp.float32(1),))
     return moved_logits(problem, at, direction, indices)
 
 
 class Weighted(NamedTuple):
-    """A problem for `training.fit` whose examples have weights, float32[N]."""
+    """A problem for `training.train` whose examples have weights, float32[N]."""
 
     problem: Problem
     weights: jax.Array
