@@ -118,6 +118,7 @@ class Examples(Protocol):
         "forget_classes",
         "validation",
         "early",
+        "epoch",
     ],
     meta_fields=[
         "model",
@@ -142,7 +143,7 @@ class Problem:
     Batches are spread over the devices of `mesh`, if there is one: see `on_devices`.
     `early`, for methods that rewind, has the original's variables after some epochs of
     its training, by their number; they depend on all examples, forgotten ones too, but
-    for those after none.
+    for those after none. `epoch`, while a training counts them: see `in_epoch`.
     """
 
     examples: Any  # a tree of arrays [N, ...], such as uint8[N, H, W, C]
@@ -157,6 +158,7 @@ class Problem:
     augment: Callable[[jax.Array, Any], Any] | None = None
     validation: "Problem | None" = None
     early: dict[int, Variables] | None = None
+    epoch: tuple[jax.Array, jax.Array] | None = None
     total_forget: int | None = None
     total_retain: int | None = None
     mesh: Mesh | None = None
@@ -187,6 +189,16 @@ class Problem:
         """Returns what the model is applied to, [B, ...]; only here it is made."""
         return self.preprocess(rows(self.examples, indices))
 
+    def in_epoch(self, key: jax.Array, number: int | jax.Array) -> "Problem":
+        """Returns the problem as a training sees it in an epoch; numbers are from 0.
+
+        It is the same unless the augmentation depends on the epoch. `key` is that of
+        the whole training.
+        """
+        if not hasattr(self.augment, "in_epoch"):
+            return self
+        return self.replace(epoch=(key, jnp.asarray(number, jnp.int32)))
+
     def batch(
         self,
         indices: jax.Array,
@@ -197,8 +209,12 @@ class Problem:
         """Returns the examples at `indices`; augmented if a key is given."""
         indices, weights = spread.over_devices((indices, weights), self.mesh)
         inputs = spread.over_devices(self.inputs(indices), self.mesh)
-        if key is not None and self.augment is not None:
-            inputs = self.augment(key, inputs)
+        augment = self.augment
+        if key is not None and augment is not None:
+            of_epoch = getattr(augment, "in_epoch", None)
+            if of_epoch is not None and self.epoch is not None:
+                augment = of_epoch(*self.epoch, indices)
+            inputs = augment(key, inputs)
         if weights is None:
             weights = jnp.ones(indices.shape, jnp.float32)
         return Batch(inputs, self.labels[indices], weights)

@@ -296,8 +296,12 @@ def fit(
 ) -> tuple[Variables, jax.Array]:
     """Minimises `objective` over `epochs` shuffled passes; float32[E, S] losses."""
 
-    def one(state, key):
-        args = key, state, problem, indices, objective, optimizer
+    def one(state, scanned):
+        number, key_epoch = scanned
+        seen = problem
+        if isinstance(problem, Problem):
+            seen = problem.in_epoch(key, number)
+        args = key_epoch, state, seen, indices, objective, optimizer
         return shuffled_epoch(
             *args,
             batch_size=batch_size,
@@ -307,7 +311,8 @@ def fit(
         )
 
     state = start(variables, optimizer)
-    state, losses = jax.lax.scan(one, state, epoch_keys(key, epochs))
+    scanned = jnp.arange(epochs, dtype=jnp.int32), epoch_keys(key, epochs)
+    state, losses = jax.lax.scan(one, state, scanned)
     return state.variables, losses
 
 

@@ -54,7 +54,8 @@ def test_smoke(parts, tmp_path, capsys, monkeypatch):
     config = speed.get_config("smoke")
     config.parts = parts
     with config.unlocked():  # one of each is enough
-        del config.fast["to_96"], config.shadows.nets["resnet9"]
+        del config.fast["to_94_random"], config.fast["to_96"]
+        del config.shadows.nets["resnet9"]
     speed.run(config, tmp_path)
     with (tmp_path / "speed.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -66,6 +67,19 @@ def test_smoke(parts, tmp_path, capsys, monkeypatch):
     table = (tmp_path / "speed.md").read_text()
     assert table in capsys.readouterr().out
     assert sum(row["candidate"] in table for row in rows) == len(rows)
+    if "accuracy" in parts:
+        tested = [row for row in rows if row["comparison"].endswith("to_94")]
+        tested = [row["candidate"] for row in tested if row["unit"] == "%"]
+        both = "test accuracy, ", "test accuracy, mean over mirror images, "
+        assert tested == [f"{words}2 trainings" for words in both]
+
+
+def test_recipes_side_by_side_differ_in_their_flips_alone():
+    fast = speed.get_config("full").to_dict()["fast"]
+    one, other = fast["to_94"], fast["to_94_random"]
+    assert one["augment"].pop("alternate_flip") is True
+    assert other["augment"].pop("alternate_flip") is False
+    assert one == other and one["augment"]["flip"]
 
 
 def test_all_parts_are_measured_on_a_cpu_or_an_accelerator():

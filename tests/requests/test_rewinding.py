@@ -44,6 +44,17 @@ def test_kept_are_the_weights_after_the_first_epochs(fresh):
 
 
 @pytest.mark.slow
+def test_a_training_that_flips_by_turns_counts_its_epochs(tmp_path):
+    flips = {"data__flip": True, "data__alternate_flip": True}
+    state, problem = state_of(deploy(tmp_path / "dep", "rewind", **flips), 0)
+    assert hasattr(problem.augment, "in_epoch")
+    recipe = training.Recipe(**config().train)
+    key = open_deployment(tmp_path / "dep").key(0)
+    for epochs, kept in ((1, state.early[1]), (2, state.variables)):
+        same(training.train(key, problem, problem.retain, recipe, epochs)[0], kept)
+
+
+@pytest.mark.slow
 def test_every_request_goes_back_to_the_same_weights(fresh):
     folder = fresh("rewind")
     erase(folder, [3, 14])

@@ -6,7 +6,8 @@ selecting between an image and its mirror image.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,13 +15,23 @@ import jax.numpy as jnp
 from unlearn.errors import InputError
 
 Augment = Callable[[jax.Array, jax.Array], jax.Array]
-"""A function `(key, inputs[B, H, W, C]) -> inputs[B, H, W, C]`."""
+"""A function `(key, inputs[B, H, W, C]) -> inputs[B, H, W, C]`.
+
+One that depends on the epoch has a method `in_epoch(key, number, indices)` as well, see
+`Alternating`.
+"""
+
+OPTIONS = "flip", "alternate_flip", "crop", "rotate", "jitter"
+"""Those of `augmentation` that are in the section `data` of a config."""
+
+FLIPS = 2**31 - 1  # folded into the key of a training: no epoch has this number
 
 
 @functools.cache
 def augmentation(
     *,
     flip: bool = False,
+    alternate_flip: bool = False,
     crop: int = 0,
     rotate: float = 0.0,
     jitter: float = 0.0,
@@ -32,14 +43,19 @@ def augmentation(
 
     Args:
       flip: mirror half of the images, left to right.
+      alternate_flip: with `flip`: mirror each image in every other epoch, see
+        `Alternating`.
       crop: pixels of padding for `padded_crop`; 0 leaves images where they are.
       rotate: largest angle of `rotation`, in degrees.
       jitter: strength of `colour_jitter`.
       cutout: pixels of the side of the square of `cut_out`.
 
     Raises:
-      InputError: a negative `crop` or `cutout`, a `rotate` past 180, a `jitter` past 1.
+      InputError: a negative `crop` or `cutout`, a `rotate` past 180, a `jitter` past 1,
+        `alternate_flip` without `flip`.
     """
+    if alternate_flip and not flip:
+        raise InputError("alternate_flip is a way to flip: set flip as well")
     if crop < 0:
         raise InputError(f"crop must be 0 or more pixels of padding; it is {crop}")
     if cutout < 0:
@@ -53,8 +69,18 @@ def augmentation(
     steps += [padded_crop(crop)] if crop else []
     steps += [colour_jitter(jitter)] if jitter else []
     steps += [cut_out(cutout)] if cutout else []
-    if not steps:
-        return None
+    if alternate_flip:
+        return Alternating(steps[1:])
+    return chain(steps) if steps else None
+
+
+def of_config(section: Mapping[str, Any]) -> Augment | None:
+    """Makes the augmentation of a section `data`; what it does not name is off."""
+    return augmentation(**{name: section[name] for name in OPTIONS if name in section})
+
+
+def chain(steps: Sequence[Augment]) -> Augment:
+    """Makes an augmentation of several, one after another."""
 
     def augment(key, inputs):
         keys = jax.random.split(key, len(steps))
@@ -65,12 +91,50 @@ def augmentation(
     return augment
 
 
+class Alternating:
+    """An augmentation that mirrors each image in every other epoch, then goes on.
+
+    Jordan, 2024, https://arxiv.org/abs/2404.00498: chance decides which images are
+    mirrored in the first epoch; so two epochs see both sides of every image. Called as
+    it is, where nobody says which epoch it is, it mirrors at random.
+    """
+
+    def __init__(self, steps: Sequence[Augment]):
+        """Takes what comes after the flip."""
+        self.steps = tuple(steps)
+        self.at_random = chain((random_flip, *steps))
+
+    def __call__(self, key: jax.Array, inputs: jax.Array) -> jax.Array:
+        return self.at_random(key, inputs)
+
+    def in_epoch(
+        self, key: jax.Array, number: jax.Array, indices: jax.Array
+    ) -> Augment:
+        """Returns what a batch of the examples at `indices` gets.
+
+        Args:
+          key: of the whole training.
+          number: int32[], of the epoch, from 0.
+          indices: int32[B].
+        """
+        of_each = jax.vmap(jax.random.fold_in, (None, 0))
+        keys = of_each(jax.random.fold_in(key, FLIPS), indices)
+        first = jax.vmap(lambda key: jax.random.bernoulli(key, jnp.float32(0.5)))(keys)
+        mirrored = first ^ (number % 2 == 1)
+        return chain((lambda _, inputs: mirror(inputs, mirrored), *self.steps))
+
+
 def random_flip(key: jax.Array, inputs: jax.Array) -> jax.Array:
     """Mirrors each image, left to right, with probability 1/2."""
-    batch, _, width, _ = inputs.shape
+    draws = jax.random.bernoulli(key, jnp.float32(0.5), (len(inputs), 1))
+    return mirror(inputs, draws[:, 0])
+
+
+def mirror(inputs: jax.Array, mirrored: jax.Array) -> jax.Array:
+    """Mirrors the images [B, H, W, C] where bool[B] says so, left to right."""
+    width = inputs.shape[2]
     columns = jnp.arange(width)[None]
-    mirrored = jax.random.bernoulli(key, jnp.float32(0.5), (batch, 1))
-    columns = jnp.where(mirrored, width - 1 - columns, columns)
+    columns = jnp.where(mirrored[:, None], width - 1 - columns, columns)
     return jnp.take_along_axis(inputs, columns[:, None, :, None], axis=2)
 
 

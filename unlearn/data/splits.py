@@ -24,7 +24,8 @@ class DataConfig(NamedTuple):
     name: str = "digits"  # as `unlearn.data.load` takes it
     validation: float = 0.1  # share of the training split held out to choose constants
     examples: int = 0  # 0, or how many random training examples are used
-    flip: bool = False  # this and the next three augment the training
+    flip: bool = False  # this and the next four augment the training
+    alternate_flip: bool = False  # with flip: each image in every other epoch
     crop: int = 0  # pixels
     rotate: float = 0.0  # degrees
     jitter: float = 0.0
@@ -38,6 +39,10 @@ class DataConfig(NamedTuple):
         if not 0 <= self.validation < 1:
             raise InputError(
                 f"data.validation must lie in [0, 1); it is {self.validation}"
+            )
+        if self.alternate_flip and not self.flip:
+            raise InputError(
+                "data.alternate_flip is a way to flip: set data.flip=True as well"
             )
         if self.resident not in RESIDENT:
             raise InputError(

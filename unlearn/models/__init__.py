@@ -3,8 +3,9 @@
 `create("resnet18", num_classes=10)` gives one of the nets here, and
 `create("PATH.py:function", num_classes=10)` what a file of yours makes.
 `from_linen`, `from_nnx`, `from_equinox` and `from_haiku` make a `Model` of a net of
-these libraries; they are imported when they are first used. `load_weights` and
-`save_weights` read and write variables.
+these libraries; they are imported when they are first used. `mirrored` makes one that
+answers for an image and its mirror image. `load_weights` and `save_weights` read and
+write variables.
 
 Anything else is a `Model` of two pure functions, `init` and `apply`, and a third,
 `activations`, for the methods that look inside a net: it does what `apply` does and
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     )
     from unlearn.models.haiku import from_haiku, haiku_variables, to_haiku
     from unlearn.models.linen import from_linen
+    from unlearn.models.mirror import mirrored
     from unlearn.models.nets import (
         CHOICES,
         NETS,
@@ -65,6 +67,7 @@ __all__ = [
     "he_init",
     "is_path",
     "load_weights",
+    "mirrored",
     "nnx_variables",
     "options",
     "parameter_count",
@@ -80,6 +83,7 @@ HOMES = {
     "equinox": ("equinox_variables", "from_equinox", "to_equinox"),
     "haiku": ("from_haiku", "haiku_variables", "to_haiku"),
     "linen": ("from_linen",),
+    "mirror": ("mirrored",),
     "nnx": ("from_nnx", "nnx_variables", "to_nnx"),
     "own_file": ("is_path", "source_hash"),
     "weights": ("differing", "load_weights", "save_weights", "weights_hash"),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from unlearn import methods, models, optimizers, training, training_time
+from unlearn.data.augment import OPTIONS
 from unlearn.data.splits import DataConfig, ForgetConfig
 from unlearn.errors import InputError
 from unlearn.inputs import in_words, input_spec
@@ -164,7 +165,7 @@ def check_images(examples: np.ndarray | Stored, config: "ConfigDict") -> None:
     if examples.ndim == 4:
         return
     what = in_words(input_spec(examples))
-    for option in ("flip", "crop", "rotate", "jitter"):
+    for option in OPTIONS:
         if config.data[option]:
             raise InputError(
                 f"data.{option} is for images; these examples are {what}: leave it out"

@@ -22,7 +22,9 @@ def default_config() -> "ConfigDict":
     - `model`: the name of the net (or PATH.py:function), the file that its `weights`
       come from if the original is not trained here, the `dtype` that the nets here
       compute in (float32, bfloat16 or float16; parameters, batch statistics, logits and
-      the optimizer are float32), and the options of each net.
+      the optimizer are float32), whether it answers the mean of its logits for an
+      image and its mirror image (`test_flip`, see `models.mirrored`), and the options
+      of each net.
     - `train`: how original and retrained models are trained, see `training.Recipe`.
     - `methods`: the keyword arguments of each method (of `fit`, if it is one of
       `training_time`). A method that needs the retain set has `retain_examples` as
@@ -46,7 +48,12 @@ def default_config() -> "ConfigDict":
         {
             "data": DataConfig()._asdict(),
             "forget": ForgetConfig()._asdict(),
-            "model": {"name": "cnn", "weights": "", "dtype": "float32"}
+            "model": {
+                "name": "cnn",
+                "weights": "",
+                "dtype": "float32",
+                "test_flip": False,
+            }
             | models.options(),
             "train": training.Recipe()._asdict(),
             "methods": {name: method_defaults(name) for name in names},

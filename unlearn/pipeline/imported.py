@@ -17,7 +17,7 @@ import numpy as np
 from unlearn import data, models, store
 from unlearn.errors import InputError
 from unlearn.models.weight_files import SUFFIXES
-from unlearn.problem import Variables
+from unlearn.problem import Model, Variables
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
@@ -130,6 +130,12 @@ def net_options(config: "ConfigDict") -> dict:
     return {}
 
 
+def make_net(config: "ConfigDict", classes: int) -> Model:
+    """Makes the model of a run, which answers for mirror images if it is to."""
+    net = models.create(config.model.name, classes, **net_options(config))
+    return models.mirrored(net) if config.model.test_flip else net
+
+
 def model_section(config: "ConfigDict") -> dict:
     """Returns what the section `model` says of the net: what originals depend on.
 
@@ -138,6 +144,8 @@ def model_section(config: "ConfigDict") -> dict:
     section = config.model.to_dict()
     own = "name", "dtype", config.model.name
     kept = {key: section[key] for key in own if key in section}
+    if config.model.test_flip:  # else as in folders from before it was there
+        kept["test_flip"] = True
     if not (config.model.weights or models.is_path(config.model.name)):
         return kept
     hashes = sources(config)

@@ -13,8 +13,9 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from unlearn import data, devices, methods, models, provenance, spread, store
+from unlearn import data, devices, methods, provenance, spread, store
 from unlearn import problem as problems
+from unlearn.data import augment
 from unlearn.data.split_notes import copy_lines
 from unlearn.data.splits import (
     RESIDENT,
@@ -164,7 +165,7 @@ def prepare(
     dataset, classes = source.dataset, len(source.dataset.class_names)
     parts = split_of(source, config)
     check_images(dataset.train_images, config)
-    model = models.create(config.model.name, classes, **imported.net_options(config))
+    model = imported.make_net(config, classes)
     train, test = dataset.train_images, dataset.test_images
     if isinstance(train, Stored) and isinstance(test, Stored):
         train, test = together(train, test)
@@ -241,6 +242,8 @@ def saved_config(config: "ConfigDict", names: Sequence[str]) -> dict:
         if not saved.get("audit", {}).get(section, {}).get(asked):
             saved.get("audit", {}).pop(section, None)
     del saved["data"]["resident"]
+    if not saved["data"]["alternate_flip"]:  # as in folders from before it was there
+        del saved["data"]["alternate_flip"]
     saved["model"] = imported.model_section(config)
     parts = sorted(parts_of(names))
     saved["methods"] = {name: saved["methods"][name] for name in parts}
@@ -272,7 +275,6 @@ def make_problem(
     """Returns the problem of a run, with the validation split if there is one."""
     images, labels = dataset.train_images, dataset.train_labels
     held_out = parts.validation
-    options = ("flip", "crop", "rotate", "jitter")
     return problems.make_problem(
         images[parts.train],
         labels[parts.train],
@@ -282,7 +284,7 @@ def make_problem(
         forget_classes=parts.classes,
         mean=dataset.mean,
         std=dataset.std,
-        augment=data.augmentation(**{name: config.data[name] for name in options}),
+        augment=augment.of_config(config.data),
         validation=(images[held_out], labels[held_out]) if len(held_out) else None,
     )
 

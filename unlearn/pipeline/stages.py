@@ -142,13 +142,15 @@ def early(run: Run, seed: int, epochs: Sequence[int]) -> dict[int, Variables]:
     key_init, key_fit = jax.random.split(key_of(seed, "original"))
     state = devices.compiled(begin, key_init, problem)[0](key_init, problem)
     keys = training.epoch_keys(key_fit, recipe.epochs)
-    advance, _ = devices.compiled(advance, keys[0], state, problem, indices)
+    first = problem.in_epoch(key_fit, 0)
+    advance, _ = devices.compiled(advance, keys[0], state, first, indices)
     found = {}
     for number in range(max(epochs) + 1):
         if number in epochs:
             found[number] = jax.tree.map(jnp.copy, state.variables)
         if number < max(epochs):
-            state, _ = advance(keys[number], state, problem, indices)
+            now = problem.in_epoch(key_fit, number)
+            state, _ = advance(keys[number], state, now, indices)
     return found
 
 
@@ -171,9 +173,8 @@ def train(run: Run, name: str, seed: int) -> tuple[Variables, dict]:
 
     begin, compile_begin = devices.compiled(begin, key_init, problem)
     state = begin(key_init, problem)
-    advance, compile_advance = devices.compiled(
-        advance, keys[0], state, problem, indices
-    )
+    first = problem.in_epoch(key_fit, 0)
+    advance, compile_advance = devices.compiled(advance, keys[0], state, first, indices)
     note = memory.check(advance, f"an epoch of {name}")
     if note and compile_advance:
         run.progress.say(note)
@@ -185,14 +186,15 @@ def train(run: Run, name: str, seed: int) -> tuple[Variables, dict]:
         check_identity(run, path, info, name, seed)
         seconds = info["seconds"]
     elif run.progress.wonders:
-        args = keys[0], state, problem, indices
+        args = keys[0], state, first, indices
         run.progress.foresee(recipe.epochs * epoch_seconds(*args, recipe))
     rewind(run.log, name, seed, done)
     what, held_out = held_out_set(run)
     last_saved = time.perf_counter()
     for number in range(done + 1, recipe.epochs + 1):
         started = time.perf_counter()
-        state, loss = advance(keys[number - 1], state, problem, indices)
+        now = problem.in_epoch(key_fit, number - 1)
+        state, loss = advance(keys[number - 1], state, now, indices)
         loss = float(loss)
         took = time.perf_counter() - started
         seconds += took

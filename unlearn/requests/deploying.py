@@ -244,6 +244,8 @@ def make_settings(config: "ConfigDict", method: str, data_dir: str | None) -> di
         kept["trained_on"] = model["trained_on"].strip()
     if name in model:
         kept[name] = model[name]
+    if model["test_flip"]:
+        kept["test_flip"] = True
     if models.is_path(name):
         path, _, function = name.rpartition(":")
         kept["name"] = f"{Path(path).expanduser().absolute()}:{function}"

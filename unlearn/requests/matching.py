@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from unlearn import data, methods, models
 from unlearn import problem as problems
+from unlearn.data import augment
 from unlearn.data.order import plain
 from unlearn.data.relations import joined
 from unlearn.data.splits import hold_out
@@ -25,8 +26,6 @@ from unlearn.requests.resolve import TEST, TRAIN, VALIDATION, Examples, places
 
 if TYPE_CHECKING:
     from unlearn.data import Dataset
-
-AUGMENT = "flip", "crop", "rotate", "jitter"
 
 
 class Loaded(NamedTuple):
@@ -57,9 +56,7 @@ class Loaded(NamedTuple):
             num_classes=len(settings["class_names"]),
             mean=self.mean,
             std=self.std,
-            augment=data.augmentation(
-                **{name: settings["data"][name] for name in AUGMENT}
-            ),
+            augment=augment.of_config(settings["data"]),
             validation=(self.rows[held_out], self.labels[held_out])
             if len(held_out)
             else None,
@@ -166,7 +163,8 @@ def make_model(settings: dict) -> Model:
     options = section.get(name, {})
     if not models.is_path(name):
         options = options | {"dtype": section.get("dtype", "float32")}
-    return models.create(name, len(settings["class_names"]), **options)
+    model = models.create(name, len(settings["class_names"]), **options)
+    return models.mirrored(model) if section.get("test_flip") else model
 
 
 def load(

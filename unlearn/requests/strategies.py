@@ -83,18 +83,21 @@ class Plain:
         key_init, key_fit = jax.random.split(key)
         keys = training.epoch_keys(key_fit, recipe.epochs)
         state = devices.compiled(begin, key_init, problem)[0](key_init, problem)
-        advance = devices.compiled(advance, keys[0], state, problem, rows)[0]
+        first = problem.in_epoch(key_fit, 0)
+        advance = devices.compiled(advance, keys[0], state, first, rows)[0]
         saved, done, kept = store.epoch_checkpoints(self.place), 0, {}
         self._keep(kept, 0, state)
         if saved:
             done, path = saved[-1]
             for number in range(1, min(done, max(self.early_epochs, default=0)) + 1):
-                state, _ = advance(keys[number - 1], state, problem, rows)
+                now = problem.in_epoch(key_fit, number - 1)
+                state, _ = advance(keys[number - 1], state, now, rows)
                 self._keep(kept, number, state)
             state, _ = store.load_checkpoint(path, state)
         last_saved = time.perf_counter()
         for number in range(done + 1, recipe.epochs + 1):
-            state, loss = advance(keys[number - 1], state, problem, rows)
+            now = problem.in_epoch(key_fit, number - 1)
+            state, loss = advance(keys[number - 1], state, now, rows)
             if not np.isfinite(loss):
                 raise InputError(
                     f"the training diverged in epoch {number}: the loss is {loss}; "
