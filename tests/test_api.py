@@ -115,6 +115,7 @@ def test_import_alone_loads_nothing():
         from unlearn import modle  # noqa: F401
 
 
+@pytest.mark.slow
 def test_modules_are_there_without_an_import_of_their_own():
     """As README.md names them."""
     program = (

@@ -23,6 +23,7 @@ def test_fisher_is_the_mean_of_squared_example_gradients(problem, variables):
 @pytest.mark.parametrize(
     "room", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (None, 1, 7))]
 )
+@pytest.mark.slow
 def test_results_do_not_depend_on_what_an_accelerator_holds(
     room, problem, variables, monkeypatch
 ):
@@ -53,6 +54,7 @@ def test_results_do_not_depend_on_what_an_accelerator_holds(
     assert_close(solved, unflattened(dense, params), 1e-3, 1e-4)
 
 
+@pytest.mark.slow
 def test_batch_mean_fisher_shrinks_with_the_group(problem, variables):
     """The control: the published variant does depend on the batch size."""
     sizes = [
@@ -114,6 +116,7 @@ def test_gauss_newton_product_through_custom_gradients():
     assert_close(product(variables, unflatten(vector)), expected, 1e-3, 1e-4)
 
 
+@pytest.mark.slow
 def test_curvature_examples_are_a_part_of_the_set():
     indices = jnp.arange(100, 120)
     chosen = np.asarray(curvature.draw(jax.random.key(0), indices, 8))

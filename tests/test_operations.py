@@ -143,6 +143,7 @@ def test_what_is_certain_is_not_run():
     assert counts(lambda x: x @ x, square) == (54, 54)
 
 
+@pytest.mark.slow
 def test_a_method_that_stops_and_one_that_searches():
     problem = tiny_problem()
     variables = trained(problem)

@@ -82,6 +82,7 @@ def linear(outputs):
         pytest.param([[1.0, 2.0]] * 6, "float32[2]", marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.slow
 def test_anything_but_images_is_taken_as_it_is(inputs, words):
     p = make_problem(inputs, [0, 1, 2] * 2, [4], linear(3), augment=None)
     assert p.preprocess is as_they_are

@@ -157,6 +157,7 @@ def test_a_run_whose_batches_are_spread(tmp_path):
     assert again.run.alone.mesh is None
 
 
+@pytest.mark.slow
 def test_models_that_are_read_lie_where_those_made_do(tmp_path):
     config = small_config(batch_devices=2, seeds=1, run=("ssd",))
     run = pipeline.prepare(config, tmp_path / "run", ("ssd",), progress=Silent())

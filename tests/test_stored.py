@@ -116,6 +116,7 @@ def test_an_image_moves_by_as_much_wherever_it_lies(both):
     assert float(jnp.max(moved[0] - inputs)) == pytest.approx(0.1 / STD)
 
 
+@pytest.mark.slow
 def test_predictions_of_arrays_that_are_not_on_a_device(both):
     here, there = both
     variables, args = trained(here), (here.preprocess, 7)

@@ -142,6 +142,7 @@ def test_every_step_of_an_epoch_has_a_key_of_its_own(problem, variables):
 
 
 @pytest.mark.parametrize("parts", [2, 3, 8, 11])
+@pytest.mark.slow
 def test_a_batch_in_parts_takes_the_same_steps(problem, parts):
     """Also where parts do not divide the batch, or are more than its examples."""
     recipe = Recipe(epochs=4, batch_size=8, learning_rate=0.1, balance=1.0)
@@ -228,6 +229,7 @@ def test_frozen_leaves_keep_their_bits(problem, variables):
         assert np.array_equal(old, new) != moves["kernel"]
 
 
+@pytest.mark.slow
 def test_flags_known_before_tracing_give_the_weights_of_flags_that_are_not(
     norm_problem, norm_variables
 ):
@@ -397,6 +399,7 @@ def test_the_floats_of_a_recipe_can_be_traced(problem):
     assert jax.eval_shape(jax.vmap(losses), -jnp.ones(3)).shape[:2] == (3, 2)
 
 
+@pytest.mark.slow
 def test_retrain_takes_muon_and_smoothed_labels_as_a_recipe_does(problem):
     changes = dict(epochs=2, batch_size=16, learning_rate=0.1, descent="muon")
     changes |= dict(label_smoothing=0.3, schedule="linear")

@@ -94,6 +94,7 @@ def test_logits_of_controls():
         controls.control_logits("head_distill", logits)
 
 
+@pytest.mark.slow
 def test_matching_takes_the_steps_of_adam_towards_the_teachers_logits(
     problem, variables
 ):

@@ -21,6 +21,7 @@ def test_distributions(request_study):
     assert cells["collapsed"]["final"]["value"] < cells["clean"]["final"]["value"] / 2
 
 
+@pytest.mark.slow
 def test_what_a_retrained_model_taught_is_compared_with_others(request_study):
     """Who answers as the teachers do is at the floor, not below it."""
     study, models = request_study

@@ -15,6 +15,7 @@ from unlearn.privacy import dp_sgd
 from unlearn.report.frontier_page import Interval, Point
 
 
+@pytest.mark.slow
 def test_each_model_is_a_private_training_with_everyone(tmp_path, accounted):
     run = prepared(tmp_path, private=PRIVATE)
     study = studies.fixed_study("private", run, np.arange(10), 12)

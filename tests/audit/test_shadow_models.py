@@ -88,6 +88,7 @@ def test_a_model_of_the_study_is_that_model_alone(shadow):
         )
 
 
+@pytest.mark.slow
 def test_it_goes_on_with_the_chunk_that_is_missing(shadow, monkeypatch):
     before = shadow_models.measured(shadow, "oracle")
     files = sorted((shadow.folder / "oracle").glob("*.npz"))
@@ -101,6 +102,7 @@ def test_it_goes_on_with_the_chunk_that_is_missing(shadow, monkeypatch):
     shadow_models.measured(shadow, "oracle")  # all is there: nothing is compiled
 
 
+@pytest.mark.slow
 def test_who_joins_leaves_kinds_to_those_who_are_at_them(shadow):
     def made():
         return {name for name in wanted if kept.files_of(shadow, name)}

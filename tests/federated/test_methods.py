@@ -170,6 +170,7 @@ def test_every_update_counts_as_often_as_it_was_added(every, momentum):
     np.testing.assert_allclose(weight_of_rounds(recipe, kept), expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_retraining_is_a_federation_of_what_stays(made, request_):
     found, told = retrain(KEY, made, request_)
     expected, _ = federate(KEY, made.problem, request_.left, RECIPE)
@@ -227,6 +228,7 @@ def test_negation_changes_a_layer_and_goes_on(made, request_):
     assert told["messages"] == 3 * 2 * 2
 
 
+@pytest.mark.slow
 def test_a_pseudo_gradient_is_taken_away(made, request_):
     """Twice the scale, twice as far, against what the client would have sent."""
     some, told = pseudo_gradient(KEY, made, request_, scale=1.0, rounds=0)

@@ -78,6 +78,7 @@ CHALLENGE = "conv_transpose", "noise_reset", "reset_head_distill"
 
 
 @pytest.mark.parametrize("name", CHALLENGE)
+@pytest.mark.slow
 def test_the_cosine_goes_by_the_epoch(name, conv, monkeypatch):
     """Epochs of two steps: one rate an epoch, half of the first in the second."""
     problem, variables = conv

@@ -115,6 +115,7 @@ def test_retained_examples_are_moved_too(problem, variables):
         assert found > 0.7
 
 
+@pytest.mark.slow
 def test_integer_variables_have_no_derivative():
     """Counters, as haiku's statistics have, stay what they are."""
     model = plain_model()

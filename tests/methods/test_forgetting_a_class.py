@@ -15,6 +15,7 @@ KEY = jax.random.key(3)
 
 
 @pytest.mark.parametrize("name", ["boundary_shrink", "boundary_expand", "kl_uniform"])
+@pytest.mark.slow
 def test_a_class_is_forgotten_without_the_retain_set(name, class_problem, variables):
     fn, seen = case(name, class_problem, learning_rate=0.1, epochs=10)
     after, _ = fn(KEY, variables, seen)
@@ -33,6 +34,7 @@ OF_THE_FORGET_SET = (
 
 
 @pytest.mark.parametrize("name", [*OF_THE_FORGET_SET, "lipschitz"])
+@pytest.mark.slow
 def test_one_forgotten_example_leaves_the_batch_statistics(name, norm_variables):
     problem = tiny_problem(from_linen(NormNet()), forget=1)
     fn, seen = case(name, problem, learning_rate=0.1)
@@ -42,6 +44,7 @@ def test_one_forgotten_example_leaves_the_batch_statistics(name, norm_variables)
 
 
 @pytest.mark.parametrize("name", OF_THE_FORGET_SET)
+@pytest.mark.slow
 def test_batch_statistics_follow_the_forget_set_if_asked(
     name, norm_problem, norm_variables
 ):

@@ -67,6 +67,7 @@ def two_classes_forgotten(**options):
 
 
 @pytest.mark.parametrize("classes", [(), (1, 2)])
+@pytest.mark.slow
 def test_boundary_shrink_shrinks_to_no_forgotten_class(classes):
     problem, variables = two_classes_forgotten(forget_classes=classes)
     fn, seen = case("boundary_shrink", problem, epochs=1, bound=0.3)
@@ -76,6 +77,7 @@ def test_boundary_shrink_shrinks_to_no_forgotten_class(classes):
 
 @pytest.mark.parametrize("method", [delete, boundary_shrink])
 @pytest.mark.parametrize("classes", [(), (1, 2)])
+@pytest.mark.slow
 def test_a_forgotten_class_is_not_learnt_for_another(method, classes):
     """Of two classes forgotten at once neither takes the examples of the other."""
     problem, variables = two_classes_forgotten(forget_classes=classes)
@@ -88,6 +90,7 @@ def test_a_forgotten_class_is_not_learnt_for_another(method, classes):
 
 
 @pytest.mark.parametrize("name", ["random_labels", "salun", "amnesiac_relabel"])
+@pytest.mark.slow
 def test_relabelling_draws_no_forgotten_class(name):
     """Trained on its forget set alone, the net learns but the labels it is given."""
     problem, variables = two_classes_forgotten(forget_classes=(1, 2))

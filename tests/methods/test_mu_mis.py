@@ -163,6 +163,7 @@ def linear():
 
 
 @pytest.mark.parametrize("delta", [0.0, 0.8, 1.0, 1.5, ENDLESS])
+@pytest.mark.slow
 def test_it_stops_when_the_other_slopes_have_come_back(linear, delta):
     after, info = linear(delta)
     lengths, found = dipping(delta)

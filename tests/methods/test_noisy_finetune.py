@@ -43,6 +43,7 @@ def test_the_separation_spends_the_budget_and_no_more(epsilon, delta):
 
 @pytest.mark.parametrize("epsilon", [0.01, 0.1, 1.0, 8.0, 64.0])
 @pytest.mark.parametrize("delta", [1e-15, 1e-9, 1e-5, 0.1])
+@pytest.mark.slow
 def test_float32_never_allows_too_much(epsilon, delta):
     """By the profile in float64, of log-probabilities."""
     mu = float(noisy_steps.separation(epsilon, delta))
@@ -64,6 +65,7 @@ def test_constants_that_make_no_sense_are_no_certificate(problem, variables, cha
         noisy_finetune(KEY, variables, problem, **SMALL | changes)
 
 
+@pytest.mark.slow
 def test_an_original_that_is_no_number_tells_nothing(problem, variables):
     """And neither do such gradients."""
     none = jax.tree.map(lambda x: x * jnp.nan, variables)
@@ -115,6 +117,7 @@ def test_two_runs_are_as_far_apart_as_the_bound_where_gradients_are_worst(
 
 
 @pytest.mark.parametrize("seed", range(3))
+@pytest.mark.slow
 def test_and_never_farther(problem, variables, seed):
     objective = classification(problem.model)
     ends = [
@@ -164,6 +167,7 @@ def test_what_is_shown_is_below_what_is_certified(problem, variables):
 
 
 @pytest.mark.parametrize("fault", [dict(share=0.1), dict(same_key=True)])
+@pytest.mark.slow
 def test_a_broken_mechanism_is_found_out(problem, variables, fault):
     assert shown(problem, variables, **fault) > 2.0
 
@@ -176,6 +180,7 @@ def test_it_says_what_it_certifies(problem, variables):
     assert 0.95e-5 < dense_delta(float(mu), 2.0) < 1e-5
 
 
+@pytest.mark.slow
 def test_where_nothing_is_kept_the_original_is_without_effect(problem, variables):
     other = jax.tree.map(lambda x: x + 1, variables)
     found = [

@@ -21,6 +21,7 @@ def rewindable(problem, variables):
     return problem.replace(early={0: variables, 1: early})
 
 
+@pytest.mark.slow
 def test_it_is_the_noisy_steps_towards_the_start_and_then_fine_tuning(
     rewindable, variables
 ):
@@ -50,6 +51,7 @@ def test_it_is_the_noisy_steps_towards_the_start_and_then_fine_tuning(
     assert np.allclose(info["certificate"], [64.0, 1e-5])
 
 
+@pytest.mark.slow
 def test_where_nothing_is_kept_neither_end_nor_early_weights_have_an_effect(
     rewindable, variables
 ):

@@ -235,6 +235,7 @@ def test_a_stateless_sequential_of_equinox_and_one_with_a_normalisation():
         assert len(seen) == count and logits.shape == (6, 3)
 
 
+@pytest.mark.slow
 def test_classes_are_named_once_and_none_are_no_class():
     problem = class_of_tiny_problem()
     labels = np.asarray(problem.labels)
@@ -252,6 +253,7 @@ def test_classes_are_named_once_and_none_are_no_class():
         assert_equal(unsaid, empty)
 
 
+@pytest.mark.slow
 def test_no_epoch_is_no_crash():
     problem = tiny_problem()
     variables = surgery.fresh(KEY, problem)

@@ -120,6 +120,7 @@ def test_references_are_mean_answers(problem, variables):
     assert (found.argmax(-1) == np.arange(3)).all()
 
 
+@pytest.mark.slow
 def test_forgotten_classes_are_in_no_reference(class_problem, variables):
     found, _ = class_references(class_problem, variables)
     expected = references(class_problem, variables["params"], barred=[1])

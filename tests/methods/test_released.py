@@ -205,6 +205,7 @@ def test_scrub_of_ragged_batches(plain):
     differ(*scrubbed(*plain, 4, 16, whole_batches=False))
 
 
+@pytest.mark.slow
 def test_bad_teacher(normed):
     """Adam hides that the released loss is divided by the number of classes."""
     problem, variables = normed
@@ -243,6 +244,7 @@ def test_gradient_ascent(normed):
 
 
 @pytest.mark.parametrize("loop", ["training", "notebook"])
+@pytest.mark.slow
 def test_neggrad_plus(normed, loop):
     problem, variables = normed
     decay = None if loop == "training" else 0.1

@@ -28,6 +28,7 @@ def rewindable(problem):
     return problem.replace(early=kept)
 
 
+@pytest.mark.slow
 def test_the_early_weights_lie_on_the_way_of_the_training(problem, rewindable):
     assert_close(rewindable.early[6], trained(problem))
 

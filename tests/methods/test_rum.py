@@ -56,6 +56,7 @@ def test_nothing_then_fine_tuning_then_salun(original, problem):
     np.testing.assert_allclose(info["loss"], known["loss"], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_single_example_has_salun_alone(original):
     problem = tiny_problem(size=30, forget=1)
     found, _ = rum(KEY, original, problem, **OPTIONS, forget_epochs=1)

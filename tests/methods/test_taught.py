@@ -42,6 +42,7 @@ def teacher(problem):
 
 
 @pytest.mark.parametrize("augment", [None, shifted])
+@pytest.mark.slow
 def test_answers_are_those_to_the_inputs_of_the_batch(problem, teacher, augment):
     problem = problem.replace(augment=augment)
     pupils = taught(problem, teacher, problem.retain)

@@ -95,6 +95,7 @@ def test_the_target_is_tilted_by_the_head(problem, original, beta, temperature):
     assert np.abs(found - plain).max() > 0.05  # the tilt is there
 
 
+@pytest.mark.slow
 def test_similarities_are_shares_of_the_classes_that_stay(problem, original):
     kernel = original["params"]["head"]["kernel"]
     found = np.asarray(class_similarities(kernel, problem, 0.1))

@@ -24,6 +24,7 @@ from unlearn.metrics.ruli import ruli_privacy
 
 @every_attack
 @pytest.mark.parametrize("balanced", [True, False])
+@pytest.mark.slow
 def test_nothing_is_found_where_nothing_is(attack, balanced):
     rng = np.random.default_rng(16)
     size = 12 if balanced else 18

@@ -172,6 +172,7 @@ def test_points():
 
 
 @pytest.mark.parametrize("models", [64, 128, 256, 512, 1024])
+@pytest.mark.slow
 def test_a_perfect_method_scores_a_fifth(models):
     groups = np.random.default_rng(8).normal(size=(2, models, 600))
     both = forgetting_score.forgetting_score(*groups[:, :, :150])

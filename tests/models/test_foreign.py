@@ -56,6 +56,7 @@ def test_forward_pass_is_the_librarys(net):
     assert any(np.allclose(x, mean, rtol=1e-5, atol=1e-6) for x in found)
 
 
+@pytest.mark.slow
 def test_dropout_hangs_on_the_key_alone(net):
     model, images = net[0], images_of()
     variables = model.init(jax.random.key(0), images)

@@ -102,6 +102,7 @@ def test_parameter_count(name, options, shape, count):
         ("vit_b", {}, 86_567_656),
     ],
 )
+@pytest.mark.slow
 def test_parameter_count_for_imagenet(name, options, count):
     """Those that torchvision and timm state."""
     model = models.create(name, 1000, **options)
@@ -149,6 +150,7 @@ LARGE = "resnet18", "resnet50", "wideresnet", "vit_ti", "vit_s", "vit_b"
     ],
 )
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.slow
 def test_every_net_computes_in_few_bits(name, dtype):
     """Layers but the head do; parameters, statistics and logits are float32."""
     plain, half = (models.create(name, 3, dtype=kind) for kind in ("float32", dtype))

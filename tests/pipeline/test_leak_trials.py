@@ -103,6 +103,7 @@ def test_a_method_that_rewinds_gets_the_early_weights_of_each_model(shadows):
     assert np.isfinite(found["margins"]).all()
 
 
+@pytest.mark.slow
 def test_the_scale_goes_from_retraining_to_doing_nothing(shadows):
     run = shadows.run
     measured = leak_trials.judge([run])

@@ -165,6 +165,7 @@ def test_rows_of_another_run_are_refused(copy_of_finished, tmp_path):
         ("retrain/1", "original/1"),
     ],
 )
+@pytest.mark.slow
 def test_a_model_is_not_taken_for_another(copy_of_finished, source, target):
     """Rows, logits and weights of another seed or model; or its weights alone."""
     for part in ("evaluations", "checkpoints"):

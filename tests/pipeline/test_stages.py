@@ -15,6 +15,7 @@ from unlearn.errors import InputError
 from unlearn.pipeline import epochs, stages
 
 
+@pytest.mark.slow
 def test_retain_examples_cuts_the_retain_set(finished):
     """So many steps as the sample has batches, and other samples for other keys."""
     problem = problem_of(small_config())

@@ -175,6 +175,7 @@ def test_either_objective_can_choose(tmp_path):
         tune.run(config_of(tune__objective="gap"), tmp_path)
 
 
+@pytest.mark.slow
 def test_a_second_run_computes_nothing_anew(tuned, monkeypatch):
     folder, best, _ = tuned
     monkeypatch.setattr(trials, "many_trials", None)

@@ -136,6 +136,7 @@ WIDE = tuple(f"{i} a rather long name {'W' * 100}" for i in range(12))
 
 
 @pytest.mark.parametrize("names", [LONG[:3], LONG[:10], WIDE[:12], NAMES[:12]])
+@pytest.mark.slow
 def test_long_names_of_classes_are_not_cut_off(names):
     classes = len(names)
     context = make_context(classes, forgotten=(1,))._replace(class_names=names)

@@ -15,6 +15,7 @@ from unlearn.requests.answer import prepare
 from unlearn.requests.calls import make_call
 from unlearn.requests.deployment import open_deployment
 
+LONG = "newton_head", "amnesiac", "noisy_rewind"
 METHODS = ["finetune", "newton_head", "retrain", "sisa", "certified", "amnesiac"]
 CHAINS = ["newton_head+finetune", "rewind", "noisy_rewind"]
 
@@ -28,7 +29,13 @@ def tree(folder):
     }
 
 
-@pytest.mark.parametrize("method", METHODS + CHAINS)
+@pytest.mark.parametrize(
+    "method",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name in LONG else [])
+        for name in METHODS + CHAINS
+    ],
+)
 def test_requests_one_after_another(fresh, method):
     folder = fresh(method)
     (first,) = erase(folder, [3, 14], reference="T-1")
@@ -199,6 +206,7 @@ def test_a_request_for_who_was_erased_is_named_when_it_leaves_the_queue(fresh):
     assert "0002.json (B): nothing is left to erase, by request 1" in lines
 
 
+@pytest.mark.slow
 def test_a_deployment_that_another_process_holds_is_waited_for(fresh):
     folder = fresh("newton_head")
     code = (

@@ -166,6 +166,7 @@ def features_of_another(deployed, tmp_path):
     return file
 
 
+@pytest.mark.slow
 def test_certified_heads_on_imported_features(deployed, tmp_path):
     """The net stays as it was imported; heads are Newton steps on its features."""
     file, folder = features_of_another(deployed, tmp_path), tmp_path / "dep"
@@ -350,6 +351,7 @@ def test_a_linear_classifier_is_not_called_by_the_name_of_a_net(deployed, tmp_pa
     assert "model linear heads" in page and "mlp" not in page
 
 
+@pytest.mark.slow
 def test_a_method_without_its_validation_examples_says_what_to_do(tmp_path):
     folder = tmp_path / "dep"
     deploy(folder, "scrub", data__validation=0.1)

@@ -70,6 +70,7 @@ def test_another_request_finishes_what_was_begun_first(deployed, tmp_path):
     assert [x["erased"]["named"] for x in lines[1:]] == [["3"], ["20"]]
 
 
+@pytest.mark.slow
 def test_a_batch_killed_before_any_write_ends_the_same(deployed, tmp_path):
     base = copy(deployed("certified"), tmp_path / "base")
     for one in (3, 14):

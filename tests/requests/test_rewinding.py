@@ -32,6 +32,7 @@ def state_of(folder, version):
     return states.load(found.state(version), problem, checked=True), problem
 
 
+@pytest.mark.slow
 def test_kept_are_the_weights_after_the_first_epochs(fresh):
     folder = fresh("rewind")
     state, problem = state_of(folder, 0)
@@ -72,6 +73,7 @@ def test_every_request_goes_back_to_the_same_weights(fresh):
     assert len(list((folder / "states" / "slices").glob("*.safetensors"))) == 1
 
 
+@pytest.mark.slow
 def test_what_still_depends_on_the_erased_is_said_and_not_given_away(fresh, tmp_path):
     folder = fresh("rewind")
     before = said(requests.purge, folder)
@@ -93,6 +95,7 @@ def test_what_still_depends_on_the_erased_is_said_and_not_given_away(fresh, tmp_
     assert states.for_serving(state) is state.variables
 
 
+@pytest.mark.slow
 def test_what_hides_where_it_rewinds_to_certifies(fresh):
     """With a key of 128 bits, and the start among what is kept."""
     folder = fresh("noisy_rewind")

@@ -31,6 +31,7 @@ def used(deployed, tmp_path_factory):
 
 
 @pytest.mark.parametrize("method", ["sisa", "certified", "finetune"])
+@pytest.mark.slow
 def test_a_flipped_byte_in_any_file_is_found_and_named(used, tmp_path, method):
     folder = copy(used(method), tmp_path / "dep")
     assert check_hashes(folder) == []

@@ -291,6 +291,7 @@ def test_a_process_that_is_locked_out_removes_nothing(tmp_path):
         assert store.lock(tmp_path) and live.exists()
 
 
+@pytest.mark.slow
 def test_within_a_process_the_lock_is_shared_until_the_last_is_dropped(tmp_path):
     first = store.lock(tmp_path)
     second = store.lock(tmp_path / "x" / "..")

@@ -160,6 +160,7 @@ def test_amnesiac_compiles_one_program_for_all_requests(problem):
     assert amnesiac._run._cache_size() == before
 
 
+@pytest.mark.slow
 def test_a_serving_copy_has_no_updates(problem):
     state = amnesiac_fit(problem)
     small = amnesiac.for_serving(state)

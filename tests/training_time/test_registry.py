@@ -153,6 +153,7 @@ def any_problem(kind):
 
 
 @pytest.mark.parametrize("kind", ["tokens", "floats", "a dict"])
+@pytest.mark.slow
 def test_any_inputs_will_do(name, kind, tmp_path):
     method, problem = training_time.METHODS[name], any_problem(kind)
     settings = SETTINGS[name] | ({} if name == "certified" else dict(epochs=20))
