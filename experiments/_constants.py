@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from unlearn import methods
 from unlearn.errors import InputError
+from unlearn.pipeline.budgets import method_of
 from unlearn.pipeline.config import method_defaults
 
 
@@ -18,6 +19,13 @@ def set_constants(config, *tables) -> None:
                 with config.unlocked():
                     config.methods[name] = method_defaults(name)
             config.methods[name].update(constants)
+
+
+def set_budgets(config, table: Mapping[str, Mapping]) -> None:
+    """Writes rows such as `finetune__5pc`: the method's constants but for these."""
+    for row, constants in table.items():
+        with config.unlocked():
+            config.methods[row] = dict(config.methods[method_of(row)]) | constants
 
 
 def shorter(rates: Mapping[int, float]) -> dict[str, dict]:

@@ -169,6 +169,7 @@ ELSEWHERE = {
     "ham10000_zero_shot": "test_ham_report.py",
     "cifar_forget": "test_colab.py",
     "mnist_methods": "the same code as digits_methods",
+    "frontier": "the same code as frontier_budgets",
     "digits_audit": "the same code as frontier",
     "cifar_audit": "the same code as frontier",
     "cifar_frontier": "the same code as frontier",

@@ -22,6 +22,8 @@ they find of the original, under the same utility limit: neither of the other tw
 a leak, and either may choose a trial that has one. Test data is not used. Every trial
 is a row of `tuning.csv`; a chosen constant near a limit of its range is named, as a
 wider range could be better.
+
+`tune.budgets` puts rows of other lengths in the place of each method (`budgets`).
 """
 
 import math
@@ -33,7 +35,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from unlearn import methods, store
 from unlearn.errors import InputError
 from unlearn.metrics import purpose
-from unlearn.pipeline import leak_trials, setup, trials
+from unlearn.pipeline import budgets, leak_trials, setup, trials
 from unlearn.pipeline.checks import check, methods_of
 from unlearn.pipeline.imported import require_reference, require_trained
 from unlearn.pipeline.other_requests import check_apart, other_requests
@@ -77,6 +79,7 @@ class TuneConfig(NamedTuple):
     objective: str = "avg_gap"  # or tug_of_war, or audit
     models: int = 24  # of a request, for audit: shadow models
     classes: tuple[int | str, ...] = ()  # a forget set each, in place of `draws`
+    budgets: tuple[float, ...] = ()  # shares of retraining's compute: a row for each
 
     def check(self) -> None:
         """Raises `InputError` for a value that makes no sense."""
@@ -100,6 +103,7 @@ class TuneConfig(NamedTuple):
                 f"tune.objective=audit needs tune.examples of {leak_trials.FEW} or "
                 f"more; it is {self.examples}"
             )
+        budgets.check_budgets(self.budgets)
 
 
 def run(
@@ -124,16 +128,22 @@ def run(
     names = tuple(name for name in names if name not in fixed)
     if not names:
         raise InputError("no method to tune: none in `run` names floats in its search")
-    folder = Path(folder) / "tuning"
+    folder, source, told, lengths = Path(folder) / "tuning", None, [], {}
+    if settings.budgets:
+        check(config, names)
+        source = setup.load(config, data_dir)
+        config, names, lengths, told = budgets.with_rows(config, names, source)
     claimed = setup.saved_config(config, names) | {"tune": config.tune.to_dict()}
     store.check_claim(folder, claimed)
-    runs = prepare(config, folder, names, data_dir)
+    runs = prepare(config, folder, names, data_dir, source)
     lock = store.claim(folder, claimed)
     fingerprints = [run.fingerprint for run in runs]
     of = {"tuning": setup.hash_of(setup.without_methods(claimed), fingerprints)}
     path, progress = folder / "tuning.csv", runs[0].progress
     if fixed:
         progress.say(f"Nothing to tune in {', '.join(fixed)}: no floats in the search")
+    for line in told:
+        progress.say(line)
     judge = OBJECTIVES[settings.objective].judge(runs)
     best, rows = {}, []
     for number, name in enumerate(names, 1):
@@ -161,7 +171,8 @@ def run(
         rows += done
         csv_files.write_csv(path, rows)
         row = choose(done, settings.objective)
-        best[name] = {constant: row[constant] for constant in tried[0]}
+        chosen = {constant: row[constant] for constant in tried[0]}
+        best[name] = lengths.get(name, {}) | chosen
     say_chosen(progress, path, best)
     lock.release()
     return best
@@ -200,13 +211,17 @@ def near_a_limit(name: str, row: Mapping) -> list[str]:
 
 
 def prepare(
-    config: "ConfigDict", folder: Path, names: Sequence[str], data_dir: str | None
+    config: "ConfigDict",
+    folder: Path,
+    names: Sequence[str],
+    data_dir: str | None,
+    source: setup.Source | None = None,
 ) -> list[Run]:
     """Returns a run for each forget set to tune on, see `other_requests`."""
     if not config.data.validation:
         raise InputError("tuning needs a validation split: data.validation")
     check(config, names)
-    source = setup.load(config, data_dir)
+    source = source or setup.load(config, data_dir)
     return [
         setup.prepare(other, folder / name, names, source=source)
         for name, other in other_requests(config, source)
