@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 from unlearn import requests, training_time
 from unlearn.errors import InputError
 from unlearn.models.weights import save_weights
-from unlearn.requests import matching
+from unlearn.requests import deploying, matching
 from unlearn.requests.deployment import open_deployment
 
 
@@ -388,3 +388,25 @@ def test_paths_of_data_become_absolute(tmp_path, monkeypatch):
         ("digits", "digits"),
     ):
         assert matching.absolute(given) == kept
+
+
+@pytest.mark.parametrize(
+    ("dtype", "kept"), [("bfloat16", "bfloat16"), ("float32", None)]
+)
+def test_a_deployed_net_computes_in_the_asked_type(dtype, kept):
+    asked = config(model__dtype=dtype)
+    settings = deploying.make_settings(asked, "finetune", None)
+    assert settings["model"].get("dtype") == kept
+    settings["class_names"] = [str(number) for number in range(10)]
+    inputs = jax.random.normal(jax.random.key(0), (4, 8, 8, 1))
+    net = matching.make_model(settings)
+    variables = net.init(jax.random.key(1), inputs)
+    products = str(jax.make_jaxpr(net.apply)(variables, inputs))
+    assert ("bf16" in products) == (dtype == "bfloat16")
+
+
+def test_a_type_for_a_net_of_the_users_is_refused(tmp_path):
+    (tmp_path / "mine.py").write_text("def model(num_classes):\n    pass\n")
+    asked = config(model__name=f"{tmp_path}/mine.py:model", model__dtype="bfloat16")
+    with pytest.raises(InputError, match=r"model\.dtype is for the nets"):
+        deploying.make_settings(asked, "finetune", None)

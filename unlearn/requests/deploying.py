@@ -13,7 +13,7 @@ from unlearn import methods, metrics, models, pipeline, store, training_time
 from unlearn.data.splits import DataConfig
 from unlearn.errors import InputError
 from unlearn.pipeline.checks import check_constants, check_rewinding
-from unlearn.pipeline.imported import input_notes
+from unlearn.pipeline.imported import input_notes, net_options
 from unlearn.problem import Problem, Variables
 from unlearn.report.progress import Progress
 from unlearn.requests import deployment as deployments
@@ -244,8 +244,10 @@ def make_settings(config: "ConfigDict", method: str, data_dir: str | None) -> di
         kept["trained_on"] = model["trained_on"].strip()
     if name in model:
         kept[name] = model[name]
-    if model["test_flip"]:
-        kept["test_flip"] = True
+    net_options(config)
+    for field, off in (("dtype", "float32"), ("test_flip", False)):
+        if model[field] != off:
+            kept[field] = model[field]
     if models.is_path(name):
         path, _, function = name.rpartition(":")
         kept["name"] = f"{Path(path).expanduser().absolute()}:{function}"
