@@ -7,6 +7,7 @@ the environment variable UNLEARN_TEST_INSTALL is set.
 import ast
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -97,6 +98,14 @@ def succeed(*words, **options):
     return done.stdout
 
 
+def install(python, *words):
+    """Installs packages by uv, which takes a quarter of the time, or by pip."""
+    uv = shutil.which("uv")
+    way = (uv, "pip", "install", "--python") if uv else ()
+    words = (*way, python, *words) if uv else (python, "-m", "pip", "install", *words)
+    return run(*words)
+
+
 @pytest.fixture(scope="module")
 def python(tmp_path_factory):
     """A new environment, in a repository of the user's, with what builds wheels."""
@@ -104,7 +113,7 @@ def python(tmp_path_factory):
     succeed("git", "init", home)
     venv.create(home / ".venv", with_pip=True)
     python = home / ".venv" / "bin" / "python"
-    done = run(python, "-m", "pip", "install", "--upgrade", "pip", "hatchling")
+    done = install(python, "--upgrade", "pip", "hatchling")
     if done.returncode:
         reason = "no package index: " + done.stderr.strip().splitlines()[-1]
         if os.environ.get("UNLEARN_TEST_INSTALL"):
@@ -188,7 +197,7 @@ for name in ("finetune", "neggrad_plus", "salun", "ssd"):
 @pytest.mark.slow
 def test_installed_and_used_from_another_folder(python, wheel, elsewhere):
     """The core alone, then the command with the extra."""
-    succeed(python, "-m", "pip", "install", wheel)
+    assert install(python, wheel).returncode == 0
     packages = json.loads(succeed(python, "-m", "pip", "list", "--format=json"))
     names = {package["name"].lower().replace("_", "-") for package in packages}
     assert not names & {"flax", "orbax-checkpoint", "tensorflow-datasets", "rich"}
@@ -203,9 +212,8 @@ def test_installed_and_used_from_another_folder(python, wheel, elsewhere):
     (line,) = done.stderr.splitlines()
     assert "pip install 'unlearn-jax[experiments]'" in line
 
-    succeed(
-        python, "-m", "pip", "install", f"unlearn-jax[experiments] @ {wheel.as_uri()}"
-    )
+    extra = install(python, f"unlearn-jax[experiments] @ {wheel.as_uri()}")
+    assert extra.returncode == 0, extra.stderr
     words = "--experiment=digits_forget", "--preset=smoke", "--methods=finetune"
     words = *words, "--seeds=1", "--config.train.epochs=2"
     printed = succeed(command, *words, **elsewhere)
