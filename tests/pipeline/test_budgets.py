@@ -76,11 +76,29 @@ def test_a_share_that_is_no_whole_number_has_a_name():
 
 
 def test_other_epochs_keep_their_share():
-    constants = dict(epochs=10, no_l1_epochs=4, last_epochs=0, warmup_epochs=3, epoch=2)
+    constants = dict(epochs=10, forget_epochs=4, last_epochs=0, epoch=2)
     assert budgets.lasting(constants, 5) == dict(
-        epochs=5, no_l1_epochs=2, last_epochs=0, warmup_epochs=3, epoch=2
+        epochs=5, forget_epochs=2, last_epochs=0, epoch=2
     )
-    assert budgets.lasting(constants, 1)["no_l1_epochs"] == 1
+    assert budgets.lasting(constants, 1)["forget_epochs"] == 1
+
+
+@pytest.mark.parametrize(("epochs", "left"), [(1, 0), (2, 1), (5, 2), (10, 4)])
+def test_a_part_of_the_length_leaves_an_epoch_for_the_rest(epochs, left):
+    constants = dict(epochs=10, no_l1_epochs=4)
+    assert budgets.lasting(constants, epochs)["no_l1_epochs"] == left
+
+
+@pytest.mark.parametrize(("epochs", "warm"), [(1, 0), (3, 1), (6, 3), (50, 3)])
+def test_a_schedule_comes_down_again(epochs, warm):
+    constants = dict(epochs=10, warmup_epochs=3, planned_epochs=4)
+    found = budgets.lasting(constants, epochs)
+    assert found == dict(epochs=epochs, warmup_epochs=warm, planned_epochs=4)
+
+
+def test_a_warm_up_with_a_rate_of_its_own_is_a_part_of_the_method():
+    constants = dict(epochs=10, warmup_epochs=3, warmup_learning_rate=0.1)
+    assert budgets.lasting(constants, 20)["warmup_epochs"] == 6
 
 
 @pytest.mark.parametrize("own", [1, 7, 40])
@@ -110,18 +128,54 @@ def test_a_length_that_a_method_refuses_is_none():
     assert budgets.longest(cost, 21.0, 9) == 10
 
 
+def test_where_more_epochs_cost_nothing_that_is_counted_they_stay():
+    assert budgets.longest(lambda epochs: 3, 3.0, 9) == 9
+    assert budgets.longest(lambda epochs: 3, 2.0, 9) == 0
+    assert budgets.longest(lambda epochs: min(epochs, 10), 50.0, 3) >= 10
+
+
 @pytest.mark.parametrize(
     ("shares", "line"),
     [
         ((0.0,), "above 0 and at most 1.* there is 0"),
         ((0.05, 20.0), "at most 1, such as 0.05,0.2; there is 20"),
         ((0.05, 0.05), "0.05 twice"),
+        ((0.05, 0.0500000001), "twice"),
+        ((math.nan,), "there is nan"),
+        (("5%",), "there is 5%"),
     ],
 )
 def test_what_is_no_budget_is_refused(tmp_path, shares, line):
     with pytest.raises(InputError, match=line):
         tune.run(config_of("finetune", tune__budgets=shares), tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_where_nothing_is_as_cheap_nothing_is_trained(tmp_path):
+    config = config_of("scrub", tune__budgets=(0.01,), data__validation=0.2)
+    with pytest.raises(InputError, match="scrub costs more than 1 % at the least; ra"):
+        tune.run(config, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_budget_that_allows_no_more_than_another_has_no_row():
+    changed, names, _, told = rows_of(config_of("finetune", tune__budgets=(0.1, 0.12)))
+    assert names == ("finetune__10pc",)
+    assert told == ["finetune is no longer for 12 %: one row is for both"]
+
+
+def test_a_row_that_is_there_is_not_written_over():
+    config = config_of("finetune", tune__budgets=(0.1,))
+    with config.unlocked():
+        config.methods.finetune__10pc = dict(config.methods.finetune)
+    with pytest.raises(InputError, match="makes the row finetune__10pc"):
+        rows_of(config)
+
+
+def test_folders_of_tuning_from_before_budgets_go_on():
+    assert "budgets" not in budgets.saved_section(config_of("ssd"))
+    some = budgets.saved_section(config_of("ssd", tune__budgets=(0.1,)))
+    assert some["budgets"] == (0.1,)
 
 
 @pytest.mark.slow

@@ -274,7 +274,9 @@ def test_a_net_that_does_not_show_its_layers_has_no_features(tmp_path):
 
 
 def test_settings_are_those_of_before_where_nothing_is_said(deployed):
-    assert "trained_on" not in open_deployment(deployed("certified")).settings["model"]
+    settings = open_deployment(deployed("certified")).settings
+    assert not settings["model"].keys() & {"trained_on", "test_flip", "dtype"}
+    assert "alternate_flip" not in settings["data"]
 
 
 def test_weights_of_another_model_are_refused(deployed, tmp_path):

@@ -1,13 +1,14 @@
 """Methods for a budget: the longest that a share of retraining's compute allows.
 
 How long a method goes on is its `epochs`, and constants that end in `_epochs` keep
-their share of it, but for a schedule's warm-up. So a method is found at several costs,
-and its floats are tuned for each. Costs are operations of products and convolutions in
-the traced program (`operations`), preparation included.
+their share of it, but for a schedule's warm-up (`lasting`). So a method is found at
+several costs, and its floats are tuned for each. Costs are operations of products and
+convolutions in the traced program (`operations`), preparation included.
 """
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Real
 from typing import TYPE_CHECKING
 
 import jax
@@ -21,19 +22,29 @@ if TYPE_CHECKING:
     from ml_collections import ConfigDict
 
 LENGTH = "epochs"
-AS_THEY_ARE = "warmup_epochs", "planned_epochs"
+PARTS = ("no_l1_epochs",)  # of the length: an epoch is left for the rest
 
 
 def check_budgets(shares: tuple[float, ...]) -> None:
     """Raises `InputError` for what is no share of retraining, or stands there twice."""
     for share in shares:
-        if not 0 < share <= 1:
+        if not isinstance(share, Real) or not 0 < share <= 1:
             raise InputError(
                 "tune.budgets are shares of retraining's compute, above 0 and at most "
-                f"1, such as 0.05,0.2; there is {share:g}"
+                f"1, such as 0.05,0.2; there is {share}"
             )
-        if shares.count(share) > 1:
+    names = [row_name("", share) for share in shares]
+    for name, share in zip(names, shares, strict=True):
+        if names.count(name) > 1:
             raise InputError(f"tune.budgets has {share:g} twice")
+
+
+def saved_section(config: "ConfigDict") -> dict:
+    """Returns `config.tune` as folders keep it; without budgets as before these."""
+    section = config.tune.to_dict()
+    if not section["budgets"]:
+        del section["budgets"]
+    return section
 
 
 def row_name(name: str, share: float) -> str:
@@ -54,6 +65,9 @@ def with_rows(
 
     Returns: a config with the rows, their names, the numbers of epochs of each, and a
       line for each that there is not: a method without a length keeps its own row.
+
+    Raises:
+      InputError: no method is as cheap; a row of this name is there.
     """
     config = config.copy_and_resolve_references()
     problem = _problem(config, source)
@@ -70,19 +84,27 @@ def with_rows(
             return _cost(config, name, lasting(constants, epochs), problem)
 
         for share in config.tune.budgets:
+            row, per_cent = row_name(name, share), f"{100 * share:g} %"
+            if row in config.methods:
+                raise InputError(
+                    f"tune.budgets makes the row {row}, and config.methods has one of "
+                    "this name: give yours another label"
+                )
             epochs = longest(cost, share * whole, constants[LENGTH])
             if not epochs:
-                lines.append(f"{name} costs more than {100 * share:g} % at the least")
+                lines.append(f"{name} costs more than {per_cent} at the least")
                 continue
-            row = row_name(name, share)
+            made = lasting(constants, epochs)
+            own = {key: made[key] for key in made if key.endswith(LENGTH)}
+            if own in [lengths[other] for other in found if method_of(other) == name]:
+                lines.append(f"{name} is no longer for {per_cent}: one row is for both")
+                continue
             with config.unlocked():
-                config.methods[row] = lasting(constants, epochs)
+                config.methods[row] = made
             found.append(row)
-            lengths[row] = {
-                key: value
-                for key, value in config.methods[row].items()
-                if is_length(key)
-            }
+            lengths[row] = own
+    if not found:
+        raise InputError(f"no method fits tune.budgets: {'; '.join(lines)}; raise them")
     return config, tuple(found), lengths, lines
 
 
@@ -91,21 +113,21 @@ def has_length(config: "ConfigDict", name: str) -> bool:
     return methods.METHODS[name].kind != "exact" and LENGTH in config.methods[name]
 
 
-def is_length(constant: str) -> bool:
-    """Says whether a constant is a number of epochs that grows with the budget."""
-    name = constant.endswith("_" + LENGTH) and constant not in AS_THEY_ARE
-    return name or constant == LENGTH
-
-
 def lasting(constants: Mapping, epochs: int) -> dict:
     """Returns constants of a method that goes on for so many epochs.
 
     Other numbers of epochs keep their proportion to them; of what is there at all, one.
+    A schedule's warm-up stays, but for half of the epochs at most.
     """
     found = dict(constants) | {LENGTH: epochs}
     for name, value in constants.items():
-        if is_length(name) and name != LENGTH and value:
-            found[name] = max(1, round(value * epochs / constants[LENGTH]))
+        if not name.endswith("_" + LENGTH) or not value or name == "planned_epochs":
+            continue
+        if name == "warmup_epochs" and "warmup_learning_rate" not in constants:
+            found[name] = min(value, epochs // 2)
+        else:
+            kept = max(1, round(value * epochs / constants[LENGTH]))
+            found[name] = min(kept, epochs - 1) if name in PARTS else kept
     return found
 
 
@@ -115,16 +137,19 @@ def longest(cost: Callable[[int], float], most: float, own: int) -> int:
     Args:
       cost: of so many epochs; it grows with them, about as fast all along, and raises
         `InputError` for fewer than a method can do with.
-      own: a number of epochs that the method can do with.
+      own: a number of epochs that the method can do with, for one whose cost is not
+        seen in the traced program, such as a search.
     """
     least = next((n for n in range(1, own) if _allowed(cost, n)), own)
     first = cost(least)
     if first > most:
         return 0
+    if cost(least + 1) <= first:
+        return own  # what more of them cost is not counted
     epochs = least + int((most - first) / (cost(least + 1) - first))
     while epochs > least and cost(epochs) > most:
         epochs -= 1
-    while cost(epochs + 1) <= most:
+    while cost(epochs) < cost(epochs + 1) <= most:
         epochs += 1
     return epochs
 
@@ -152,4 +177,5 @@ def _cost(config: "ConfigDict", name: str, constants: Mapping, problem: Problem)
     if epochs := info.early_epochs(constants):
         seen = seen.replace(early=dict.fromkeys(epochs, variables))
     fn = stages.method_function(info.fn, tuple(constants.items()))
-    return operations.count(fn, jax.random.key(0), variables, seen)
+    with stages.mistakes_of(info):
+        return operations.count(fn, jax.random.key(0), variables, seen)

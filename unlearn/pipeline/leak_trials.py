@@ -29,6 +29,7 @@ from unlearn.metrics.clustered import Estimate
 from unlearn.metrics.lira import FORGET, OUT
 from unlearn.metrics.set_level import separation, set_level
 from unlearn.metrics.strongest import EFFICACY, MEMBERSHIP, attack_all, largest
+from unlearn.pipeline.budgets import saved_section
 from unlearn.pipeline.setup import Run
 from unlearn.pipeline.stages import key_of, run_method
 from unlearn.problem import Problem, joined, rows, withhold
@@ -186,7 +187,8 @@ def _trained(shadows, name):
     kind, _, epochs = name.partition("@")
     sets = [shadows.retain] if kind != "original" else [shadows.forget, shadows.retain]
     config, folder = shadows.run.config, shadows.run.folder / "shadows" / name
-    of = {"run": shadows.run.fingerprint, "tune": config.tune.to_dict(), "model": name}
+    section = saved_section(config)
+    of = {"run": shadows.run.fingerprint, "tune": section, "model": name}
 
     def keep(first, count, compute):
         path = folder / f"{first:05d}_{count}.npz"

@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from unlearn import methods, store
 from unlearn.errors import InputError
 from unlearn.metrics import purpose
-from unlearn.pipeline import budgets, leak_trials, setup, trials
+from unlearn.pipeline import budgets, leak_trials, setup, stages, trials
 from unlearn.pipeline.checks import check, methods_of
 from unlearn.pipeline.imported import require_reference, require_trained
 from unlearn.pipeline.other_requests import check_apart, other_requests
@@ -133,7 +133,8 @@ def run(
         check(config, names)
         source = setup.load(config, data_dir)
         config, names, lengths, told = budgets.with_rows(config, names, source)
-    claimed = setup.saved_config(config, names) | {"tune": config.tune.to_dict()}
+    section = budgets.saved_section(config)
+    claimed = setup.saved_config(config, names) | {"tune": section}
     store.check_claim(folder, claimed)
     runs = prepare(config, folder, names, data_dir, source)
     lock = store.claim(folder, claimed)
@@ -159,7 +160,8 @@ def run(
             done = [dict(row) for row in kept["trials"]]
         else:
             started = time.perf_counter()
-            done = judge(name, tried)
+            with stages.mistakes_of(methods.METHODS[name]):
+                done = judge(name, tried)
             choose(done, settings.objective)["chosen"] = True
             kept = [[[k, plain(v)] for k, v in row.items()] for row in done]
             of_method = of | {"method": name}

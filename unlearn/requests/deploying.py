@@ -258,6 +258,8 @@ def make_settings(config: "ConfigDict", method: str, data_dir: str | None) -> di
         kept["weights"] = str(path)
     section = config.data.to_dict()
     section["name"] = matching.absolute(section["name"])
+    if not section["alternate_flip"]:  # as in deployments from before it was there
+        del section["alternate_flip"]
     return {
         "format": deployments.FORMAT,
         "key_bits": deployments.SECURE,
