@@ -1,5 +1,8 @@
 """What tests of data sets share."""
 
+from os import fsencode
+from zlib import crc32
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -53,11 +56,11 @@ IMAGES, LABELS = arrays()
 
 
 def fill(root, *names, value=None):
-    """Writes grey images of these names; of one value, if given."""
+    """Writes grey images of these names, each another; of one value, if given."""
     for name in names:
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        image = random_images(1, (4, 4), seed=len(str(name)))[0]
+        image = random_images(1, (4, 4), seed=crc32(fsencode(name)))[0]
         if value is not None:
             image[:] = value
         Image.fromarray(image).save(path, "PNG")

@@ -70,6 +70,26 @@ def test_a_fifth_keeps_ids_and_numbers_groups_anew():
     np.testing.assert_array_equal(numbers, np.arange(len(numbers)))
 
 
+def test_a_fifth_takes_all_exact_copies_or_none():
+    labels, rows = np.arange(60) % 2, np.arange(60)
+    content = rows % 30  # 0 and 30, 1 and 31, ...: copies of the same class
+    images = np.zeros((60, 2, 2, 1), np.uint8) + content[:, None, None, None].astype(
+        np.uint8
+    )
+    for groups in (None, rows // 2):
+        made = make_dataset("n", (images, labels), groups=groups)
+        assert len(made.test_labels) == 12 and not made.notes
+        assert not set(content[made.train_ids]) & set(content[made.test_ids])
+        if groups is not None:
+            assert not set(groups[made.train_ids]) & set(groups[made.test_ids])
+    images[:, 0, 0, 0] = labels
+    images[:, 1:] = images[:, :1, 1:] = 0
+    made = make_dataset("n", (images, labels))  # two contents: no way but to tear them
+    assert made.notes == (
+        "test split: 12 of its 12 have exact copies in training, for too few differ",
+    )
+
+
 def test_no_id_is_in_both_splits():
     images, labels = np.arange(16, dtype=np.uint8).reshape(4, 2, 2, 1), np.arange(4) % 2
     made = make_dataset("n", (images, labels), (images, labels))
@@ -100,6 +120,9 @@ def test_what_images_are_standardised_by_may_be_given():
     np.testing.assert_allclose(given.std, [0.25] * 3)
     np.testing.assert_array_equal(data.load(name, mean=(0.4,)).std, own.std)
     rejects(lambda: data.load(name, mean=(0.4, 0.5)), "data.mean", "3 channels")
+    for bad in (0.0, -1.0, 1e-60, float("nan"), float("inf")):
+        rejects(lambda bad=bad: data.load(name, std=(bad,)), "data.std must be finite")
+    rejects(lambda: data.load(name, mean=(float("nan"),)), "data.mean must be finite")
 
 
 def test_features_are_not_standardised(tmp_path):

@@ -179,8 +179,9 @@ def test_a_file_that_is_no_image_says_what_is_read(tmp_path):
 
 def test_floats_in_files(tmp_path):
     fill(tmp_path / "set", *several("a", "b"))
-    values = np.random.default_rng(0).random((8, 8), np.float32)
+    rng = np.random.default_rng(0)
     for path in (tmp_path / "set").rglob("*.png"):
+        values = rng.random((8, 8), np.float32)
         Image.fromarray(values).save(path.with_suffix(".tif"))
         path.unlink()
     assert load(tmp_path).notes == (

@@ -152,13 +152,21 @@ def damages(manual):
     write_table(manual, [*ROWS, ROWS[3]])
     yield str(table), "ISIC_0000003 occurs twice"
     write_table(manual, [*ROWS[:2], ("ISIC_0000002", "HAM_0000001", "scc")])
-    yield str(table), "row 3", "'scc'", "akiec"
+    yield str(table), "line 4 has", "'scc'", "akiec"
     write_table(manual, [*ROWS[:2], ("ISIC_0000002", "", "nv")])
-    yield str(table), "row 3 lacks one of image_id, lesion_id, dx"
+    yield str(table), "line 4 lacks one of image_id, lesion_id, dx"
     write_table(manual, columns=("image_id", "lesion", "dx"))
-    yield str(table), "row 1 lacks"
+    yield str(table), "line 2 lacks"
     table.write_text(table.read_text().replace(",", "\t"))
     yield str(table), "comma-separated"
+    write_table(manual, [("ISIC_0000000", "HAM\n0", "nv"), ("ISIC_0000001", "", "nv")])
+    yield str(table), "line 4 lacks"
+    write_table(manual, ROWS[:-2])
+    yield str(table), "2 images without a line", f"{ROWS[-2][0]}.jpg in {second.name}"
+    double = second / f"{ROWS[0][0]}.jpg"
+    double.write_bytes(whole)
+    yield double.name, first.name, second.name, "move away"
+    double.rename(second / "._a.jpg")
     write_table(manual, [])
     yield f"{table} has no rows", str(table)
     table.write_bytes(b"\xff\xfe\x00")

@@ -8,6 +8,7 @@ import pytest
 from data_cases import random_images, rejects
 
 from unlearn import data
+from unlearn.data import medmnist
 
 INFO = {
     "dermamnist": {
@@ -56,3 +57,26 @@ def test_what_it_refuses(package, monkeypatch):
     rejects(lambda: data.load("medmnist:dermamnist"), "no network", "give npz:PATH")
     monkeypatch.setitem(sys.modules, "medmnist", None)
     rejects(lambda: data.load("medmnist:dermamnist"), "pip install medmnist")
+
+
+def test_a_package_that_lacks_what_it_needs(package, monkeypatch, capsys):
+    monkeypatch.delattr(package, "DermaMNIST")  # as its import does without torch
+    rejects(lambda: data.load("medmnist:dermamnist"), "without its sets", "pip install")
+
+    def broken(name):
+        print("installing")
+        raise RuntimeError("operator torchvision::nms does not exist\nmore")
+
+    monkeypatch.setattr(medmnist.importlib, "import_module", broken)
+    rejects(lambda: data.load("medmnist:dermamnist"), "torchvision::nms", "go together")
+    assert "installing" not in capsys.readouterr().out
+
+
+def test_what_the_package_prints_is_no_output(package, monkeypatch, capsys):
+    def loud(split, download):
+        print("downloading")
+        return derma(split, download)
+
+    monkeypatch.setattr(package, "DermaMNIST", loud)
+    data.load("medmnist:dermamnist")
+    assert capsys.readouterr() == ("", "downloading\n" * 3)

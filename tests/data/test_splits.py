@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from small_runs import small_config, split_of
 
+from unlearn.data.splits import hold_out
 from unlearn.errors import InputError
 
 
@@ -185,6 +186,13 @@ def test_copies_and_groups_go_along_in_chains():
     groups[51] = groups[50]
     parts = split_of(by_id(3), LABELS, 4, groups, same=(SAME, TEST))
     assert forgotten(parts) == [3, 50, 51, 60]
+    more = [line for line in parts.notes if "go along" in line]
+    assert more[0].startswith("2 more are exact copies")
+    assert more[1].startswith("1 more of the groups of those copies")
+    parts = split_of(by_id(3, forget__groups=False), LABELS, 4, groups, same=(SAME, ()))
+    assert forgotten(parts) == [3, 50, 60]
+    parts = split_of(by_id(3, forget__copies=False), LABELS, 4, groups, same=(SAME, ()))
+    assert forgotten(parts) == [3]
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -259,6 +267,53 @@ def test_a_validation_set_that_no_group_fits_in_is_said():
     assert any("No validation set" in line for line in parts.notes)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_one_large_group_keeps_no_others_from_validation(seed):
+    groups = np.arange(200)
+    groups[50:] = 50
+    config = small_config(
+        data__validation=0.2, forget__groups=False, forget__seed=seed, forget__count=5
+    )
+    parts = split_of(config, LABELS, 4, groups)
+    assert len(parts.validation) == 40 and parts.validation.max() < 50
+    assert not any("alidation" in line for line in parts.notes)
+    groups[10:] = 50
+    parts = split_of(config, LABELS, 4, groups)
+    assert len(parts.validation) == 10
+    assert any(line.startswith("Validation has 10 ex") for line in parts.notes)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_where_all_are_apart_the_first_of_the_draw_are_held_out(seed):
+    """As it was before what does not fit was passed over: runs go on as they are."""
+    given = np.array([3, 7])
+    order = np.setdiff1d(np.arange(200), given)
+    order = np.random.default_rng([seed, 1]).permutation(order)
+    held_out = hold_out(200, given, 0.15, np.arange(200), seed)
+    np.testing.assert_array_equal(held_out, np.sort(order[:30]))
+
+
+@pytest.mark.parametrize("share, size", [(0.995, 50), (0.5, 1)])
+def test_a_part_of_a_class_that_is_all_of_it(share, size):
+    labels = np.repeat([0, 1, 2], [size, 60, 60])
+    config = small_config(
+        forget__kind="class",
+        forget__classes=(0,),
+        forget__class_fraction=share,
+        data__validation=0.0,
+    )
+    with pytest.raises(InputError, match=f"class_fraction={share:g} of .* is all of"):
+        split_of(config, labels)
+
+
+def test_one_group_is_one_group():
+    groups = np.repeat([0, 1, 2], [20, 90, 90])
+    config = small_config(forget__fraction=0.1, data__validation=0.0)
+    assert split_of(config, LABELS, 4, groups).notes == (
+        "Forgetting 20 of 200 examples at random, 1 group",
+    )
+
+
 @pytest.mark.parametrize(
     "changes, message",
     [
@@ -278,6 +333,43 @@ def test_a_validation_set_that_no_group_fits_in_is_said():
             "nothing to retain",
         ),
         ({"forget__kind": "ids"}, "needs ids: give forget.ids"),
+        *(
+            (
+                {"forget__kind": kind, "forget__fraction": 0.2, **given},
+                "set forget.fraction=0.1, as it is by default; a part of classes is "
+                "forget.class_fraction",
+            )
+            for kind, given in (
+                ("class", {"forget__classes": (1,)}),
+                ("subclass", {"forget__subclasses": (1,)}),
+            )
+        ),
+        (
+            {"forget__kind": "ids", "forget__ids": (1,), "forget__fraction": 0.2},
+            "set forget.fraction=0.1",
+        ),
+        *(
+            (
+                {
+                    "forget__kind": "class",
+                    "forget__classes": (1,),
+                    "forget__class_fraction": share,
+                },
+                r"forget.class_fraction must lie in \(0, 1\]",
+            )
+            for share in (0.0, -0.5, 1.5, float("nan"))
+        ),
+        *(
+            ({f"data__{name}": (0.5, value)}, f"data.{name} must be finite numbers")
+            for name, value in (
+                ("std", 0.0),
+                ("std", -0.1),
+                ("std", float("nan")),
+                ("std", float("inf")),
+                ("mean", float("nan")),
+                ("mean", float("inf")),
+            )
+        ),
     ],
 )
 def test_a_request_that_does_not_fit_together(changes, message):

@@ -278,6 +278,10 @@ def test_find_chooses_version_and_configuration(tmp_path):
         tfds.find("b", tmp_path) == tfds.find("b/c", tmp_path) == tmp_path / "b/c/1.0.0"
     )
     assert tfds.find("b/d", tmp_path) is None
+    for content in ("null", "[]", "3", "{", '{"default_config_name": 3}'):
+        (tmp_path / "b/.config/metadata.json").write_text(content)
+        rejects(lambda: data.load("b", data_dir=tmp_path), "metadata.json is damaged")
+        assert tfds.find("b/c", tmp_path) == tmp_path / "b/c/1.0.0"
 
 
 @needs_tfds
@@ -300,28 +304,3 @@ def test_real_data(tmp_path, name="mnist"):
     np.testing.assert_allclose(loaded.mean, mean, atol=1e-4)
     np.testing.assert_allclose(loaded.std, std, atol=1e-4)
     equal(loaded, data.load(name, cache_dir=tmp_path))
-
-
-@pytest.mark.parametrize(
-    ("columns", "key"),
-    [
-        ([{"id": [b"a", b"b"]}, {"id": [b"c"]}], "id"),
-        (
-            [{"id": [1, 2], "image_id": [b"a", b"a"]}, {"id": [3], "image_id": [b"b"]}],
-            "id",
-        ),
-        (
-            [{"id": [1, 2], "image_id": [b"a", b"b"]}, {"id": [3], "image_id": [b"c"]}],
-            "image_id",
-        ),
-        ([{"id": [0, 1]}, {"id": [0]}], None),
-        ([{"id": [0.5, 1.5]}], None),
-        ([{"id": [np.int64(4), np.int64(5)]}], "id"),
-        ([{"file_name": [b"a.png"]}, {"file_name": [b"b.png"]}], "file_name"),
-        ([{"lesion_id": [b"a", b"b"]}], None),
-        ([{}], None),
-    ],
-)
-def test_the_feature_that_names_every_example(columns, key):
-    found = next((k for k in tfds.IDS if tfds._names_each(columns, k)), None)
-    assert found == key

@@ -8,6 +8,7 @@ from data_cases import equal, random_images, recorded, rejects
 from PIL import Image
 
 from unlearn import data
+from unlearn.errors import InputError
 
 CLASSES = "n01443537", "n02012849", "n03126707"  # a goldfish, and two cranes
 
@@ -75,3 +76,73 @@ def test_deployed_classes_keep_their_names_when_another_is_gone(archive, tmp_pat
     names = [found.class_names[label] for label in found.train_labels]
     assert len(names) == 12 and {"goldfish", "n03126707"} == {*names}
     assert names == [known.classes[one] for one in found.train_ids]
+
+
+def test_no_annotations_and_classes_without_images_are_refused(archive, tmp_path):
+    table = archive / "val/val_annotations.txt"
+    lines = table.read_text()
+    table.write_text("\n")
+    rejects(lambda: load(archive, tmp_path), "val_annotations.txt has no lines")
+    table.write_text(lines)
+    for path in (archive / f"train/{CLASSES[1]}/images").iterdir():
+        path.rename(path.with_suffix(".txt"))
+    rejects(lambda: load(archive, tmp_path), "no images", CLASSES[1], "move the class")
+    shutil.rmtree(archive / f"train/{CLASSES[1]}/images")
+    rejects(lambda: load(archive, tmp_path), "no images", CLASSES[1])
+
+
+def test_what_is_not_used_is_said_and_hidden_files_are_passed_over(archive, tmp_path):
+    before = load(archive, tmp_path)
+    images = archive / f"train/{CLASSES[0]}/images"
+    shutil.copy(images / f"{CLASSES[0]}_0.JPEG", images / "._x.JPEG")
+    (archive / "train/.ipynb_checkpoints/images").mkdir(parents=True)
+    (images / "list.txt").write_text("a")
+    (archive / "train/list.txt").write_text("a")
+    table = archive / "val/val_annotations.txt"
+    table.write_text("".join(table.read_text().splitlines(keepends=True)[:4]))
+    loaded = load(archive, tmp_path)
+    np.testing.assert_array_equal(loaded.train_images, before.train_images)
+    assert loaded.class_names == before.class_names
+    assert len(loaded.test_labels) == 4
+    notes = set(loaded.notes) - set(before.notes)
+    assert notes == {
+        f"not used: 1 files of other kinds, such as train/{CLASSES[0]}/images/list.txt",
+        "not used: 1 files beside the class folders, such as train/list.txt",
+        "not used: 2 images without a line in val/val_annotations.txt, such as "
+        "val/images/val_4.JPEG",
+    }
+
+
+def test_a_line_that_leads_elsewhere_is_refused(archive, tmp_path):
+    name = f"../../train/{CLASSES[0]}/images/{CLASSES[0]}_0.JPEG"
+    with open(archive / "val/val_annotations.txt", "a") as file:
+        file.write(f"{name}\t{CLASSES[0]}\n")
+    rejects(lambda: load(archive, tmp_path), "line 7 must name an image in val/images")
+    known = recorded_without_the_last(archive, tmp_path)
+    with pytest.raises(InputError, match="line 7"):
+        data.load(f"folder:{archive}", cache_dir=tmp_path / "cache", known=known)
+
+
+def recorded_without_the_last(archive, tmp_path):
+    table = archive / "val/val_annotations.txt"
+    lines = table.read_text()
+    table.write_text("".join(lines.splitlines(keepends=True)[:-1]))
+    known = recorded(load(archive, tmp_path))
+    table.write_text(lines)
+    return known
+
+
+def test_a_rearranged_val_says_what_to_move(archive, tmp_path):
+    for i in range(6):
+        folder = archive / "val" / CLASSES[(i + 1) % 3]
+        folder.mkdir(exist_ok=True)
+        (archive / f"val/images/val_{i}.JPEG").rename(folder / f"val_{i}.JPEG")
+    words = f"val/{CLASSES[0]}/", "move away", "val/val_annotations.txt", "test/"
+    rejects(lambda: load(archive, tmp_path), *words)
+    (archive / "val/val_annotations.txt").unlink()
+    (archive / "val/images").rmdir()
+    shutil.rmtree(archive / "test")
+    loaded = load(archive, tmp_path)  # as it said
+    assert loaded.class_names == CLASSES and loaded.test_labels.tolist() == [
+        *(0, 0, 1, 1, 2, 2)
+    ]

@@ -54,17 +54,20 @@ def load(
     Ids. Every example has the user's own name: the row number in the npz file or in
     the digits, from 0, or its entry in the array `ids`; the name of its file relative
     to PATH, such as `train/cat/1.png`; the feature `image_id`, `id` or `file_name` of
-    tensorflow-datasets if it tells all examples apart, else the row number in the
-    order in which they are stored. Rows of a test split that was given are `test/0`,
-    `test/1`, ... Ids that differ only in white space around them or in how Unicode
-    writes a letter, and ids with control characters, are refused.
+    tensorflow-datasets if it tells examples apart, `row/0`, `row/1`, ... in the order
+    in which they are stored if it does not, and the row number in that order if there
+    is no such feature. Rows of a test split that was given are `test/0`, `test/1`, ...;
+    so are those whose feature says what it says of a training example too. Ids that
+    differ only in white space around them or in how Unicode writes a letter, and ids
+    with control characters, are refused.
 
     Second labels, such as sub-classes, are what `forget.kind=subclass` goes by; models
     do not see them. `cifar20` is `cifar100` with its 20 super-classes for labels and
     the 100 classes for second labels.
 
     Test split. Without one, a fixed fifth of every class of the training split is
-    taken, of whole groups if there are groups; ids stay what they were. A held-out
+    taken, of whole groups if there are groups, and with all exact copies; ids stay what
+    they were. A held-out
     split is found under any usual name, in small or capital letters: test or testing,
     else holdout or eval, else valid, validation, val or dev. Others are left alone,
     and a note says so. Two of the same rank are refused.

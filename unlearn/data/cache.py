@@ -22,7 +22,7 @@ from unlearn.data import streaming
 from unlearn.data.dataset import Dataset
 from unlearn.errors import InputError
 
-FORMAT = 4  # raise it with every change of how files are decoded
+FORMAT = 5  # raise it with every change of how files are decoded
 FIELDS = Dataset._fields[1:]  # the name is the caller's
 IMAGES = "train_images", "test_images"
 TEXTS = "class_names", "notes", "subclass_names"

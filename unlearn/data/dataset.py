@@ -1,14 +1,17 @@
 """The one form every data set takes, and the checks it has to pass."""
 
 import hashlib
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from unlearn.data.identical import copies
 from unlearn.data.ids import apart, check_groups, check_ids
 from unlearn.data.labels import read_labels, read_subclasses
+from unlearn.data.relations import joined
 from unlearn.errors import InputError
 from unlearn.stored import Stored, as_array, blocks
 
@@ -90,7 +93,7 @@ def make_dataset(
       train: images uint8[N, H, W, C], or inputs float32 or int32 [N, ...]; labels
         int[N] in [0, K).
       test: the same; None takes a fixed fifth of every class of `train`, of whole
-        groups if there are groups.
+        groups if there are groups, and of exact copies all or none.
       class_names: None: as `labels.read_labels` has it.
       groups: which examples of `train` belong together, such as the images of one
         patient: [N], whole numbers or text.
@@ -124,7 +127,10 @@ def make_dataset(
     if test is None:
         kept, held_out = np.arange(count), np.arange(0)
         if draw:
-            kept, held_out = stratified_split(labels["train"], groups=groups)
+            kept, held_out, more = _draw_test(
+                examples["train"], labels["train"], groups
+            )
+            notes = [*notes, *more]
         if draw and (not len(held_out) or not len(kept)):
             raise InputError(
                 f"{name}: no test split, and too few images or groups to take a fifth "
@@ -155,6 +161,23 @@ def make_dataset(
         *[*second, None, None][:2],
         tuple(subclass_names),
     )
+
+
+def _draw_test(
+    examples: np.ndarray | Stored, labels: np.ndarray, groups: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Draws a fifth, of exact copies all or none: `(rest, held out, notes)`."""
+    content = copies(examples)
+    if content.max() + 1 == len(content):
+        return *stratified_split(labels, groups=groups), []
+    units = joined(len(content), groups, content)
+    kept, held_out = stratified_split(labels, groups=units)
+    if len(kept) and len(held_out):
+        return kept, held_out, []
+    kept, held_out = stratified_split(labels, groups=groups)
+    torn = int(np.isin(content[held_out], content[kept]).sum())
+    note = f"test split: {torn} of its {len(held_out)} have exact copies in training"
+    return kept, held_out, [f"{note}, for too few differ"] if torn else []
 
 
 def standardisation(
@@ -198,7 +221,24 @@ def _constants(name, given, own):
             f"data.{name} must be one number, or one of each of the {len(own)} "
             f"channels; it has {len(given)}"
         )
-    return np.broadcast_to(np.array(given, np.float32), own.shape)
+    given = np.array(given, np.float32)
+    check_constants(name, given.tolist())
+    return np.broadcast_to(given, own.shape)
+
+
+def check_constants(name: str, values: Sequence[float]) -> None:
+    """Checks values of `mean` or of `std`.
+
+    Raises:
+      InputError: one that is not finite, or a deviation that is not above 0.
+    """
+    for one in values:
+        if not math.isfinite(one) or (name == "std" and one <= 0):
+            kind = "finite numbers above 0" if name == "std" else "finite numbers"
+            raise InputError(
+                f"data.{name} must be {kind}, in units of [0, 1]; one is {one}: "
+                "correct it, or leave it out"
+            )
 
 
 def stratified_split(

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from unlearn.data.images import decode
-from unlearn.errors import InputError, typed_line
+from unlearn.errors import InputError, counted, typed_line
 
 CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
 FOLDERS = ("HAM10000_images_part_1", "HAM10000_images_part_2")
@@ -116,32 +116,29 @@ def read_metadata(manual: Path) -> list[Example]:
     """Reads the rows of the metadata, by image_id, each with the file of its image.
 
     Raises:
-      InputError: files are missing, or the table is not what it should be.
+      InputError: files are missing, twice there or without a line, or the table is not
+        what it should be.
     """
     check_download(manual)
-    files = {
-        path.stem: path
-        for folder in FOLDERS
-        for path in sorted((manual / folder).glob("*.jpg"))
-    }
+    files = _images(manual)
     table, examples = manual / METADATA, {}
     try:
         with open(table, newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
+            reader = csv.DictReader(file)
+            rows = [(reader.line_num, row) for row in reader]
     except (OSError, ValueError, csv.Error) as error:
         raise InputError(f"cannot read {table} ({typed_line(error)})") from error
-    for number, row in enumerate(rows, 1):
+    for line, row in rows:
         values = [row.get(column) or "" for column in COLUMNS]
         if not all(values):
             raise InputError(
-                f"{table}: row {number} lacks one of {', '.join(COLUMNS)}; it must be "
+                f"{table}: line {line} lacks one of {', '.join(COLUMNS)}; it must be "
                 "comma-separated, with a line of names"
             )
         image_id, lesion_id, label = values
         if label not in CLASSES:
             raise InputError(
-                f"{table}: row {number} has dx {label!r}; known are "
-                f"{', '.join(CLASSES)}"
+                f"{table}: line {line} has dx {label!r}; known are {', '.join(CLASSES)}"
             )
         if image_id in examples:
             raise InputError(f"{table}: {image_id} occurs twice")
@@ -153,7 +150,29 @@ def read_metadata(manual: Path) -> list[Example]:
         examples[image_id] = Example(image_id, lesion_id, label, files[image_id])
     if not examples:
         raise InputError(f"{table} has no rows")
+    if left := sorted(set(files) - set(examples)):
+        raise InputError(
+            f"{table}: {counted(len(left), 'image')} without a line, such as "
+            f"{left[0]}.jpg in {files[left[0]].parent.name}: complete the table by "
+            "another download, or move such images away"
+        )
     return [examples[image_id] for image_id in sorted(examples)]
+
+
+def _images(manual: Path) -> dict[str, Path]:
+    """Finds the file of each image, by its id."""
+    files: dict[str, Path] = {}
+    for folder in FOLDERS:
+        for path in sorted((manual / folder).glob("*.jpg")):
+            if path.name.startswith("."):  # of an operating system
+                continue
+            if path.stem in files:
+                raise InputError(
+                    f"ham10000: {path.name} is in {FOLDERS[0]} and in {FOLDERS[1]} of "
+                    f"{manual}: move away the one that does not belong there"
+                )
+            files[path.stem] = path
+    return files
 
 
 def read_image(path: Path) -> bytes:

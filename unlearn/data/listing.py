@@ -67,11 +67,11 @@ def find_splits(name: str, root: Path, skipped: Skipped) -> tuple[Path, Path | N
     Raises:
       InputError: it is in doubt which they are.
     """
-    folders = [child for child in _children(root) if child.is_dir()]
+    folders = [child for child in children(root) if child.is_dir()]
     trains = [
         folder
         for folder in folders
-        if names.split_of(folder.name) in names.TRAIN and _folders_in(folder)
+        if names.split_of(folder.name) in names.TRAIN and folders_in(folder)
     ]
     held_out = {
         folder.name: folder
@@ -82,7 +82,7 @@ def find_splits(name: str, root: Path, skipped: Skipped) -> tuple[Path, Path | N
         if folders:
             _check_classes(name, folders)
         for folder in held_out.values():
-            if _has_images(folder):
+            if has_images(folder):
                 raise InputError(
                     f"{name}: {folder.name}/ may be a class or a split; put the class "
                     f"folders into train/ (and {folder.name}/ too, if it is a class)"
@@ -95,7 +95,7 @@ def find_splits(name: str, root: Path, skipped: Skipped) -> tuple[Path, Path | N
         )
     others = [f for f in folders if f != trains[0] and f.name not in held_out]
     for folder in others:
-        if _has_images(folder):
+        if has_images(folder):
             raise InputError(
                 f"{name}: {shown(folder.name)}/ is beside {trains[0].name}/ and is no "
                 f"split by its name; move it into {trains[0].name}/ if it is a class, "
@@ -104,7 +104,7 @@ def find_splits(name: str, root: Path, skipped: Skipped) -> tuple[Path, Path | N
     usable = {
         key: folder
         for key, folder in held_out.items()
-        if any(_has_images(child) for child in _folders_in(folder))
+        if any(has_images(child) for child in folders_in(folder))
     }
     chosen = names.choose(name, usable)
     for key, folder in held_out.items():
@@ -116,7 +116,7 @@ def find_splits(name: str, root: Path, skipped: Skipped) -> tuple[Path, Path | N
     for folder in others:
         for _ in _walk(folder, skipped):
             pass
-    _skip_files(root, skipped)
+    skip_files(root, skipped)
     return trains[0], usable[chosen] if chosen else None
 
 
@@ -124,7 +124,7 @@ def _check_classes(name: str, folders: list[Path]) -> None:
     """Refuses class folders that are splits by a word in their names."""
     words = {folder: names.words_of(folder.name) for folder in folders}
     first = [next((f for f in folders if words[f][i]), folders[0]) for i in (0, 1)]
-    if all(words[f][i] and _has_images(f) for i, f in enumerate(first)):
+    if all(words[f][i] and has_images(f) for i, f in enumerate(first)):
         raise InputError(
             f"{name}: {shown(first[0].name)}/ and {shown(first[1].name)}/ may be "
             "classes or splits; name the splits train/ and test/, with the class "
@@ -148,7 +148,7 @@ def list_classes(
     found = {"train": _by_class(name, train, skipped)}
     class_names = list(found["train"])
     if len(class_names) < 2:
-        empty = [f.name for f in _folders_in(train) if f.name not in class_names]
+        empty = [f.name for f in folders_in(train) if f.name not in class_names]
         raise InputError(
             f"{name}: needs a folder of images for each of 2 or more classes; "
             f"found {', '.join(class_names) or 'no folder'}"
@@ -200,7 +200,7 @@ def list_again(
     homes = [root / top for top in tops if (root / top).is_dir()] if split else [root]
     numbers: dict[str, int] = {}
     files = Files([], [], [], [])
-    for child in (child for home in homes for child in _folders_in(home)):
+    for child in (child for home in homes for child in folders_in(home)):
         for path in _walk(child, skipped):
             id = path.relative_to(root).as_posix()
             if not os.access(path, os.R_OK):
@@ -250,14 +250,14 @@ def _below(root: Path, train: Path, class_names: list[str]) -> str:
     if train != root or len(class_names) != 1:
         return ""
     only = root / class_names[0]
-    return f"; if they lie in it, give folder:{only}" if _folders_in(only) else ""
+    return f"; if they lie in it, give folder:{only}" if folders_in(only) else ""
 
 
 def _by_class(name, folder: Path, skipped: Skipped) -> dict[str, list[Path]]:
     """Finds the images below each class folder; empty folders are no classes."""
-    _skip_files(folder, skipped)
+    skip_files(folder, skipped)
     classes, seen = {}, {}
-    for child in _folders_in(folder):
+    for child in folders_in(folder):
         here = Skipped(skipped.root)
         paths = list(_walk(child, here))
         other = seen.setdefault(plain(child.name), child.name)
@@ -282,7 +282,7 @@ def _by_class(name, folder: Path, skipped: Skipped) -> dict[str, list[Path]]:
     return classes
 
 
-def _children(folder: Path) -> list[Path]:
+def children(folder: Path) -> list[Path]:
     """Returns what is in a folder, in natural order, but no files of a system."""
     return sorted(
         (
@@ -294,8 +294,9 @@ def _children(folder: Path) -> list[Path]:
     )
 
 
-def _folders_in(folder: Path) -> list[Path]:
-    return [child for child in _children(folder) if child.is_dir()]
+def folders_in(folder: Path) -> list[Path]:
+    """Returns the folders in a folder, see `children`."""
+    return [child for child in children(folder) if child.is_dir()]
 
 
 def _walk(
@@ -308,7 +309,7 @@ def _walk(
     if seen is None:
         real = Path(os.path.realpath(folder))
         seen = {str(parent) for parent in (real, *real.parents)}
-    for child in _children(folder):
+    for child in children(folder):
         if child.is_dir():
             real = os.path.realpath(child)
             if real in seen:
@@ -316,11 +317,12 @@ def _walk(
             else:
                 seen.add(real)
                 yield from _walk(child, skipped, seen)
-        elif _is_image(child, skipped):
+        elif is_image(child, skipped):
             yield child
 
 
-def _is_image(path: Path, skipped: Skipped) -> bool:
+def is_image(path: Path, skipped: Skipped) -> bool:
+    """Says whether a path is a file that is read; counts it as skipped if not."""
     if not os.path.exists(path):
         skipped.add("broken links", path)
     elif not path.is_file():
@@ -332,8 +334,9 @@ def _is_image(path: Path, skipped: Skipped) -> bool:
     return False
 
 
-def _skip_files(folder: Path, skipped: Skipped) -> None:
-    for child in _children(folder):
+def skip_files(folder: Path, skipped: Skipped) -> None:
+    """Counts the files in a folder of class folders as skipped."""
+    for child in children(folder):
         if child.is_dir() or (child.name == GROUPS and folder == skipped.root):
             continue
         if child.name.lower() == GROUPS:
@@ -344,5 +347,6 @@ def _skip_files(folder: Path, skipped: Skipped) -> None:
         skipped.add("files beside the class folders", child)
 
 
-def _has_images(folder: Path) -> bool:
+def has_images(folder: Path) -> bool:
+    """Says whether there are images in a folder or in those below."""
     return next(iter(_walk(folder, Skipped(folder))), None) is not None

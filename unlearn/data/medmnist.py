@@ -3,8 +3,10 @@
 Yang et al., 2023, "MedMNIST v2", Scientific Data 10:41.
 """
 
+import contextlib
 import difflib
 import importlib
+import sys
 from typing import Any
 
 import numpy as np
@@ -30,11 +32,17 @@ def load(name: str, flag: str) -> Dataset:
     info = package.INFO[flag]
     if "multi-label" in info["task"] or flag.endswith("3d"):
         raise InputError(f"{name}: not a set of flat images with a class each")
-    make = getattr(package, info["python_class"])
-    try:
-        train, held_out, test = (
-            make(split=split, download=True) for split in ("train", "val", "test")
+    make = getattr(package, info["python_class"], None)
+    if make is None:
+        raise InputError(
+            f"{name}: medmnist is there without its sets ({_what_it_lacks()}): "
+            "pip install medmnist torch torchvision"
         )
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            train, held_out, test = (
+                make(split=split, download=True) for split in ("train", "val", "test")
+            )
     except Exception as error:  # the package raises what its download raises
         raise InputError(
             f"{name}: cannot be had ({typed_line(error)}); download {flag}.npz by hand "
@@ -58,6 +66,25 @@ def _pair(part: Any) -> tuple[np.ndarray, np.ndarray]:
 
 def _import(name: str) -> Any:
     try:
-        return importlib.import_module("medmnist")
+        with contextlib.redirect_stdout(sys.stderr):
+            return importlib.import_module("medmnist")
     except ImportError as error:
-        raise InputError(f"{name} needs a package: pip install medmnist") from error
+        missing = (error.name or "medmnist").partition(".")[0]
+        raise InputError(
+            f"{name} needs a package ({typed_line(error)}): pip install {missing}"
+        ) from error
+    except Exception as error:  # torchvision may be of another torch
+        raise InputError(
+            f"{name}: medmnist cannot be imported ({typed_line(error)}); install torch "
+            "and torchvision of versions that go together"
+        ) from error
+
+
+def _what_it_lacks() -> str:
+    """Imports the part of the package that holds its sets, for what that raises."""
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            importlib.import_module("medmnist.dataset")
+    except Exception as error:
+        return typed_line(error)
+    return "its version may be another"

@@ -35,7 +35,9 @@ def drawn_notes(
     if groups is not None:
         torn = len(np.intersect1d(groups[rows], groups[np.setdiff1d(train, rows)]))
     if not len(classes):
-        of_groups = "" if groups is None else f", {len(np.unique(groups[rows]))} groups"
+        of_groups = ""
+        if groups is not None:
+            of_groups = f", {counted(len(np.unique(groups[rows])), 'group')}"
         whole = counted(len(train), "example")
         return [f"Forgetting {len(rows)} of {whole} at random{of_groups}"]
     parts = []
@@ -53,6 +55,21 @@ def drawn_notes(
             f"Groups with examples of other {word}es as well, which stay: {torn}"
         )
     return lines
+
+
+def validation_notes(count: int, asked: int) -> list[str]:
+    """Says if far fewer examples than asked for are held out for validation."""
+    if 2 * count >= asked:
+        return []
+    if not count:
+        return [
+            f"No validation set: no whole group or set of copies fits in the {asked} "
+            "examples of data.validation"
+        ]
+    return [
+        f"Validation has {count} examples of the {asked} that data.validation asks "
+        "for: no other whole group or set of copies fits"
+    ]
 
 
 def count_copies(

@@ -9,154 +9,25 @@ from numpy.typing import ArrayLike
 from unlearn import forget_sets
 from unlearn.data.lookup import class_label, class_numbers, find_all, listed
 from unlearn.data.relations import copies, joined, with_others
-from unlearn.data.split_notes import copy_lines, count_copies, drawn_notes
+from unlearn.data.sections import RESIDENT, DataConfig, ForgetConfig
+from unlearn.data.split_notes import (
+    copy_lines,
+    count_copies,
+    drawn_notes,
+    validation_notes,
+)
 from unlearn.errors import InputError, counted
 
-__all__ = ["DataConfig", "ForgetConfig", "Sets", "Split", "copies", "split"]
-
-
-RESIDENT = {"auto": None, "True": True, "False": False}
-
-
-class DataConfig(NamedTuple):
-    """The section `data` of a config."""
-
-    name: str = "digits"  # as `unlearn.data.load` takes it
-    validation: float = 0.1  # share of the training split held out to choose constants
-    examples: int = 0  # 0, or how many random training examples are used
-    flip: bool = False  # this and the next four augment the training
-    alternate_flip: bool = False  # with flip: each image in every other epoch
-    crop: int = 0  # pixels
-    rotate: float = 0.0  # degrees
-    jitter: float = 0.0
-    resident: str = "auto"  # or "True"; "False": examples stay in their file
-    image_size: int = 0  # 0, or the side that images of differing sizes are resized to
-    mean: tuple[float, ...] = ()  # of pixels in [0, 1], one or a channel; (): the set's
-    std: tuple[float, ...] = ()
-
-    def check(self) -> None:
-        """Raises `InputError` for what can be known before the data is there."""
-        if not 0 <= self.validation < 1:
-            raise InputError(
-                f"data.validation must lie in [0, 1); it is {self.validation}"
-            )
-        if self.alternate_flip and not self.flip:
-            raise InputError(
-                "data.alternate_flip is a way to flip: set data.flip=True as well"
-            )
-        if self.resident not in RESIDENT:
-            raise InputError(
-                f"data.resident must be auto, True or False; it is {self.resident!r}"
-            )
-        for name in ("mean", "std"):
-            if not all(type(one) in (int, float) for one in getattr(self, name)):
-                raise InputError(
-                    f"data.{name} must be numbers; it is {getattr(self, name)}"
-                )
-        for name in ("examples", "image_size"):
-            if getattr(self, name) < 0:
-                raise InputError(
-                    f"data.{name} must be 0 or more; it is {getattr(self, name)}"
-                )
-
-
-class ForgetConfig(NamedTuple):
-    """The section `forget` of a config: what is to be forgotten.
-
-    Ids are the user's own names of the examples, see `data.Dataset`: row numbers of
-    their file, file names in their folder, and so on.
-    """
-
-    kind: str = "random"  # or class, subclass or ids
-    fraction: float = 0.1  # of the training set (kind random), unless count is given
-    count: int = 0
-    classes: tuple[int | str, ...] = ()  # kind class: numbers or names
-    subclasses: tuple[int | str, ...] = ()  # kind subclass: of the second label
-    class_fraction: float = 1.0  # of each of the classes, or sub-classes
-    ids: tuple[int | str, ...] = ()  # kind ids: numbers or text; or a file of them
-    indices: tuple[int | str, ...] = ()  # the same, by its older name
-    file: str = ""  # see `forget_sets.read_ids`
-    column: str = ""  # of that file, if it has several
-    groups: bool = True  # forget whole groups, where these are known
-    copies: bool = True  # kind ids: forget exact copies with those given
-    seed: int = 0
-
-    def check(self) -> None:
-        """Raises `InputError` for what can be known before the data is there."""
-        given = {
-            "class": ("classes",),
-            "subclass": ("subclasses",),
-            "ids": ("ids", "indices", "file"),
-        }
-        own = "ids" if self.by_id else self.kind
-        if own not in ("random", *given):
-            raise InputError(
-                f"unknown forget.kind {self.kind!r}: random, class, subclass or ids"
-            )
-        for kind, names in given.items():
-            for name in names:
-                if getattr(self, name) and kind != own:
-                    raise InputError(
-                        f"forget.{name} is given, but forget.kind is {self.kind!r}: "
-                        f"set forget.kind={kind}, or empty forget.{name}"
-                    )
-        if self.count and own != "random":
-            raise InputError(
-                f"forget.count is of forget.kind=random, and it is {self.kind!r}: set "
-                "forget.count=0; a part of classes is forget.class_fraction"
-            )
-        if self.class_fraction != 1 and own not in ("class", "subclass"):
-            raise InputError(
-                f"forget.class_fraction is of classes, and forget.kind is "
-                f"{self.kind!r}: set forget.class_fraction=1"
-            )
-        if sum(bool(getattr(self, name)) for name in given["ids"]) > 1:
-            raise InputError("give forget.ids or forget.file, not both")
-        if self.column and not self.file:
-            raise InputError("forget.column is of a file: give forget.file as well")
-        for name in ("classes", "subclasses", "ids", "indices"):
-            if not all(type(one) in (int, str) for one in getattr(self, name)):
-                raise InputError(
-                    f"forget.{name} must be whole numbers or names; they are "
-                    f"{getattr(self, name)}"
-                )
-        if self.kind == "class" and not self.classes:
-            raise InputError(
-                "forget.kind=class needs classes, such as forget.classes=7,"
-            )
-        if self.kind == "subclass" and not self.subclasses:
-            raise InputError(
-                "forget.kind=subclass needs sub-classes, such as "
-                "forget.subclasses=rocket,"
-            )
-        if own == "ids" and not any(getattr(self, name) for name in given["ids"]):
-            raise InputError(
-                f"forget.kind={self.kind} needs ids: give forget.ids, such as "
-                "forget.ids=7, or forget.file"
-            )
-        for name in ("count", "seed"):
-            if getattr(self, name) < 0:
-                raise InputError(
-                    f"forget.{name} must not be negative; it is {getattr(self, name)}"
-                )
-
-    @property
-    def by_id(self) -> bool:
-        """Says whether examples are given one by one."""
-        return self.kind in ("ids", "indices")
-
-    @property
-    def whole_classes(self) -> bool:
-        """Says whether classes are forgotten as a whole."""
-        return self.kind == "class" and self.class_fraction == 1
-
-    def wanted(self) -> np.ndarray:
-        """Returns the ids given, [F] numbers or text or a mask: see `read_ids`."""
-        if self.file:
-            return forget_sets.read_ids(self.file, self.column)
-        ids = self.ids or self.indices
-        kind = object if all(type(one) is int for one in ids) else np.str_
-        return np.array(ids, kind)
+__all__ = [
+    "RESIDENT",
+    "DataConfig",
+    "ForgetConfig",
+    "Sets",
+    "Split",
+    "copies",
+    "hold_out",
+    "split",
+]
 
 
 class Named(NamedTuple):
@@ -254,8 +125,7 @@ def split(
             given, train, named.labels, classes, named.names, whole, named.word
         )
     check_retained(labels[np.setdiff1d(train, given)], names)
-    if data.validation and not len(validation):
-        notes.append(f"No validation set: no whole group fits in {data.validation:g}")
+    notes += validation_notes(len(validation), round(data.validation * len(labels)))
     sets = {"retain": np.setdiff1d(train, given), "validation": validation}
     there = count_copies(given, sets, same) if same else {}
     return Split(
@@ -294,10 +164,19 @@ def given_rows(
             f"{more} more of the same groups go along; forget.groups=False keeps to "
             "those given"
         )
-    if more := len(rows) - len(grouped):
+    others = np.setdiff1d(rows, grouped)
+    same = np.zeros(len(others), bool)
+    if len(others) and content is not None:
+        same = np.isin(content[others], content[grouped])
+    if more := int(same.sum()):
         notes.append(
             f"{more} more are exact copies and go along; forget.copies=False keeps to "
             "those given"
+        )
+    if more := int((~same).sum()):
+        notes.append(
+            f"{more} more of the groups of those copies go along; forget.groups=False "
+            "leaves out all groups, forget.copies=False copies and their groups"
         )
     return forget_sets.check_forget_indices(rows, len(ids)).astype(np.int64), notes
 
@@ -327,6 +206,8 @@ def draw(
             groups=groups,
         )
         return train[chosen]
+    if request.class_fraction < 1:
+        _check_part(named, train, classes, request.class_fraction)
     chosen = forget_sets.forget_class(
         named.labels[train],
         classes,
@@ -339,6 +220,20 @@ def draw(
     if not request.whole_classes:
         chosen = with_others(chosen, groups)
     return train[chosen]
+
+
+def _check_part(
+    named: Named, train: np.ndarray, classes: Sequence[int], share: float
+) -> None:
+    """Refuses a part of a class that rounds to all of it."""
+    for one in sorted(set(classes)):
+        size = int(np.sum(named.labels[train] == one))
+        if 0 < size <= max(1, round(share * size)):
+            raise InputError(
+                f"forget.class_fraction={share:g} of {counted(size, 'example')} of "
+                f"{class_label(one, named.names, named.word)} is all of them: set it "
+                "to 1, or lower"
+            )
 
 
 def check_retained(labels: np.ndarray, names: Sequence[str]) -> None:
@@ -359,8 +254,8 @@ def hold_out(
     """Draws the validation set, sorted: none of `given`, nor of a unit of theirs.
 
     Args:
-      units: int[N], equal for examples that are held out together or not at all; those
-        are that come first in the draw and fit in whole.
+      units: int[N], equal for examples that are held out together or not at all; each
+        that is drawn is held out if it fits in whole.
     """
     count = round(share * size)
     free = np.setdiff1d(np.arange(size), given)
@@ -374,9 +269,13 @@ def hold_out(
     _, first, unit, sizes = np.unique(
         units[order], return_index=True, return_inverse=True, return_counts=True
     )
-    by_draw = np.argsort(first)
-    fit = by_draw[np.cumsum(sizes[by_draw]) <= count]
-    return np.sort(order[np.isin(unit, fit)])
+    held_out, room = np.zeros(len(sizes), bool), count
+    for one in np.argsort(first):
+        if not room:
+            break
+        if sizes[one] <= room:
+            held_out[one], room = True, room - sizes[one]
+    return np.sort(order[held_out[unit]])
 
 
 def subsample(

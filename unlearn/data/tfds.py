@@ -2,30 +2,31 @@
 
 A folder that was prepared as array_record is read as it is. Otherwise the official
 builder prepares one; the few TensorFlow functions that it calls for that, to open files
-and to encode images, have stand-ins here.
+and to encode images, have stand-ins in `tf_stand_in`.
 """
 
 import contextlib
 import difflib
 import importlib
 import importlib.util
-import io
 import json
 import os
 import re
-import shutil
 import sys
 import threading
 from pathlib import Path
-from types import SimpleNamespace
 from urllib.parse import urlparse
 
 import numpy as np
 
+from unlearn.data import tf_stand_in
 from unlearn.data.cache import cached
 from unlearn.data.dataset import Dataset, make_dataset
 from unlearn.data.images import MODES, decode
-from unlearn.errors import InputError, typed_line
+from unlearn.data.labels import BLANK
+from unlearn.data.limits import check_bytes
+from unlearn.data.tfds_ids import IDS, choose_ids
+from unlearn.errors import InputError, counted, typed_line
 
 NAME = re.compile(
     r"(?P<base>\w+)(/(?P<config>[\w.+-]+))?(:(?P<version>\d+\.\d+\.\d+))?"
@@ -36,7 +37,6 @@ GROUPS = {"ham10000": "lesion_id"}  # the feature that says what belongs togethe
 SUPER_CLASSES = {"cifar20": ("cifar100", "coarse_label", "label")}
 """Sets by another label: that set, the feature that is the label, the second label."""
 
-IDS = ("image_id", "id", "file_name")  # features that may name an example
 CHUNK = 4096  # examples read at once
 PATIENCE = 6  # seconds a download server may take to answer
 
@@ -50,7 +50,8 @@ def load(
 ) -> Dataset:
     """Loads `NAME`, `NAME/CONFIG` or `NAME:VERSION`; prepares it if it is not there.
 
-    The test split is `test`, else `validation`, else a fixed fifth of `train`.
+    The test split is `test`, else `validation`, whichever has labels first, else a
+    fixed fifth of `train`. Ids: see `tfds_ids.choose_ids`.
 
     Raises:
       InputError: no such name; neither data nor network; the data is damaged, or no
@@ -84,9 +85,7 @@ def find(name: str, root: Path) -> Path | None:
     name = stored_as(name)
     base, config, version = NAME.fullmatch(name).group("base", "config", "version")
     folder = root / base
-    with contextlib.suppress(OSError, ValueError, KeyError):
-        metadata = json.loads((folder / ".config" / "metadata.json").read_text())
-        config = config or metadata["default_config_name"]
+    config = config or _default_config(name, folder / ".config" / "metadata.json")
     if config:
         folder /= config
     versions = {
@@ -97,6 +96,22 @@ def find(name: str, root: Path) -> Path | None:
     if version:
         return versions.get(tuple(map(int, version.split("."))))
     return versions[max(versions)] if versions else None
+
+
+def _default_config(name, file: Path) -> str | None:
+    try:
+        metadata = json.loads(file.read_text())
+    except OSError:
+        return None
+    except ValueError:
+        metadata = None
+    config = metadata.get("default_config_name") if isinstance(metadata, dict) else 0
+    if not isinstance(config, str | None):
+        raise InputError(
+            f"{name}: {file} is damaged, so it does not say which configuration is "
+            f"meant: write {name.partition(':')[0]}/CONFIG, or delete that file"
+        )
+    return config
 
 
 def stored_as(name: str) -> str:
@@ -126,40 +141,42 @@ def read(name: str, folder: Path, image_size: tuple[int, int] | None) -> Dataset
     class_names = features[label_key].names
     group_key = GROUPS.get(builder.name)
     others = [key for key in (*IDS, group_key, second_key) if key in features]
-    splits, columns = [], []
-    for split in _splits(name, builder.info):
-        with _damage_as_input_error(name, folder):
-            images, labels, found = _read_split(
-                name, tfds, builder, split, image_key, label_key, others, image_size
+    with _damage_as_input_error(name, folder):
+        keys, notes = _splits(name, builder, label_key, image_key)
+        sources = {key: _source(builder, key, image_key) for key in keys}
+        total = sum(map(len, sources.values()))
+        parts = [
+            _read_split(
+                name,
+                source,
+                split,
+                features[image_key].shape[-1],
+                (image_key, label_key, others),
+                image_size,
+                lambda image: check_bytes(name, total * image.nbytes),
             )
-        splits.append((images, labels))
-        columns.append(found)
-    key = next((key for key in IDS if _names_each(columns, key)), None)
-    ids = [found[key] for found in columns] if key else []
+            for split, source in sources.items()
+        ]
+    columns = [found for *_, found in parts]
+    ids, more = choose_ids(name, columns)
     return make_dataset(
         name,
-        *splits,
+        *[(images, labels) for images, labels, _ in parts],
         class_names=class_names,
         groups=columns[0].get(group_key),
         ids=ids[0] if ids else None,
         test_ids=ids[1] if len(ids) > 1 else None,
+        notes=[*notes, *more],
         subclasses=[found[second_key] for found in columns] if second_key else (),
         subclass_names=features[second_key].names if second_key else None,
     )
-
-
-def _names_each(columns, key) -> bool:
-    """Says whether a feature, text or whole numbers, is different everywhere."""
-    values = [value for found in columns for value in found.get(key, ())]
-    usable = all(isinstance(value, bytes | str | int | np.integer) for value in values)
-    return bool(values) and usable and len(set(values)) == len(values)
 
 
 @contextlib.contextmanager
 def _damage_as_input_error(name, folder):
     try:
         yield
-    except InputError:
+    except (InputError, MemoryError):  # that says nothing of the files
         raise
     except Exception as error:  # every layer below has its own types
         raise InputError(
@@ -174,7 +191,7 @@ def _keys(name, tfds, info):
     features = dict(info.features.items())
     expected = (tfds.features.Image, tfds.features.ClassLabel)
     for key, kind in zip(keys, expected, strict=True):
-        if not isinstance(features.get(key), kind):
+        if not isinstance(key, str) or not isinstance(features.get(key), kind):
             raise InputError(
                 f"{name}: not a set of images with a class each; it has "
                 f"{', '.join(features)}"
@@ -188,27 +205,63 @@ def _keys(name, tfds, info):
     return keys
 
 
-def _splits(name, info):
-    splits = info.splits
-    test = next((split for split in ("test", "validation") if split in splits), None)
+def _splits(name, builder, label_key, image_key):
+    """Returns the names of the splits that are used, and notes on the others."""
+    splits = builder.info.splits
     if "train" not in splits:
         raise InputError(f"{name}: has no train split; it has {', '.join(splits)}")
-    return ["train", test] if test else ["train"]
+    used, notes, blank = ["train"], [], []
+    for split in ("test", "validation"):
+        if len(used) == 1 and split in splits:
+            labelled = _has_labels(_source(builder, split, image_key), label_key)
+            (used if labelled else blank).append(split)
+    for split, info in splits.items():
+        images = counted(info.num_examples, "image")
+        if split in blank:
+            notes.append(f"not used: {split}, {images} without labels")
+        elif split not in used:
+            notes.append(f"not used: {split}, {images}")
+        elif split == "validation":
+            notes.append(f"test split: validation, {images}")
+    return used, notes
 
 
-def _read_split(name, tfds, builder, split, image_key, label_key, others, image_size):
-    """Reads uint8[N, H, W, C], int64[N] and lists of the features `others`."""
-    source = builder.as_data_source(
-        split=split, decoders={image_key: tfds.decode.SkipDecoding()}
-    )
-    channels = builder.info.features[image_key].shape[-1]
+def _source(builder, split, image_key):
+    """Opens a split, whose images stay encoded."""
+    import tensorflow_datasets as tfds
+
+    decoders = {image_key: tfds.decode.SkipDecoding()}
+    return builder.as_data_source(split=split, decoders=decoders)
+
+
+def _has_labels(source, label_key) -> bool:
+    """Says whether any label, or an empty split, is other than -1."""
+    rows = (source.__getitems__([row])[0] for row in range(len(source)))
+    return not len(source) or any(row[label_key] != BLANK for row in rows)
+
+
+def _read_split(name, source, split, channels, keys, image_size, check):
+    """Reads uint8[N, H, W, C], int64[N] and lists of other features.
+
+    Args:
+      keys: the features of images and of labels, and the others.
+      check: takes the first image.
+    """
+    image_key, label_key, others = keys
     images, labels = None, np.empty(len(source), np.int64)
     columns = {key: [] for key in others}
     for start in range(0, len(source), CHUNK):
         rows = range(start, min(start + CHUNK, len(source)))
         for row, example in zip(rows, source.__getitems__(list(rows)), strict=True):
-            image = decode(example[image_key], channels, image_size)
+            try:
+                image = decode(example[image_key], channels, image_size)
+            except InputError as error:
+                raise InputError(
+                    f"{name}: cannot read image {row} of the {split} split ({error}): "
+                    "save the others as files and give folder:PATH"
+                ) from error
             if images is None:
+                check(image)
                 images = np.empty((len(source), *image.shape), np.uint8)
             if image.shape != images.shape[1:]:
                 raise InputError(
@@ -253,7 +306,7 @@ def prepare(name: str, root: Path) -> Path:
         )
     config = tfds.download.DownloadConfig(try_download_gcs=False)
     try:
-        with _standing_in_for_tensorflow(), contextlib.redirect_stdout(sys.stderr):
+        with tf_stand_in.standing_in(), contextlib.redirect_stdout(sys.stderr):
             builder.download_and_prepare(
                 download_config=config, file_format="array_record"
             )
@@ -331,70 +384,3 @@ def _answers(url: str) -> bool:
     thread.start()
     thread.join(PATIENCE)
     return any(answers)
-
-
-@contextlib.contextmanager
-def _standing_in_for_tensorflow():
-    """Gives tensorflow-datasets the parts of TensorFlow that builders need.
-
-    Every module of it holds TensorFlow as a lazily imported `tf`; that name is replaced
-    and put back. Progress bars are shown on a terminal only.
-    """
-    from tensorflow_datasets.core.utils import lazy_imports_utils, tqdm_utils
-
-    lazy = lazy_imports_utils.tensorflow
-    modules = [
-        module
-        for name, module in sys.modules.items()
-        if name.startswith("tensorflow_datasets.") and vars(module).get("tf") is lazy
-    ]
-    stand_in, active = _stand_in(), tqdm_utils._active
-    try:
-        tqdm_utils._active = active and sys.stderr.isatty()
-        for module in modules:
-            vars(module)["tf"] = stand_in
-        yield
-    finally:
-        tqdm_utils._active = active
-        for module in modules:
-            vars(module)["tf"] = lazy
-
-
-def _stand_in():
-    def listdir(path):
-        return sorted(os.listdir(path))
-
-    def glob(pattern):
-        from glob import glob
-
-        return sorted(glob(os.fspath(pattern)))
-
-    gfile = SimpleNamespace(
-        GFile=open,
-        copy=lambda source, target, overwrite=False: shutil.copyfile(source, target),
-        exists=os.path.exists,
-        glob=glob,
-        isdir=os.path.isdir,
-        listdir=listdir,
-        makedirs=lambda path: os.makedirs(path, exist_ok=True),
-        walk=os.walk,
-    )
-    return SimpleNamespace(
-        io=SimpleNamespace(gfile=gfile),
-        image=SimpleNamespace(
-            encode_png=lambda array: _encode(array, "PNG"),
-            encode_jpeg=lambda array: _encode(array, "JPEG", quality=95),
-        ),
-        compat=SimpleNamespace(as_text=os.fsdecode, as_bytes=os.fsencode),
-        executing_eagerly=lambda: True,
-    )
-
-
-def _encode(array, format, **options):
-    """Encoded bytes behind a `numpy()` method, as of a tensor."""
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    array = array[..., 0] if array.shape[-1] == 1 else array
-    Image.fromarray(np.ascontiguousarray(array)).save(buffer, format, **options)
-    return SimpleNamespace(numpy=buffer.getvalue)

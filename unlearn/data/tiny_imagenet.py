@@ -9,8 +9,17 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-from unlearn.data.images import SUFFIXES, read_bytes
-from unlearn.data.listing import Files
+from unlearn.data.images import read_bytes
+from unlearn.data.listing import (
+    Files,
+    Skipped,
+    children,
+    folders_in,
+    has_images,
+    is_image,
+    skip_files,
+)
+from unlearn.data.order import shown
 from unlearn.errors import InputError
 from unlearn.text_tables import decode
 
@@ -37,47 +46,95 @@ def list_files(
 
     Raises:
       InputError: a line of the annotations is not as it should be, or its image is not
-        there.
+        there; there are none, or no images of a class; `val/` was rearranged.
     """
-    numbers = sorted(f.name for f in (root / "train").iterdir() if f.is_dir())
-    table = root / ANNOTATIONS
+    numbers = sorted(folder.name for folder in folders_in(root / "train"))
+    table, held_out = root / ANNOTATIONS, root / "val" / "images"
+    if known is None:
+        _check_not_rearranged(root)
     annotated = _lines(table)
     if known is not None:
         annotated = [
             (place, cells)
             for place, cells in annotated
-            if (root / "val" / "images" / cells[0]).is_file()
+            if not _is_bare(cells[0]) or (held_out / cells[0]).is_file()
         ]
         said = {cells[1] for _, cells in annotated if len(cells) > 1}
         numbers = sorted(said.union(numbers))
+    elif not annotated:
+        raise InputError(f"{table} has no lines: unpack it from the archive again")
     labels = {number: label for label, number in enumerate(numbers)}
     train, test = Files([], [], [], []), Files([], [], [], [])
+    skipped = Skipped(root)
+    skip_files(root / "train", skipped)
     for number in numbers:
-        images = root / "train" / number / "images"
-        for path in (
-            sorted(images.iterdir()) if images.exists() or known is None else ()
-        ):
-            if path.suffix.lower() in SUFFIXES:
-                _add(train, root, path, labels[number])
+        for path in _images_in(root / "train" / number / "images", skipped):
+            _add(train, root, path, labels[number])
+    if known is None:
+        _check_classes(root, numbers, train)
     for place, cells in annotated:
-        path = root / "val" / "images" / cells[0]
-        if len(cells) < 2 or cells[1] not in labels or not path.is_file():
+        path = held_out / cells[0]
+        if (
+            len(cells) < 2
+            or cells[1] not in labels
+            or not _is_bare(cells[0])
+            or not path.is_file()
+        ):
             raise InputError(
                 f"{table}: line {place} must name an image in val/images and one of "
                 f"the classes in train/; it is {' '.join(cells)!r}"
             )
         _add(test, root, path, labels[cells[1]])
+    used = set(test.paths)
+    for path in _images_in(held_out, skipped):
+        if path not in used:
+            skipped.add(f"images without a line in {ANNOTATIONS.as_posix()}", path)
     splits = {"train": train, "test": test}
     if known is not None and not test.paths:
         del splits["test"]
     notes = ["test split: val/, by its annotations"]
     if (root / "test").is_dir():
         notes.append("not used: test/, which has no labels")
+    notes += skipped.lines()
     names = dict(zip(numbers, _names(root, numbers), strict=True))
     for id, class_name in (known or {}).items():
         split, number, *_ = id.split("/")
         names |= {number: class_name} if split == "train" and number in names else {}
     return list(names.values()), splits, notes
+
+
+def _images_in(folder: Path, skipped: Skipped) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return [path for path in sorted(children(folder)) if is_image(path, skipped)]
+
+
+def _is_bare(name: str) -> bool:
+    """Says whether text names a file in a folder, and none elsewhere."""
+    return name == Path(name).name and name not in ("", "..")
+
+
+def _check_classes(root: Path, numbers: list[str], train: Files) -> None:
+    there = {path.parent.parent.name for path in train.paths}
+    empty = [shown(number) for number in numbers if number not in there]
+    if empty:
+        more = f" and {len(empty) - 3} more" if len(empty) > 3 else ""
+        raise InputError(
+            f"{root / 'train'}: no images in the folder images of "
+            f"{', '.join(empty[:3])}{more}: put them there, or move the class away"
+        )
+
+
+def _check_not_rearranged(root: Path) -> None:
+    """Refuses a `val/` whose images were sorted into folders of their classes."""
+    for folder in folders_in(root / "val"):
+        if folder.name != "images" and has_images(folder):
+            raise InputError(
+                f"{root}: there are images in val/{shown(folder.name)}/ as well as "
+                f"{ANNOTATIONS.as_posix()}: unpack val/ again, or, if its folders are "
+                f"the classes, move away {ANNOTATIONS.as_posix()}, test/ and an empty "
+                "val/images/"
+            )
 
 
 def _add(files: Files, root: Path, path: Path, label: int) -> None:
