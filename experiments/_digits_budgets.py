@@ -3,7 +3,7 @@
 By `--experiment=frontier --tune --config.tune.objective=audit --config.tune.trials=5
 --config.tune.budgets=0.05,0.2,0.5`: another draw of the request, 24 shadow models, five
 trials a row, the first with the floats of `_digits_audited`. A method that costs more
-than a budget at the least has no row for it.
+than a budget at the least has no row for it. On an H100, five rows on a CPU.
 """
 
 BUDGETS = {
@@ -65,7 +65,7 @@ BUDGETS = {
     "kl_uniform__20pc": dict(epochs=45, learning_rate=1.58e-05),
     "kl_uniform__50pc": dict(epochs=114, learning_rate=1.58e-05),
     "l1_sparse__5pc": dict(
-        epochs=1, no_l1_epochs=1, learning_rate=0.0289, alpha=0.0172
+        epochs=1, no_l1_epochs=0, learning_rate=0.0289, alpha=0.0172
     ),
     "l1_sparse__20pc": dict(
         epochs=6, no_l1_epochs=2, learning_rate=0.0729, alpha=0.000203
@@ -127,10 +127,18 @@ BUDGETS = {
     "regun__20pc": dict(epochs=14, learning_rate=0.00109, alpha=0.274),
     "regun__50pc": dict(epochs=35, learning_rate=0.128, alpha=0.814),
     "reset_head_distill__20pc": dict(
-        epochs=2, learning_rate=0.042, warmup_learning_rate=0.0671, temperature=2.31
+        epochs=4,
+        warmup_epochs=1,
+        learning_rate=0.042,
+        warmup_learning_rate=0.0671,
+        temperature=2.31,
     ),
     "reset_head_distill__50pc": dict(
-        epochs=11, learning_rate=0.042, warmup_learning_rate=0.0671, temperature=2.31
+        epochs=11,
+        warmup_epochs=3,
+        learning_rate=0.0499,
+        warmup_learning_rate=0.00144,
+        temperature=1.44,
     ),
     "rewind__5pc": dict(epochs=1, learning_rate=0.05),
     "rewind__20pc": dict(epochs=6, learning_rate=0.05),
@@ -160,10 +168,12 @@ BUDGETS = {
     "scrub__50pc": dict(epochs=13, max_epochs=6, learning_rate=0.00566, alpha=0.00955),
     "sfron__20pc": dict(epochs=3, learning_rate=0.0147, alpha=203.0),
     "sfron__50pc": dict(epochs=9, learning_rate=0.0147, alpha=203.0),
-    "undo__5pc": dict(epochs=1, learning_rate=0.147, share=0.131),
+    "undo__5pc": dict(epochs=1, warmup_epochs=0, learning_rate=0.0314, share=0.285),
     "undo__20pc": dict(epochs=5, learning_rate=0.0421, share=0.541),
     "undo__50pc": dict(epochs=14, learning_rate=0.0421, share=0.541),
-    "undo__freshat5pc": dict(epochs=1, learning_rate=0.08, share=0.0817),
+    "undo__freshat5pc": dict(
+        epochs=1, warmup_epochs=0, learning_rate=0.0314, share=0.285
+    ),
     "undo__freshat20pc": dict(epochs=5, learning_rate=0.05, share=1.0),
     "undo__freshat50pc": dict(epochs=14, learning_rate=0.05, share=1.0),
     "weight_distortion__5pc": dict(epochs=1, learning_rate=0.00557, sigma=0.0596),
