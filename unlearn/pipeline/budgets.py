@@ -6,6 +6,7 @@ several costs, and its floats are tuned for each. Costs are operations of produc
 convolutions in the traced program (`operations`), preparation included.
 """
 
+import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
@@ -80,6 +81,7 @@ def with_rows(
             lines.append(f"{name} has no length to change: one row is for every budget")
             continue
 
+        @functools.cache  # a length is traced once, for all budgets
         def cost(epochs, name=name, constants=constants):
             return _cost(config, name, lasting(constants, epochs), problem)
 
