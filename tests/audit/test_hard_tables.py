@@ -44,3 +44,34 @@ def test_confusion_of_a_pair_is_that_of_the_whole_matrix():
     whole = [confusions(row[test], labels[test], classes) for row in predictions]
     errors = [interclass_confusion(c, [(0, classes - 1)]).error for c in whole]
     assert found["value"] == pytest.approx(100 * np.mean(errors))
+
+
+def test_models_that_forgot_one_set_are_told_from_retrained_ones_by_what_is_left():
+    study, rng = simulated_study(), np.random.default_rng(0)
+    targets = study.sets["targets"]
+
+    def drawn(left=0.0, models=24):
+        margins = rng.normal(2, 1, (models, len(study.labels)))
+        margins[:, targets] += left
+        return Measured(margins, np.zeros((models, 1)), 0.0)
+
+    models = {
+        "retrain": drawn(),
+        "oracle": drawn(),
+        "clean": drawn(),
+        "traces": drawn(0.5),
+        "original": drawn(4.0),
+        "few": drawn(models=hard_tables.FEWEST - 1),
+    }
+    broken = models["clean"].margins.copy()
+    broken[3, 0] = np.nan
+    models["diverged"] = models["clean"]._replace(margins=broken)
+    found = {name: hard_tables.attacked(study, models, name) for name in models}
+    for name in ("retrain", "clean"):
+        assert all(abs(cell["value"] - 0.5) < 0.2 for cell in found[name].values())
+        assert found[name]["whole"]["low"] < 0.5 < found[name]["whole"]["high"]
+    assert 0.6 < found["traces"]["single"]["value"] < 0.75
+    assert found["traces"]["whole"]["low"] > 0.7  # many weak traces add up
+    assert found["original"]["single"]["value"] > 0.99
+    for name in ("few", "diverged"):
+        assert all(np.isnan(cell["value"]) for cell in found[name].values())

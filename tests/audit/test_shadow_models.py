@@ -149,27 +149,29 @@ def test_a_method_that_trains_its_own_is_that_model_alone(run, shadow, name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["gradient_ascent", "finetune"])
+@pytest.mark.parametrize("name", ["gradient_ascent", "finetune", "rewind"])
 def test_sequential_requests_are_the_method_twice(run, name):
-    """What is requested later is retained until then."""
+    """What is requested later is retained until then; early weights stay the same."""
     forget = np.arange(10)
     study = studies.fixed_study("sequential", run, forget, 12, requests=2)
     found = shadow_models.measured(study, name).margins[3]
     variables = trained(study, "original", 3)
     keys = jax.random.split(shadow_models._keys(study, name)[3], 2)
     retain, info = study.retain[3], methods.METHODS[name]
+    constants = run.config.methods[name]
+    early = {
+        epoch: trained(study, f"original@{epoch}", 3)
+        for epoch in info.early_epochs(dict(constants))
+    }
     for key, part, more in zip(
         keys, (forget[:5], forget[5:]), (forget[5:], retain[:5]), strict=True
     ):
         stays = np.concatenate([retain, more])
         problem = run.problem.replace(forget=part, retain=stays)
-        variables, _ = pipeline.run_method(
-            methods.METHODS[name].fn,
-            key,
-            variables,
-            withhold(problem, info.needs),
-            **run.config.methods[name],
-        )
+        seen = withhold(problem, info.needs)
+        if early:
+            seen = seen.replace(early=early)
+        variables, _ = pipeline.run_method(info.fn, key, variables, seen, **constants)
     expected = alone(study, variables, run.problem)
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
 

@@ -31,7 +31,7 @@ class HarderConfig(NamedTuple):
     """Harder forget sets, and requests one after another."""
 
     models: int = 12  # each; 0: leave this out
-    count: int = 60  # examples of a set
+    count: int = 60  # examples of a set; 0: requests one after another alone
     requests: int = 10
     fraction: float = 0.01  # of the training set, a request
 
@@ -172,6 +172,7 @@ def check(config: "ConfigDict", names: tuple[str, ...]) -> None:
             not models or 12 <= models <= most,
             f"0, to leave harder forget sets out, or from 12 to request_models, {most}",
         ),
+        "harder.count": (settings["harder.count"] != 1, "0 or at least 2"),
         "harder.fraction": (
             0 < part * settings["harder.requests"] < 1,
             "above 0, and below 1 when all requests are added",
@@ -243,7 +244,7 @@ SMALLEST = {
     "matching.epochs": 0,
     "matching.ratio": 0,
     "matching.batch_size": 1,
-    "harder.count": 2,
+    "harder.count": 0,
     "harder.requests": 1,
 }
 

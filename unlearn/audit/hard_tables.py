@@ -1,12 +1,13 @@
 """Gaps to retraining on harder forget sets, and over sequential requests."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from unlearn.audit import hard_sets
+from unlearn.audit import games, hard_sets
 from unlearn.audit.controls import CONTROLS, TAUGHT
+from unlearn.audit.judged import reference
 from unlearn.audit.model_tables import SETS
 from unlearn.audit.shadow_models import Measured, measure_all
 from unlearn.audit.studies import Study, fixed_study
@@ -14,6 +15,12 @@ from unlearn.audit.tables import add, cell, mean_cell, table
 from unlearn.metrics.accuracy import confusions
 from unlearn.metrics.composite import interclass_confusion
 from unlearn.pipeline import Run
+
+ATTACKED = {
+    "single": "AUC of the strongest attack by one example",
+    "whole": "AUC of the attack by all examples of all requests",
+}
+FEWEST = 4  # models of a kind that an attack is fitted to
 
 
 def harder(
@@ -73,18 +80,44 @@ def sequential(run: Run, request: Study, names: Sequence[str]) -> dict:
             requests=requests,
             source=request,
         )
-        references = references or measure_all(study, ("original", "retrain"))
+        references = references or measure_all(study, ("original", "retrain", "oracle"))
         answers = references | measure_all(study, (*CONTROLS, *names))
         for what in ("forget", "test"):
             key, text = f"{mode}_{what}", f"absolute difference of {what} accuracy"
             columns.append((key, f"{what}, {label}", "points", 2, text))
             add(rows, key, gaps(study, answers, SETS[what]))
+        leaks = {
+            name: attacked(study, answers, name) for name in answers if name in rows
+        }
+        for what, text in ATTACKED.items():
+            column = f"{mode}_{what}", f"{what}, {label}", "", 3, text
+            columns.append(column)
+            add(rows, column[0], {name: leak[what] for name, leak in leaks.items()})
     note = (
         f"{config.requests} requests of {parts.shape[1]} examples each, answered at "
         "once or one after another, against retraining without all of them. Examples "
-        "are retained until they are requested."
+        "are retained until they are requested. Single and whole: AUC of who asks of "
+        "a model whether it answered these requests or was retrained without them, by "
+        "one example or by all; .5 where the two cannot be told apart, as retrain and "
+        "others retrained."
     )
     return table("requests", "Sequential requests", note, columns, rows)
+
+
+def attacked(
+    study: Study, models: Mapping[str, Measured], name: str
+) -> dict[str, dict]:
+    """Attacks models that all forgot one set: are they told from retrained ones?
+
+    Returns cells by the keys of `ATTACKED`; NaN of a method that diverges, and of so
+    few models that an attack cannot be fitted.
+    """
+    other = models[reference(name)]
+    enough = min(len(models[name].margins), len(other.margins)) >= FEWEST
+    if not enough or not np.isfinite(models[name].margins).all():
+        return dict.fromkeys(ATTACKED, cell(math.nan))
+    leak = games.play(games.efficacy(study, models[name], other))
+    return {"single": cell(*leak.leak), "whole": cell(*leak.whole)}
 
 
 def gaps(study: Study, models: dict[str, Measured], part: str) -> dict[str, dict]:
@@ -102,6 +135,8 @@ def gaps(study: Study, models: dict[str, Measured], part: str) -> dict[str, dict
     retrained = accuracy["retrain"]
     found = {}
     for name, own in accuracy.items():
+        if name == "oracle":
+            continue
         others = np.roll(retrained, 1) if name in TAUGHT else retrained
         finite = np.isfinite(models[name].margins).all(1)
         found[name] = np.where(finite, own - others, np.nan)

@@ -149,10 +149,10 @@ def hard_studies(run: pipeline.Run, studied: Studied, names: Sequence[str]) -> l
         return []
     stress = studied.stress and studied.stress.study
     shadow, request = studied.shadow.study, studied.request.study
-    return [
-        hard_tables.harder(run, shadow, stress, request, names),
-        hard_tables.sequential(run, request, names),
-    ]
+    tables = []
+    if run.config.audit.harder.count:
+        tables.append(hard_tables.harder(run, shadow, stress, request, names))
+    return [*tables, hard_tables.sequential(run, request, names)]
 
 
 def study_all(
