@@ -76,6 +76,8 @@ def test_points_are_what_the_facts_say():
         stress = {"leak": cell} if name != "finetune" else None
         found = {"name": name, "kind": kind, "leak": cell, "whole": cell}
         found |= {"lost": lost, "accuracy": {"value": 0.9}, "seconds": seconds}
+        rate = {"value": 0.02, "low": 0.01, "high": 0.04}
+        found |= {"found": rate, "verdict": "outside", "constants": {}}
         return found | {"stress": stress}
 
     rows = [
@@ -113,6 +115,24 @@ def test_points_are_what_the_facts_say():
         "whole": pytest.approx((0.7, 0.6, 0.8)),
     }
     assert points[2].lost == (-0.02, -0.02, -0.02)
+    assert points[2].found == (0.02, 0.01, 0.04) and points[2].verdict == "outside"
+    assert not any(point.ascends for point in points)
+
+
+@pytest.mark.parametrize(
+    ("name", "constants", "ascends"),
+    [
+        ("scrub", {}, True),
+        ("neggrad_plus__5pc", {"statistics": "batch"}, True),
+        ("gradient_ascent+finetune", {}, True),
+        ("rum", {"low": "none", "high": "salun"}, False),
+        ("rum", {"low": "none", "high": "sfron"}, True),
+        ("finetune", {"decay": "cosine"}, False),
+        ("sisa", {}, False),
+    ],
+)
+def test_methods_that_ascend_are_marked(name, constants, ascends):
+    assert frontier._ascends(name, constants) == ascends
 
 
 def test_the_table_says_the_worst_and_the_best_standing():
@@ -140,7 +160,9 @@ def test_the_files(tmp_path):
     points = [*REFERENCES, *made]
     measures = {"planted": "strongest attack on mislabelled examples"}
     about = ["12 of 100 <training> examples."]
-    made[3] = made[3]._replace(shown={"klom": 2.5})
+    found = Interval(0.02, 0.01, 0.045)
+    made[3] = made[3]._replace(shown={"klom": 2.5}, found=found, verdict="outside")
+    made[5] = made[5]._replace(ascends=True)
     points = [*REFERENCES, *made]
     ranked = frontier.ranked(points)
     shown = {"klom": "KLoM of the <forget> set", "relearned": "of no model"}
@@ -150,15 +172,34 @@ def test_the_files(tmp_path):
     assert len(rows) == 16 and rows["m3"]["standing_planted"] == "behind"
     np.testing.assert_allclose(float(rows["m3"]["leak_planted_high"]), 0.54)
     assert rows["m3"]["klom"] == "2.5" and not rows["m4"]["klom"]
+    assert rows["m3"]["verdict"] == "outside" and rows["m3"]["found_high"] == "0.045"
+    assert not rows["m4"]["verdict"] and not rows["m4"]["found"]
+    assert {name for name, row in rows.items() if row["ascends"] == "True"} == {"m5"}
     table = (tmp_path / "frontier.md").read_text().splitlines()
     assert len(table) == 2 + 4 + frontier_page.BEST
     assert table[3] == "| retrain_short__3 | 10.0% | 92.0% | 0.500 | reference |"
     page = (tmp_path / "frontier.html").read_text()
     assert "KLoM of the &lt;forget&gt; set. No standing" in page
     assert "of no model" not in page
+    assert '2.0 <span class="interval">[1.0,4.5]</span>' in page
+    assert page.count(">outside</td>") == 1 and "<b>■ Ascends</b>" in page
+    (line,) = [text for text in page.splitlines() if 'title="ascends"' in text]
+    assert 'data-name="m5"' in line
     assert "&lt;training&gt;" in page and "http-equiv" not in page
     assert not re.search(r"""(src|href)=["']""", page)  # nothing is loaded
     (found,) = re.findall(r"const rows = (.*?), measures = ", page)
     assert {row["name"]: row["cost"] for row in json.loads(found)} == {
         p.name: p.cost for p in points
     }
+
+
+def test_nothing_is_said_of_what_no_model_has(tmp_path):
+    """As on the page of an audit from before verdicts were kept."""
+    points = [*REFERENCES, point("m", "method", 0.3, 0.5, -0.01)]
+    measures = {"planted": "strongest attack on mislabelled examples"}
+    frontier_page.write(tmp_path, "t", points, frontier.ranked(points), measures, [])
+    header = (tmp_path / "frontier.csv").read_text().splitlines()[0].split(",")
+    assert "ascends" in header and not {"found", "verdict"} & {*header}
+    page = (tmp_path / "frontier.html").read_text()
+    for text in ("■ Ascends", "<th>found %", "<th>verdict", "false alarms, by"):
+        assert text not in page

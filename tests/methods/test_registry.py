@@ -40,6 +40,7 @@ def test_the_function_comes_back_checked_and_is_registered():
         {"rate": (0.01, 1.0)},
         "any",
         False,
+        False,
     )
     assert METHODS["finetune"].fn is finetune and METHODS["ssd"].fn is ssd
 
@@ -84,6 +85,7 @@ def taken():
         (good, dict(kind="fast"), "unknown kind 'fast'"),
         (good, dict(kind="zero-shot"), "zero-shot if it needs no data, and only then"),
         (good, dict(needs=(), kind="approximate"), "zero-shot if it needs no data"),
+        (good, dict(needs=("retain",), ascends=True), "so it needs it: add `forget`"),
         (wrong_order, {}, "first three arguments must be key, variables, problem"),
         (positional, {}, "argument 'rate' must be keyword-only and have a default"),
         (no_default, {}, "argument 'rate' must be keyword-only and have a default"),

@@ -139,7 +139,14 @@ def _point(name, row, counted, operations, seconds, shown) -> Point:
         _interval(row["lost"]),
         row["accuracy"]["value"],
         shown,
+        _interval(row["found"]),
+        row["verdict"],
+        _ascends(name, row["constants"]),
     )
+
+
+def _ascends(name: str, constants: Mapping) -> bool:
+    return any(methods.ascends(part, constants) for part in pipeline.split_chain(name))
 
 
 def _interval(cell: Mapping) -> Interval:

@@ -45,7 +45,7 @@ Requests to erase, one after another, to a model in use ({command} deploy --help
 {commands}
 
 --list_experiments   the experiments, a line each
---list_methods       the methods: what they need, what they are for, their papers
+--list_methods       the methods: what they need and are for, which ascend, papers
 --print_config       the settings of the experiment and preset, as flags to paste
 --help               this text"""
 
@@ -71,10 +71,10 @@ def method_lines() -> Iterator[str]:
     from unlearn import methods, training_time
 
     uses = {"both": "any request", "class": "whole classes", "random": "examples"}
-    rows = [("method", "needs", "for", "paper")]
+    rows = [("method", "needs", "for", "ascends", "paper")]
     for name, method in methods.METHODS.items():
-        needs = ", ".join(method.needs)
-        rows.append((name, needs, uses[method.scope], method.paper))
+        needs, climbs = ", ".join(method.needs), "yes" if method.ascends else ""
+        rows.append((name, needs, uses[method.scope], climbs, method.paper))
     yield from _columns(rows)
     yield ""
     rows = [("trains in its own way", "guarantee", "paper")]

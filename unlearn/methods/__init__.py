@@ -42,7 +42,7 @@ from unlearn.methods.ntk_scrub import ntk_scrub
 from unlearn.methods.prune_finetune import prune_finetune
 from unlearn.methods.prune_reinit_entropy import prune_reinit_entropy
 from unlearn.methods.random_labels import random_labels
-from unlearn.methods.registry import METHODS, MethodInfo, certificate, method
+from unlearn.methods.registry import METHODS, MethodInfo, ascends, certificate, method
 from unlearn.methods.regun import regun
 from unlearn.methods.reset_head_distill import reset_head_distill
 from unlearn.methods.retrain import retrain
@@ -60,4 +60,4 @@ from unlearn.methods.unsir import unsir
 from unlearn.methods.weight_distortion import weight_distortion
 from unlearn.methods.weight_negation import weight_negation
 
-__all__ = ["METHODS", "MethodInfo", "certificate", "method", *METHODS]
+__all__ = ["METHODS", "MethodInfo", "ascends", "certificate", "method", *METHODS]

@@ -75,6 +75,10 @@ new_variables, info = methods.finetune(
   examples and labels are cut down to that set (`unlearn.problem.withhold`).
 - `certifies`: whether it proves an (epsilon, delta) of its constants, whoever sees the
   result alone.
+- `ascends`: whether it climbs something of the forget set that has no upper end, such
+  as its loss. It aims at no model, so it may pass the one that never saw the set and
+  end farther from that than the original is, more so the more alike forgotten and
+  retained examples are ([arXiv:2509.26427](https://arxiv.org/abs/2509.26427)).
 - `inputs`: what the model must be applied to. *any*: images, floats, token ids, a dict
   of arrays. *continuous*: one array of floats, since the method changes or makes
   inputs; *images*: floats [H, W, C]. Others are refused in a line.
@@ -138,12 +142,14 @@ def page() -> str:
             _needs(m.needs),
             _scope(m.scope),
             m.inputs,
+            "yes" if m.ascends else "",
             m.paper,
             m.differs,
         )
         for m in sorted(METHODS.values())
     ]
-    head = ("Method", "Needs", "For", "Inputs", "Paper", "Differs from the paper")
+    head = ("Method", "Needs", "For", "Inputs", "Ascends", "Paper")
+    head += ("Differs from the paper",)
     of_training = [
         (f"`{m.name}`", m.guarantee, m.paper, m.differs)
         for m in training_time.METHODS.values()

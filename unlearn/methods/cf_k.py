@@ -10,7 +10,7 @@ Adversarial Evaluations for Inexact Machine Unlearning", 2022,
 https://arxiv.org/abs/2201.06640; the released code has 10 epochs of SGD 0.01. Cosine
 decay as in `finetune`. Frozen layers take no backward pass: with half of the layers of
 `unlearn.models.cnn`, 3.0 times as fast as `finetune` (28x28 images, two CPU cores;
-tests/methods/test_cf_k.py measures it).
+tests/methods/test_cf_k.py counts the products).
 """
 
 import jax

@@ -24,6 +24,7 @@ from unlearn.training import classification, fit
     paper="arXiv:1911.04933",
     differs="frozen batch statistics (theirs: statistics=batch); no weight decay",
     search={"learning_rate": (1e-5, 1.0)},
+    ascends=True,
 )
 def gradient_ascent(
     key: jax.Array,

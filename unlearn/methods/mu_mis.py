@@ -95,6 +95,7 @@ def mean_other_sensitivity(
     "s is measured after each epoch, on the same c; rate and delta are ours",
     search={"learning_rate": (1e-6, 1e-2), "delta": (1.0, 2.0)},
     inputs="continuous",
+    ascends=True,
 )
 def mu_mis(
     key: jax.Array,

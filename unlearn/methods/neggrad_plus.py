@@ -28,6 +28,7 @@ from unlearn.training import classification, epoch, epoch_keys, shuffle, start
     differs="forget batches follow each other in fresh orders, all full; the "
     "notebooks' variant: statistics=frozen and l2",
     search={"learning_rate": (1e-3, 1.0), "alpha": (0.5, 0.99)},
+    ascends=True,
 )
 def neggrad_plus(
     key: jax.Array,

@@ -58,6 +58,7 @@ class MethodInfo(NamedTuple):
     search: dict[str, tuple[float, float]]  # floats to tune: lowest and highest value
     inputs: str = "any"  # of INPUTS: what the model must be applied to
     certifies: bool = False  # (epsilon, delta), two of its constants
+    ascends: bool = False  # on the forget set, with nothing that ends the climb
 
     def check(self, problem: Problem) -> None:
         """Checks what a problem's shapes tell, so under jit and vmap as well.
@@ -158,6 +159,12 @@ def certificate(
     return None
 
 
+def ascends(name: str, constants: Mapping[str, Any]) -> bool:
+    """Says whether a method ascends, or one that it runs: a constant that names one."""
+    named = [name, *(value for value in constants.values() if isinstance(value, str))]
+    return any(METHODS[one].ascends for one in named if one in METHODS)
+
+
 def method(
     *,
     needs: tuple[str, ...],
@@ -168,6 +175,7 @@ def method(
     kind: str | None = None,
     inputs: str = "any",
     certifies: bool = False,
+    ascends: bool = False,
 ) -> Callable[[F], F]:
     """Registers the decorated function, which then checks its problem when called.
 
@@ -186,6 +194,9 @@ def method(
         of floats; `images` if these must be [H, W, C]; `any` if it does not.
       certifies: whether it is proven that who sees the result alone can hardly tell
         it from that of other weights, by its constants `epsilon` and `delta`.
+      ascends: whether it climbs something of the forget set that has no upper end: its
+        loss, how far answers are from the original's, a slope. Not if it climbs to make
+        inputs or to find labels, nor if it descends to wrong answers.
 
     Raises:
       InputError: a declaration that does not fit the function, or a name that another
@@ -197,7 +208,7 @@ def method(
         found = kind or ("approximate" if _sees_data(given) else "zero-shot")
         info = MethodInfo(
             *(name, fn, given, scope, found, paper, differs, search or {}, inputs),
-            certifies,
+            *(certifies, ascends),
         )
         fault = _fault(info)
         if fault:
@@ -252,6 +263,8 @@ def _fault(info: MethodInfo) -> str | None:
         return "it certifies, so it needs the constants epsilon and delta"
     if info.certifies and "forget" in info.needs:
         return "it certifies, so it must not see the forget set"
+    if info.ascends and "forget" not in info.needs:
+        return "it ascends on the forget set, so it needs it: add `forget`"
     if "start" in info.needs and "early" not in info.needs:
         return "who needs the start needs early weights too: add `early`"
     if "__" in info.name:

@@ -46,6 +46,7 @@ from unlearn.training import (
     differs="a constant learning rate; a ragged last batch counts by its examples "
     "(theirs: whole_batches=True)",
     search={"learning_rate": (1e-4, 0.1), "alpha": (0.001, 1.0)},
+    ascends=True,
 )
 def scrub(
     key: jax.Array,

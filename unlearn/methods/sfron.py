@@ -81,6 +81,7 @@ def clipped(
     differs="forget steps keep the bits of masked weights; no slow update (off in "
     "their code); groups no larger than the forget set",
     search={"learning_rate": (1e-3, 0.1), "alpha": (10.0, 1e5)},
+    ascends=True,
 )
 def sfron(
     key: jax.Array,

@@ -242,3 +242,16 @@ def check_sizes(
                     f"stay, and there is {lacks}: raise data.validation, or set "
                     f"methods.{part}.{option}=False"
                 )
+
+
+LATER = {"rum": {"low": "none", "medium": "finetune", "high": "salun"}}
+"""Constants that a method was given later, with their defaults."""
+
+
+def as_kept(name: str, constants: Mapping) -> dict:
+    """Returns a method's constants as folders keep them.
+
+    Without those that came later and are off, so that folders from before go on.
+    """
+    later = LATER.get(name.partition("__")[0], {})
+    return {k: v for k, v in constants.items() if k not in later or v != later[k]}

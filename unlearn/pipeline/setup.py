@@ -29,7 +29,13 @@ from unlearn.data.splits import (
 from unlearn.errors import InputError, counted
 from unlearn.inputs import on_device
 from unlearn.pipeline import imported
-from unlearn.pipeline.checks import check, check_images, check_sizes, parts_of
+from unlearn.pipeline.checks import (
+    as_kept,
+    check,
+    check_images,
+    check_sizes,
+    parts_of,
+)
 from unlearn.problem import Model, Problem, Variables
 from unlearn.report.progress import Progress
 from unlearn.report.text import printable
@@ -246,7 +252,8 @@ def saved_config(config: "ConfigDict", names: Sequence[str]) -> dict:
         del saved["data"]["alternate_flip"]
     saved["model"] = imported.model_section(config)
     parts = sorted(parts_of(names))
-    saved["methods"] = {name: saved["methods"][name] for name in parts}
+    constants = saved["methods"]
+    saved["methods"] = {name: as_kept(name, constants[name]) for name in parts}
     saved["sources"] = {
         name: methods.METHODS[name].source_hash()
         for name in parts

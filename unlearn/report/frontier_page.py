@@ -15,6 +15,7 @@ from unlearn.store import write_text
 
 BEST = 10  # rows of the table for a README
 MARKS = {"ahead": "▲", "uncontested": "◆", "level": "●", "behind": "▼"}
+ASCENDS = "■"
 
 
 class Interval(NamedTuple):
@@ -36,6 +37,9 @@ class Point(NamedTuple):
     lost: Interval  # test accuracy above that of retraining, as a share
     accuracy: float
     shown: dict[str, float] = {}  # other measures, which no standing depends on
+    found: Interval | None = None  # true positive rate at 1 % false alarms, a share
+    verdict: str = ""  # of the audit
+    ascends: bool = False  # see `methods.registry.method`
 
 
 def write(
@@ -72,7 +76,10 @@ def write(
             names=names,
             measures=measures,
             marks=MARKS,
+            ascends=ASCENDS,
             about=about,
+            found=any(row["found"] for row in rows),
+            verdicts=any(row["verdict"] for row in rows),
             shown={k: v for k, v in shown.items() if any(k in p.shown for p in order)},
         )
     )
@@ -83,6 +90,7 @@ def _row(point: Point, standings: Mapping[str, str]) -> dict:
     return point._asdict() | {
         "leak": {name: cell._asdict() for name, cell in point.leak.items()},
         "lost": point.lost._asdict(),
+        "found": point.found and point.found._asdict(),
         "standing": standings,
     }
 
@@ -91,10 +99,12 @@ def _flat(row: Mapping) -> dict:
     flat = {"model": row["name"]}
     flat |= {key: row[key] for key in ("kind", "cost", "seconds", "accuracy")}
     cells = {"lost": row["lost"]} | {f"leak_{k}": v for k, v in row["leak"].items()}
+    cells |= {"found": row["found"]} if row["found"] else {}
     for name, cell in cells.items():
         flat |= {name: cell["value"]}
         flat |= {f"{name}_{end}": cell[end] for end in ("low", "high")}
-    flat |= row["shown"]
+    flat |= row["shown"] | {"ascends": row["ascends"]}
+    flat |= {"verdict": row["verdict"]} if row["verdict"] else {}
     return flat | {f"standing_{k}": v for k, v in row["standing"].items()}
 
 

@@ -12,7 +12,7 @@ import unlearn
 from unlearn import methods, metrics, models, pipeline, store, training_time
 from unlearn.data.splits import DataConfig
 from unlearn.errors import InputError
-from unlearn.pipeline.checks import check_constants, check_rewinding
+from unlearn.pipeline.checks import as_kept, check_constants, check_rewinding
 from unlearn.pipeline.imported import input_notes, net_options
 from unlearn.problem import Problem, Variables
 from unlearn.report.progress import Progress
@@ -275,7 +275,8 @@ def make_settings(config: "ConfigDict", method: str, data_dir: str | None) -> di
 
 def constants_of(config: "ConfigDict", part: str) -> dict:
     """Returns the constants of a method; retraining has those of `train`."""
-    return config.methods[part].to_dict() if part in config.methods else {}
+    constants = config.methods[part].to_dict() if part in config.methods else {}
+    return as_kept(part, constants)
 
 
 def check_method(config: "ConfigDict", method: str) -> list[str]:
