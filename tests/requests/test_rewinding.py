@@ -11,10 +11,12 @@ from deployments import config, deploy, erase, quiet, said
 from unlearn import requests, training
 from unlearn.errors import InputError
 from unlearn.methods import METHODS
-from unlearn.requests import matching, states, strategies
+from unlearn.requests import facts, ledger, matching, states, strategies
 from unlearn.requests.calls import make_call
 from unlearn.requests.deployment import open_deployment
 from unlearn.requests.packing import Rewindable
+
+EARLY = "early_weights_trained_on_the_erased"
 
 
 def same(one, other):
@@ -61,6 +63,7 @@ def test_every_request_goes_back_to_the_same_weights(fresh):
     erase(folder, [3, 14])
     (second,) = erase(folder, [20])
     assert second["retrained"] == {"rewound_to_epochs": [1]}
+    assert second[EARLY] == [1]
     first, _ = state_of(folder, 0)
     state, problem = state_of(folder, 2)
     same(state.early, first.early)
@@ -95,6 +98,44 @@ def test_what_still_depends_on_the_erased_is_said_and_not_given_away(fresh, tmp_
     assert states.for_serving(state) is state.variables
 
 
+def test_a_line_says_it_of_its_own_request_alone(fresh):
+    """Of several that are answered at once those that erase no training example not."""
+    folder = fresh("rewind")
+    (line,) = erase(folder, ["test/3"])
+    assert EARLY not in line
+    for ids in (["test/4"], [3, "test/5"]):
+        requests.enqueue(folder, ids, reason="r", progress=quiet())
+    other, trained = requests.answer_queue(folder, progress=quiet())
+    assert EARLY not in other and trained[EARLY] == [1]
+    assert other["retrained"] == trained["retrained"] == {"rewound_to_epochs": [1]}
+    report = json.loads((folder / "requests/0003/report.json").read_text())
+    assert report["entry"][EARLY] == [1]
+    requests.verify(folder, progress=quiet())
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_lines_from_before_are_read_and_followed(fresh, monkeypatch, cut):
+    """They do not say it; that they do not is part of what the chain hashes."""
+    folder = fresh("rewind")
+    with monkeypatch.context() as patched:
+        patched.setattr(facts, "early_of", lambda job, taken: {})
+        (old,) = erase(folder, [3])
+    assert EARLY not in old
+    (new,) = erase(folder, [20])
+    assert new[EARLY] == [1] and new["previous"] == old["hash"]
+    if cut:
+        path = folder / "ledger.jsonl"
+        *lines, last = path.read_text().splitlines(keepends=True)
+        line = {k: v for k, v in json.loads(last).items() if k != EARLY}
+        path.write_text("".join(lines) + ledger.canonical(line) + "\n")
+        with pytest.raises(InputError, match="does not match its hash"):
+            requests.verify(folder, progress=quiet())
+        return
+    requests.verify(folder, progress=quiet(), known=old["hash"])
+    requests.status(folder, progress=quiet())
+    assert any("early in the training" in one for one in said(requests.purge, folder))
+
+
 @pytest.mark.slow
 def test_what_hides_where_it_rewinds_to_certifies(fresh):
     """With a key of 128 bits, and the start among what is kept."""
@@ -104,7 +145,8 @@ def test_what_hides_where_it_rewinds_to_certifies(fresh):
     before = {k: v for k, v in found.settings.items() if k != "key_bits"}
     old = dataclasses.replace(found, settings=before)  # it had no secret to rest on
     assert old.certificate is None and jax.random.key_data(old.key(1)).size == 2
-    erase(folder, [3, 14])
+    (line,) = erase(folder, [3, 14])
+    assert line[EARLY] == [1]  # the start saw nothing
     report = json.loads((folder / "requests/0001/report.json").read_text())
     assert report["guarantee"].startswith("Certified: (ε = 8, δ = 1e-05) removal.")
     assert "The new weights, within ε and δ." in report["depends"]
@@ -121,6 +163,7 @@ def test_other_methods_do_not_speak_of_it(fresh):
     folder = fresh("finetune")
     (line,) = erase(folder, [3])
     assert line["retrained"] == {}
+    assert not any("early" in key for key in line)
     report = json.loads((folder / "requests/0001/report.json").read_text())
     assert not any("early in the training" in one for one in report["depends"])
     assert not any("early" in line for line in said(requests.purge, folder))

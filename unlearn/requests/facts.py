@@ -13,7 +13,13 @@ from unlearn.requests.calls import Call
 from unlearn.requests.deployment import Deployment, version_of
 from unlearn.requests.matching import Loaded
 from unlearn.requests.resolve import SPLITS, TRAIN, places, salted_hash, spelled
-from unlearn.requests.strategies import Strategy, early, guarantee_of, model_of
+from unlearn.requests.strategies import (
+    Strategy,
+    early,
+    early_epochs,
+    guarantee_of,
+    model_of,
+)
 
 
 class Job(NamedTuple):
@@ -70,6 +76,7 @@ def entry_of(
         "constants": deployment.settings["methods"],
         "seed": {"secret": deployment.seed, "counter": job.version},
         "retrained": retrained_of(job, info),
+        **early_of(job, job.taken[_place(job, number)]),
         "budget": info.get("spent"),
         "package": unlearn.__version__,
         "revision": code["revision"],
@@ -92,6 +99,21 @@ def retrained_of(job: Job, info: dict) -> dict:
         settings = constants["sisa"]
         found["from_slice"] = touched(job.deployment, job.rows, settings)
     return found
+
+
+def early_of(job: Job, taken: np.ndarray) -> dict[str, list[int]]:
+    """Says which kept weights were trained on what a request erases; {} if none were.
+
+    Of a method that rewinds: the epochs of the first training, from which the next
+    request starts again. They stay, whatever is erased; lines from before have no such
+    field.
+    """
+    examples, method = job.deployment.examples, job.deployment.method
+    if not early(method) or TRAIN not in examples.split[taken]:
+        return {}
+    epochs = early_epochs(method, job.deployment.settings["methods"])
+    kept = [epoch for epoch in epochs if epoch]  # 0: where it started, of no example
+    return {"early_weights_trained_on_the_erased": kept}
 
 
 def touched(deployment: Deployment, rows: np.ndarray, constants: dict) -> dict:
@@ -147,8 +169,8 @@ def facts_of(
         "erased": _by_split(examples.split[taken]),
         "left": left,
         "kept": kept_of_groups(job, entry, stays),
-        "unknown": job.requests[_place(job, entry)]["unknown"],
-        "gone": job.requests[_place(job, entry)]["gone"],
+        "unknown": job.requests[_place(job, entry["number"])]["unknown"],
+        "gone": job.requests[_place(job, entry["number"])]["gone"],
         "paper": _paper(deployment.method),
         "kind": kind,
         "constants": constants,
@@ -197,8 +219,8 @@ def kept_of_groups(job: Job, entry: Mapping, stays: np.ndarray) -> int:
     return int(np.sum(np.isin(examples.group, groups) & stays))
 
 
-def _place(job: Job, entry: Mapping) -> int:
-    return entry["number"] - job.lines[-1]["number"] - 1
+def _place(job: Job, number: int) -> int:
+    return number - job.lines[-1]["number"] - 1
 
 
 def _by_split(split: np.ndarray) -> dict[str, int]:

@@ -11,7 +11,7 @@ A method of the registry (or a chain of them) keeps the variables; one of
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,11 +49,7 @@ class Plain:
     @property
     def early_epochs(self) -> tuple[int, ...]:
         """The epochs of the training whose weights the method rewinds to."""
-        epochs = (
-            methods.METHODS[part].early_epochs(self.constants[part])
-            for part in early(self.name)
-        )
-        return tuple(sorted({epoch for found in epochs for epoch in found}))
+        return early_epochs(self.name, self.constants)
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -284,6 +280,17 @@ def early(method: str) -> list[str]:
         for part in parts
         if part in methods.METHODS and "early" in methods.METHODS[part].needs
     ]
+
+
+def early_epochs(method: str, constants: Mapping[str, dict]) -> tuple[int, ...]:
+    """Returns the epochs of the training whose weights a method rewinds to, sorted.
+
+    0 is where the training started, before it saw an example.
+    """
+    epochs = (
+        methods.METHODS[part].early_epochs(constants[part]) for part in early(method)
+    )
+    return tuple(sorted({epoch for found in epochs for epoch in found}))
 
 
 def guarantee_of(deployment: Deployment) -> str:
