@@ -25,7 +25,7 @@ from unlearn import models, parallel, store, training
 from unlearn.curvature import fisher_diagonal
 from unlearn.errors import InputError
 
-from . import _accelerator, _streaming
+from . import _accelerator, _devices, _streaming
 from . import _torch_peers as peers
 from ._epoch import epoch_candidates, initial, random_problem
 from ._timing import Candidate, Row, alternate, compiled, line, markdown
@@ -273,6 +273,7 @@ PARTS = {
     "audit": audit_rows,
     "streaming": _streaming.rows,
     "growth": _streaming.growth_rows,
+    "devices": _devices.rows,
     "startup": startup_rows,
     "modes": _accelerator.mode_rows,
     "shadows": _accelerator.shadow_rows,

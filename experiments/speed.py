@@ -29,6 +29,7 @@ def get_config(preset: str):
                 "audit",
                 "streaming",
                 "growth",
+                "devices",
                 "startup",
             ),
             "rounds": 5,
@@ -76,6 +77,15 @@ def get_config(preset: str):
                 "widths": (4, 4),
             },
             "growth": {"sizes": (10_000, 100_000), "side": 32, "widths": (4, 4)},
+            # Net, widths, images, rate: rounding grows with it in batch statistics.
+            "devices": {
+                "steps": 50,
+                "batch_size": 128,
+                "nets": (
+                    ("cnn", (16, 32), (28, 28, 1), 0.02),
+                    ("poolnet", (8, 16, 32), (32, 32, 3), 1e-4),
+                ),
+            },
             # Of an accelerator, with the preset `full`: see `_accelerator.py`.
             "trainings": 5,
             "data": {
@@ -124,8 +134,11 @@ def get_config(preset: str):
         config.audit.update(examples=5, models=8)
         config.growth.update(sizes=(1200,), side=8)
         config.streaming.update(examples=64, side=8, timed=32, batch_size=16)
+        config.devices.update(
+            steps=2, batch_size=16, nets=(("cnn", (4, 4), (8, 8, 1), 0.02),)
+        )
         config.models.update(count=3, examples=32, batch_size=16, widths=(4, 4))
-        config.parts += ACCELERATOR[1:]
+        config.parts = tuple(dict.fromkeys((*config.parts, *ACCELERATOR)))
         config.trainings = 2
         config.data.name = "synthetic:32x32x3,classes=10,train=64,test=20"
         for settings in config.fast.values():
@@ -139,7 +152,7 @@ def get_config(preset: str):
     return config
 
 
-ACCELERATOR = "resnet", "modes", "shadows", "accuracy"
+ACCELERATOR = "resnet", "modes", "shadows", "accuracy", "streaming", "devices"
 
 
 # Of `training.Recipe`.
