@@ -139,6 +139,7 @@ def test_the_table_says_the_worst_and_the_best_standing():
     def cell(standing):
         leak = {name: {"value": 0.5} for name in standing}
         row = {"name": "m", "kind": "method", "cost": 0.1, "accuracy": 0.9}
+        row |= {"lost": Interval(0.0, -0.01, 0.01)._asdict()}
         text = frontier_page.markdown([row | {"leak": leak, "standing": standing}], [])
         return text.splitlines()[-1].split(" | ")[-1].removesuffix(" |")
 
@@ -177,7 +178,8 @@ def test_the_files(tmp_path):
     assert {name for name, row in rows.items() if row["ascends"] == "True"} == {"m5"}
     table = (tmp_path / "frontier.md").read_text().splitlines()
     assert len(table) == 2 + 4 + frontier_page.BEST
-    assert table[3] == "| retrain_short__3 | 10.0% | 92.0% | 0.500 | reference |"
+    cells = "10.0", "92.0", "−5.0 (−6.0, −4.0)", ".500 (.490–.510)", "reference"
+    assert table[3] == f"| retrain_short__3 | {' | '.join(cells)} |"
     page = (tmp_path / "frontier.html").read_text()
     assert "KLoM of the &lt;forget&gt; set. No standing" in page
     assert "of no model" not in page

@@ -3,6 +3,7 @@
 The page is one file, with nothing to load: hover over a point, choose the axes.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -111,11 +112,14 @@ def _flat(row: Mapping) -> dict:
 def markdown(rows: Sequence[Mapping], names: Sequence[str]) -> str:
     """Writes the original, the retrainings and the best methods as a table.
 
+    Compute and test accuracy in %, its gain over retraining in points and each leak
+    with their 95 % intervals.
+
     Args:
       rows: the methods among them best first.
       names: the measures of the leak to show.
     """
-    head = ["model", "compute", "test", *names, "stands"]
+    head = ["model", "compute", "test", "above retraining", *names, "stands"]
     lines = [" | ".join(head), " | ".join([":--"] + ["--:"] * (len(head) - 1))]
     methods = [row for row in rows if row["kind"] == "method"]
     for row in [row for row in rows if row["kind"] != "method"] + methods[:BEST]:
@@ -123,12 +127,31 @@ def markdown(rows: Sequence[Mapping], names: Sequence[str]) -> str:
         standings = sorted(found, key=list(MARKS).index, reverse=True)
         cells = [
             markdown_cell(row["name"]),
-            f"{row['cost']:.1%}",
-            f"{row['accuracy']:.1%}",
-            *(f"{row['leak'][name]['value']:.3f}" for name in names),
+            f"{100 * row['cost']:.1f}",
+            f"{100 * row['accuracy']:.1f}",
+            _points(row["lost"]),
+            *(_auc(row["leak"][name]) for name in names),
             " to ".join((standings[0], standings[-1])[: len(standings)])
             if standings
             else {"private": "private"}.get(row["kind"], "reference"),
         ]
         lines.append(" | ".join(cells))
     return "\n".join(f"| {line} |" for line in lines) + "\n"
+
+
+def _points(cell: Mapping) -> str:
+    """Writes a difference of accuracies in points, with its interval."""
+
+    def sign(value: float) -> str:
+        written = f"{100 * value:+.1f}".replace("-", "\N{MINUS SIGN}")
+        return "0.0" if written.endswith("0.0") and len(written) == 4 else written
+
+    return f"{sign(cell['value'])} ({sign(cell['low'])}, {sign(cell['high'])})"
+
+
+def _auc(cell: Mapping) -> str:
+    """Writes an AUC with its interval, to as many digits as the interval is wide."""
+    digits = 3 if cell["high"] - cell["low"] < 0.05 else 2
+    low, high = (f"{cell[end]:.{digits}f}" for end in ("low", "high"))
+    text = f"{cell['value']:.3f} ({low}\N{EN DASH}{high})"
+    return re.sub(r"\b0\.", ".", text)
