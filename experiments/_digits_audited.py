@@ -55,6 +55,7 @@ AUDITED = {
     "undo": dict(learning_rate=0.0421, share=0.541),
     "weight_distortion": dict(learning_rate=0.0178, sigma=0.0833),
     "weight_negation": dict(learning_rate=0.033),
+    "retrain_short__1": dict(learning_rate=0.0457),
     "retrain_short__2": dict(learning_rate=0.0457),
     "retrain_short__3": dict(learning_rate=0.0682),
     "retrain_short__4": dict(learning_rate=0.0682),
@@ -62,4 +63,5 @@ AUDITED = {
     "retrain_short__8": dict(learning_rate=0.0682),
     "retrain_short__15": dict(learning_rate=0.05),
     "rewind__2": dict(learning_rate=0.1),
+    "rewind__brief": dict(learning_rate=0.1),
 }

@@ -48,7 +48,7 @@ TUNED = {
 
 # By hand: other numbers of epochs, the fewer the higher the rate, and back to another
 # epoch. In every preset, so that all have the same settings.
-MORE = shorter({2: 0.1, 3: 0.1, 4: 0.1, 5: 0.1, 8: 0.05, 15: 0.05}) | {
+MORE = shorter({1: 0.1, 2: 0.1, 3: 0.1, 4: 0.1, 5: 0.1, 8: 0.05, 15: 0.05}) | {
     "rewind": FIXED["rewind"] | dict(learning_rate=0.05),
     "rewind__2": FIXED["rewind"] | dict(epoch=2, learning_rate=0.1),
     "rewind__brief": FIXED["rewind"] | dict(epoch=2, epochs=3, learning_rate=0.1),

@@ -3,11 +3,10 @@
     python launch.py --experiment=frontier
 
 An audit of a random request of the digits, with every method that takes one and with
-retraining in 2 to 15 of its 30 epochs; all constants but those of `rewind__brief` were
-chosen by attacks on another request (`--tune --config.tune.objective=audit
---config.tune.trials=9`; in the same folder, the page says how well the two agree). It
-ends in `frontier.html` (hover, choose the axes), `frontier.csv` and `frontier.md`
-beside the page of the audit.
+retraining in 1 to 15 of its 30 epochs; constants were chosen by attacks on another
+request (`--tune --config.tune.objective=audit --config.tune.trials=9`; in the same
+folder, the page says how well the two agree). It ends in `frontier.html` (hover, choose
+the axes), `frontier.csv` and `frontier.md` beside the page of the audit.
 """
 
 from unlearn import pipeline

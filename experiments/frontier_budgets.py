@@ -5,7 +5,7 @@
 The audit of `frontier` with each method as long as each budget allows, its floats
 chosen for that length by attacks on another request (`--experiment=frontier --tune
 --config.tune.objective=audit --config.tune.budgets=0.05,0.2,0.5`), beside retraining in
-2 to 15 of its 30 epochs. Hours on two cores; several processes share it (`--join`).
+1 to 15 of its 30 epochs. Hours on two cores; several processes share it (`--join`).
 """
 
 from unlearn.pipeline import budgets

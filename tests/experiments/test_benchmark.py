@@ -46,7 +46,11 @@ def test_a_ratio_is_the_median_of_the_ratios_of_a_round(monkeypatch):
     "parts",
     [
         *(("train", "evaluation"), ("resnet", "fisher"), ("models", "audit")),
-        *(("presets",), ("streaming", "growth"), ("modes", "shadows", "accuracy")),
+        *(
+            ("presets", "devices"),
+            ("streaming", "growth"),
+            ("modes", "shadows", "accuracy"),
+        ),
     ],
 )
 def test_smoke(parts, tmp_path, capsys, monkeypatch):
@@ -59,14 +63,18 @@ def test_smoke(parts, tmp_path, capsys, monkeypatch):
     speed.run(config, tmp_path)
     with (tmp_path / "speed.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert all(float(row["value"]) > 0 for row in rows if row["unit"] != "points")
+    differences = "points", "millionths"
+    assert all(float(r["value"]) > 0 for r in rows if r["unit"] not in differences)
     apart = "forgetting score", "peak memory", "growth"
     compiled = [row for row in rows if not row["comparison"].startswith(apart)]
-    compiled = [row for row in compiled if row["unit"] not in ("%", "points")]
+    compiled = [row for row in compiled if row["unit"] not in ("%", *differences)]
     assert all(float(row["compile_seconds"]) > 0 for row in compiled)
     table = (tmp_path / "speed.md").read_text()
     assert table in capsys.readouterr().out
     assert sum(row["candidate"] in table for row in rows) == len(rows)
+    if "devices" in parts:
+        (apart,) = [row for row in rows if row["unit"] == "millionths"]
+        assert 0 <= float(apart["value"]) < 10  # of the losses of one device
     if "accuracy" in parts:
         tested = [row for row in rows if row["comparison"].endswith("to_94")]
         tested = [row["candidate"] for row in tested if row["unit"] == "%"]
