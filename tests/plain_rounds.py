@@ -13,6 +13,9 @@ def loss(params, problem, rows):
     return jnp.mean(training.cross_entropy(logits, problem.labels[rows]))
 
 
+slope_of = jax.jit(jax.grad(loss))
+
+
 def by_hand(problem, clients, recipe, start, order):
     """FedAvg with lists; `order(round, client, epoch)` is a client's order."""
     params, momentum = start["params"], None
@@ -28,7 +31,7 @@ def by_hand(problem, clients, recipe, start, order):
                 assert sorted(rows) == sorted(own)
                 for first in range(0, len(rows), recipe.batch_size):
                     batch = jnp.asarray(rows[first : first + recipe.batch_size])
-                    slope = jax.grad(loss)(local, problem, batch)
+                    slope = slope_of(local, problem, batch)
                     local = jax.tree.map(
                         lambda w, g: w - recipe.learning_rate * g, local, slope
                     )

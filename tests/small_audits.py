@@ -34,8 +34,9 @@ def audit_config(**changes):
 
 
 def full_config(**changes):
-    """With harder forget sets, and requests one after another."""
+    """One method, with harder forget sets, and requests one after another."""
     config = audit_config(**changes)
+    config.run = ("finetune",)
     config.audit.harder.models = 12
     return config
 

@@ -4,8 +4,9 @@ import csv
 import io
 
 import numpy as np
+from PIL import Image
 
-from unlearn import data, models, pipeline
+from unlearn import data, models, pipeline, store
 from unlearn.data.splits import DataConfig, ForgetConfig, split
 from unlearn.pipeline import default_config
 from unlearn.pipeline.setup import make_problem
@@ -59,6 +60,13 @@ class Silent(Progress):
 
     def tick(self, text, share=None):
         self.lines.append(text)
+
+
+def blank(figure, path):
+    """In place of `plotting.save`: a PNG of one pixel, in no time."""
+    png = io.BytesIO()
+    Image.new("L", (1, 1)).save(png, "PNG")
+    store.write_bytes(path, png.getvalue())
 
 
 def run(folder, progress=None, **changes):

@@ -130,10 +130,14 @@ def elsewhere(tmp_path_factory):
     return {"cwd": folder, "env": environment}
 
 
+ALONE = "--no-deps", "--no-build-isolation"  # what builds wheels is there
+WHEEL = "-m", "pip", "wheel", *ALONE
+
+
 @pytest.fixture(scope="module")
 def wheel(python, tmp_path_factory):
     folder = tmp_path_factory.mktemp("wheel")
-    succeed(python, "-m", "pip", "wheel", "--no-deps", "-w", folder, ROOT)
+    succeed(python, *WHEEL, "-w", folder, ROOT)
     (path,) = folder.iterdir()
     return path
 
@@ -160,14 +164,14 @@ def test_wheel_and_sdist_have_all_files_and_nothing_else(python, wheel, tmp_path
     words = python, "-m", "hatchling", "build", "-t", "sdist", "-d", tmp_path
     succeed(*words, cwd=ROOT)
     (sdist,) = tmp_path.iterdir()
-    succeed(python, "-m", "pip", "wheel", "--no-deps", "-w", tmp_path / "2", sdist)
+    succeed(python, *WHEEL, "-w", tmp_path / "2", sdist)
     (again,) = (tmp_path / "2").iterdir()
     assert contents(again) == built
 
 
 @pytest.mark.slow
 def test_from_a_repository(python, tmp_path):
-    words = "-m", "pip", "install", "--no-deps", "--target", tmp_path
+    words = "-m", "pip", "install", *ALONE, "--target", tmp_path
     succeed(python, *words, f"git+file://{ROOT}")
     for name in ("launcher", "report/page.html", "experiments/digits_forget.py"):
         assert (tmp_path / "unlearn" / name).exists()

@@ -93,11 +93,9 @@ def test_anything_but_images_is_taken_as_it_is(inputs, words):
     else:
         assert p.inputs(jnp.array([1])).keys() == {"a", "b"}
     v = p.model.init(jax.random.key(0), p.input_spec.zeros())
-    for name in ("finetune", "ssd", "neggrad_plus"):
-        after, _ = METHODS[name].fn(jax.random.key(1), v, p)
-        assert np.isfinite(after["params"]["kernel"]).all()
-        moved = np.any(after["params"]["kernel"] != v["params"]["kernel"])
-        assert moved or name == "ssd"
+    after, _ = METHODS["finetune"].fn(jax.random.key(1), v, p, epochs=1)
+    assert np.isfinite(after["params"]["kernel"]).all()
+    assert np.any(after["params"]["kernel"] != v["params"]["kernel"])
 
 
 @pytest.mark.parametrize("outputs", [2, 3, 4])

@@ -1,11 +1,22 @@
-"""Simulated models judged once for all tests of a process; noise without a package."""
+"""Simulated models judged once for all tests of a process; noise without a package.
+
+Figures are drawn in audits that tests share, alone.
+"""
 
 import pytest
 from simulated_study import CLASSES, Config, measurements
+from small_runs import blank
 
 from unlearn.audit import judged, per_example
 from unlearn.metrics.lira import FORGET, OUT, RETAIN
 from unlearn.privacy import dp_sgd
+from unlearn.report import plotting
+
+
+@pytest.fixture(autouse=True)
+def blank_figures(monkeypatch):
+    """An audit of one test alone only says which figures it draws."""
+    monkeypatch.setattr(plotting, "save", blank)
 
 
 @pytest.fixture(scope="session")

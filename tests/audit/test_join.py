@@ -66,6 +66,7 @@ def start(tmp_path, folder, *words):
         env={
             **os.environ,
             "JAX_PLATFORMS": "cpu",
+            "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
             "XLA_FLAGS": "--xla_force_host_platform_device_count=1",
             "XDG_CACHE_HOME": str(tmp_path / "cache"),
         },
@@ -81,7 +82,8 @@ def test_three_at_work_and_one_is_killed(tmp_path):
     workers = [start(tmp_path, "many", "--join") for _ in range(3)]
     studies = tmp_path / "many" / "digits_audit" / "studies"
     while not list(studies.glob("shadow/retrain/.0*")):
-        assert any(worker.poll() is None for worker in workers)
+        all_ended = all(worker.poll() is not None for worker in workers)
+        assert not all_ended, [worker.communicate() for worker in workers]
         time.sleep(0.02)
     workers[0].send_signal(signal.SIGKILL)
     for worker in workers[1:]:

@@ -4,12 +4,14 @@ import math
 
 import numpy as np
 import pytest
+from small_runs import blank
 
 from experiments import _ham_report as ham
 from experiments import ham10000_zero_shot as experiment
 from unlearn.audit import probes
 from unlearn.data.splits import Sets
 from unlearn.pipeline import stages
+from unlearn.report import plotting
 from unlearn.report.csv_files import read_csv
 
 
@@ -109,6 +111,7 @@ def test_experiment(tmp_path, monkeypatch):
     config.run = ("finetune", "sisa")
     config.seeds = 2
     monkeypatch.setitem(experiment.RELEARN, "steps", 15)
+    monkeypatch.setattr(plotting, "save", blank)
     experiment.run(config, tmp_path)
     rows = read_csv(tmp_path / "ham.csv")
     models = ["original", "retrain", "finetune", "sisa", "untrained"]

@@ -96,6 +96,7 @@ def searched(x, y, params, mean, std, bound, steps=50, doublings=15):
     raise AssertionError("not found")
 
 
+@pytest.mark.slow
 def test_images_move_in_pixels_as_by_the_gradient_of_the_cross_entropy():
     problem = tiny_problem(forget=20, mean=0.4, std=0.2)
     variables = trained(problem, epochs=10)

@@ -68,6 +68,7 @@ def test_bad_teacher_on_the_forget_set_good_teacher_elsewhere(problem, variables
     assert abs(reverse - losses[0]) > 5e-3 * losses[0] > 0
 
 
+@pytest.mark.slow
 def test_bad_teacher_takes_a_share_of_the_retain_set(problem, variables, bad):
     """Where the student still is the good teacher, only the forget set has a loss."""
     fn, seen = case(

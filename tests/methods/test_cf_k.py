@@ -1,7 +1,6 @@
 """What is particular to CF-k, and to EU-k, which trains the same layers."""
 
 import re
-import time
 
 import flax.linen as nn
 import jax
@@ -12,7 +11,6 @@ from cases import case
 from conftest import tiny_problem, trained
 from trees import assert_equal, distance
 
-from unlearn import make_problem
 from unlearn.errors import InputError
 from unlearn.models import create, from_linen
 
@@ -128,23 +126,3 @@ def test_frozen_layers_have_no_backward_pass(name, mapped, layers):
     assert dots == 2 + 2 * layers - 1 or mapped
     if name == "cf_k" and not mapped:  # the control
         assert operations("finetune", problem, variables) == [2 + 3, 2 + 4]
-
-
-@pytest.mark.slow
-def test_cf_k_is_faster_than_finetune():
-    """The same pass with two of four layers: 3.0 times as fast on two CPU cores."""
-    images, labels = np.zeros((1024, 28, 28, 1), np.uint8), np.arange(1024) % 10
-    problem = make_problem(images, labels, [0], create("cnn", 10))
-    variables = problem.model.init(KEY, problem.inputs(problem.forget))
-    constants = dict(epochs=1, batch_size=128)
-    runs = [case("finetune", problem, **constants)]
-    runs += [case("cf_k", problem, layers=2, **constants)]
-    seconds = []
-    for _ in range(8):  # in turns; the first is compilation
-        times = [time.perf_counter()]
-        for fn, seen in runs:
-            jax.block_until_ready(fn(KEY, variables, seen))
-            times.append(time.perf_counter())
-        seconds.append(np.diff(times))
-    slow, fast = np.median(seconds[1:], 0)
-    assert slow > 2.5 * fast

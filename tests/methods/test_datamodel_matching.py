@@ -53,6 +53,7 @@ def test_the_influence_is_the_slope_of_trainings(problem, moved):
     np.testing.assert_allclose(moved, slope, atol=0.02 * np.abs(slope).max())
 
 
+@pytest.mark.slow
 def test_it_predicts_what_leaving_the_set_out_does(problem, moved):
     actual = logits_without(problem, 1.0) - logits_without(problem, 0.0)
     assert np.corrcoef(actual.ravel(), moved.ravel())[0, 1] > 0.9
@@ -64,6 +65,7 @@ def test_an_example_of_weight_zero_is_not_learnt_from(problem):
     np.testing.assert_array_equal(batch.weights, [0.5, 0.0])
 
 
+@pytest.mark.slow
 def test_logits_move_as_the_forward_derivative_says(norm_problem, norm_variables):
     """Along parameters and batch statistics."""
     direction = jax.tree.map(jnp.cos, norm_variables)

@@ -86,6 +86,7 @@ def test_emmn_impairs_with_noise_on_which_the_model_errs(
     assert losses[~of_forgotten].max() < 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("repair_epochs, images", [(0, 2 * 2), (1, 3 * 2)])
 def test_noise_of_the_forgotten_is_minimised_for_the_repair_only(
     repair_epochs, images, class_problem, variables, monkeypatch

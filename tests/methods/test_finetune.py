@@ -42,6 +42,7 @@ def test_result_is_the_best_epoch_and_its_batch_statistics(
     assert fn(KEY, norm_variables, seen)[1]["best_epoch"] == 3
 
 
+@pytest.mark.slow
 def test_validation_loss_leaves_the_forgotten_class_out(class_problem, variables):
     held_out = class_problem.validation
     logits, _ = class_problem.model.apply(
@@ -65,6 +66,7 @@ def test_needs_a_validation_set(problem, variables):
         fn(KEY, variables, seen)
 
 
+@pytest.mark.slow
 def test_without_it_the_last_epoch_is_returned_without_a_validation_set(
     problem, variables
 ):

@@ -104,6 +104,7 @@ def well_trained(class_problem):
     return trained(class_problem, epochs=20)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name, constants",
     [

@@ -164,6 +164,7 @@ def test_imbalance_is_least_for_sure_and_equally_frequent_retained_classes():
         assert imbalance(worse, FORGOTTEN) > 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(8, 8, 1), (5, 7, 3)])
 def test_the_generator_fits_any_image_and_is_standardised(shape):
     params = new_generator(jax.random.key(0), 4, 8, shape)

@@ -1,6 +1,7 @@
 """What is particular to gradient ascent."""
 
 import jax
+import pytest
 from cases import case
 from references import forget_loss
 from trees import assert_close
@@ -8,6 +9,7 @@ from trees import assert_close
 from unlearn.training import cross_entropy
 
 
+@pytest.mark.slow
 def test_gradient_ascent_climbs(problem, variables):
     fn, seen = case("gradient_ascent", problem, learning_rate=0.2, epochs=10)
     after, _ = fn(jax.random.key(0), variables, seen)

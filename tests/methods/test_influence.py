@@ -40,6 +40,7 @@ def test_influence_is_the_dense_solve(solver, problem, variables):
     np.testing.assert_allclose(info["gradient"], np.linalg.norm(v), 1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", FORGET)
 def test_influence_is_the_leave_out_newton_step(kind):
     """Of regularised softmax regression: its Hessian is the Gauss-Newton matrix."""
@@ -88,6 +89,7 @@ def test_influence_is_the_leave_out_step(examples, leave_out):
     assert cosine > 0.99 and 0.95 < length < 1.05
 
 
+@pytest.mark.slow
 def test_influence_of_a_part_of_the_retain_set_has_the_true_length(leave_out):
     """The direction has the noise of g_r; the share of the sample is the control."""
     part = sample_retain(jax.random.key(5), leave_out[0], 400)

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from references import gradient_of, kl, outputs, prepare, retain_loss, step
 from trees import assert_close
 
@@ -51,6 +52,7 @@ def test_kl_contrastive_step_by_step(problem, variables):
     assert_close(after, expected, 1e-4, 1e-5)
 
 
+@pytest.mark.slow
 def test_the_weight_decay_of_the_repair_is_that_of_pytorch(problem, variables):
     """A weight that no loss depends on shrinks by L2 and momentum, and only by them."""
     apply = problem.model.apply

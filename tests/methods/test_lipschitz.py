@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from cases import case
 from references import linear_case
 from trees import assert_equal
@@ -49,6 +50,7 @@ def test_lipschitz_as_released_lets_no_gradient_through_the_noise():
     np.testing.assert_allclose(info["loss"][0, 0], 1, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_lipschitz_of_a_constant_net_is_finite():
     problem, original = identity_case()
     constant = jax.tree.map(jnp.zeros_like, original)

@@ -162,6 +162,7 @@ def test_it_stops_where_f_is_known_less_than_held_out_data(
         assert distance(stopped[part], free[part]) > 1e-3
 
 
+@pytest.mark.slow
 def test_nothing_happens_if_f_is_known_less_at_once(problem, variables):
     labels = problem.labels.at[problem.forget].add(1) % 3
     fn, seen = case("lotus", problem.replace(labels=labels), margin=0.01)
@@ -170,6 +171,7 @@ def test_nothing_happens_if_f_is_known_less_at_once(problem, variables):
     assert_equal(after, variables)
 
 
+@pytest.mark.slow
 def test_it_sees_all_of_f_and_a_share_of_r(problem, variables):
     """And of no label but those that the accuracies are of."""
     fn, seen = case("lotus", problem, retain_percent=30, batch_size=1, epochs=1)

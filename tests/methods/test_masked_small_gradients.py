@@ -82,6 +82,7 @@ def test_masked_small_gradients_slows_the_kept_filters(conv):
     assert np.abs(flat(unscaled) - flat(expected)).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_masked_small_gradients_without_convolutions(wide):
     after = prepare("masked_small_gradients", *wide, epochs=1, **FULL)(
         learning_rate=0.0, fraction=0.5

@@ -80,6 +80,7 @@ def test_steps_are_those_of_the_jacobian(tiny):
         assert_close(after["params"], heavy_ball(start, [half] * 2, 0.01), 1e-4, 1e-6)
 
 
+@pytest.mark.slow
 def test_its_own_logit_gets_flatter_and_the_other_steeper(tiny):
     problem, variables = tiny
     options = dict(learning_rate=0.003, epochs=10, delta=ENDLESS)
@@ -184,6 +185,7 @@ def test_the_cases_of_the_stop_differ():
     assert min(found) < 0.8 * found[0] < found[1] < found[0]
 
 
+@pytest.mark.slow
 def test_every_example_counts_once_in_what_is_measured(tiny):
     problem, variables = tiny
     inputs, y = problem.inputs(problem.forget), problem.labels[problem.forget]
@@ -194,6 +196,7 @@ def test_every_example_counts_once_in_what_is_measured(tiny):
         np.testing.assert_allclose(found, expected, 1e-5)
 
 
+@pytest.mark.slow
 def test_batch_statistics_keep_their_bits(norm_problem, norm_variables):
     options = dict(learning_rate=1e-3, epochs=2, batch_size=4)
     after, _ = run(norm_problem, norm_variables, **options)

@@ -63,6 +63,7 @@ def test_noise_is_adam_on_the_penalised_loss(class_problem, variables):
     np.testing.assert_allclose(noise, x, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_noise_joins_the_examples_and_is_not_augmented(class_problem):
     problem = class_problem.replace(augment=lambda key, inputs: -inputs)
     noise = jax.random.normal(jax.random.key(0), (2, 4, 4, 1))

@@ -63,6 +63,7 @@ def test_noise_reset_of_every_convolution(conv):
     assert changed(conv[1], after).keys() == kernels
 
 
+@pytest.mark.slow
 def test_noise_reset_weighs_each_example_by_its_class(variables):
     problem, rate = uneven_class_problem(), 0.3
     labels = np.asarray(problem.labels[problem.retain])

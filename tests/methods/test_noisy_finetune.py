@@ -100,6 +100,7 @@ def drawn(key, variables):
     return noisy_steps.clipped(tree, 1.0)
 
 
+@pytest.mark.slow
 def test_two_runs_are_as_far_apart_as_the_bound_where_gradients_are_worst(
     problem, variables
 ):
@@ -162,6 +163,7 @@ def shown(problem, fresh, *, share=1.0, same_key=False, epsilon=1.0, runs=1200):
     return empirical_epsilon.empirical_epsilon(*args, delta=1e-5).epsilon
 
 
+@pytest.mark.slow
 def test_what_is_shown_is_below_what_is_certified(problem, variables):
     assert 0.1 < shown(problem, variables) <= 1.0
 

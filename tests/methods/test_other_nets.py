@@ -69,6 +69,7 @@ def test_the_first_layer_of_a_vit_is_its_patches(name, constants, expected):
     assert moved(params, after["params"]) == expected
 
 
+@pytest.mark.slow
 def test_a_normalisation_of_haiku_is_no_layer_with_a_matrix():
     problem = foreign_problem("haiku")
     variables = surgery.fresh(KEY, problem)
@@ -144,6 +145,7 @@ def test_averages_that_undo_mixed_are_no_larger_than_what_they_are_of(library):
     assert size["after"] < 1.5 * size["long"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_a_net_that_was_not_trained_is_unsure(library):
     """Haiku's variance of 0 would make it certain; teachers of noise ask such nets."""
@@ -206,6 +208,7 @@ def test_logits_of_half_precision(name):
     assert np.isfinite(flat(again)).all()
 
 
+@pytest.mark.slow
 def test_a_stateless_sequential_of_equinox_and_one_with_a_normalisation():
     eqx = pytest.importorskip("equinox")
     from unlearn.models import from_equinox

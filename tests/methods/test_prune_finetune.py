@@ -35,6 +35,7 @@ def test_pruned_weights_are_the_smallest_and_stay_zero(norm_problem, norm_variab
         np.testing.assert_allclose(info["kept"][i], np.mean(~pruned), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_pruning_counts_ties_exactly():
     params = {"a": {"kernel": jnp.ones((4, 5)), "bias": jnp.zeros(5)}}
     mask = magnitude_mask(params, 0.35)["a"]

@@ -29,5 +29,6 @@ def test_every_method_has_its_row(name):
     if name in METHODS:
         for need in info.needs:
             assert need.removeprefix("forget_") in row
+        assert ("| yes |" in row) == info.ascends
     else:
         assert f"| {info.guarantee} |" in row

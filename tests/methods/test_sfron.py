@@ -28,6 +28,7 @@ def test_sfron_forget_gradient_never_reaches_masked_weights(problem, variables):
     assert 0.05 < info["trained"] < 0.95
 
 
+@pytest.mark.slow
 def test_sfron_forget_steps_keep_the_bits_of_masked_weights(problem, variables):
     """Without repair steps, only the mask's weights have moved."""
     fn, seen = case("sfron", problem, retain_steps=0, weight_decay=0.1, epochs=2)

@@ -33,6 +33,7 @@ def test_ssd_dampens_by_the_formula(problem, variables):
     assert 0 < info["selected"] < 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ssd", "lfssd"])
 def test_a_sample_of_the_retain_set_dampens_as_all_of_it(name, problem, variables):
     """Of five copies of each retained example one, and the size of the whole."""

@@ -108,6 +108,7 @@ def test_similarities_are_shares_of_the_classes_that_stay(problem, original):
         np.testing.assert_allclose(same, found, rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_limits_of_the_temperature_and_of_beta(problem, original):
     kernel = np.asarray(original["params"]["head"]["kernel"])
     weights = (kernel - kernel.mean(1, keepdims=True)).T

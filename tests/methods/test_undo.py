@@ -49,6 +49,7 @@ def test_it_goes_a_part_of_the_way(problem, original):
     np.testing.assert_allclose(at(0.3), 0.7 * start + 0.3 * end, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_only_the_last_layers_go(problem, original):
     options = SHARED | dict(learning_rate=0.0, share=0.7)
     some, _ = undo(KEY, original, problem, **options, layers=1)

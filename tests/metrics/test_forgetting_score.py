@@ -58,7 +58,7 @@ def epsilon_by_thresholds(unlearned, retrained, rules=("single", "double")):
     [
         (("single",), CASES, (1, 0.05)),
         (("double",), 45, (1, 0.05, 8)),  # the grid's step and its width matter
-        pytest.param(("double",), 250, (1, 0.05, 8), marks=pytest.mark.slow),
+        pytest.param(("double",), 120, (1, 0.05, 8), marks=pytest.mark.slow),
         (("single", "double"), 30, (1,)),
     ],
 )

@@ -2,11 +2,7 @@
 
 import numpy as np
 import pytest
-from attack_studies import (
-    CASES,
-    audit,
-    study,
-)
+from attack_studies import audit, study
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
@@ -38,8 +34,8 @@ def direct_rates(scores, positive, negative, weights):
 @pytest.mark.parametrize("balanced", [True, False])
 def test_rates_are_those_of_all_thresholds(balanced):
     rng = np.random.default_rng(1)
-    reached = np.zeros(2)
-    for case in range(CASES):
+    reached, cases = np.zeros(2), 300
+    for case in range(cases):
         scores = rng.normal(size=(40, 40))
         states = rng.choice(3, scores.shape, p=[0.93, 0.02, 0.05])
         scores += rng.uniform(0, 4) * (states == FORGET)
@@ -63,7 +59,7 @@ def test_rates_are_those_of_all_thresholds(balanced):
             pair = p | n
             theirs = roc_auc_score(p[pair], scores[pair], sample_weight=weights[pair])
             assert ours.auc == pytest.approx(theirs)
-    assert reached.min() > 0.75 * CASES  # of the others, most are 0
+    assert reached.min() > 0.75 * cases  # of the others, most are 0
 
 
 def test_balanced_changes_nothing_in_a_balanced_study():
@@ -185,10 +181,10 @@ def test_the_interval_covers_the_mean_of_repeated_studies():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("shift", [0.0, 0.5, 1.5])
+@pytest.mark.parametrize("shift", [0.0, 1.5])
 def test_the_interval_covers_what_it_says(shift):
     """95 % within three deviations of 600 repeats: 93 to 97 %, if 95 were true."""
-    covered, of_rate = coverage(shift, repeats=600, size=66, count=75)
+    covered, of_rate = coverage(shift, repeats=600, size=48, count=50)
     assert 0.923 <= covered <= 0.977
     assert 0.91 <= of_rate <= 0.985
 

@@ -73,11 +73,11 @@ def test_few_models_are_not_narrower_than_either_variance():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("part", [0.0, 0.1, 0.3, 1.0])
+@pytest.mark.parametrize("part", [0.0, 0.1, 1.0])
 def test_coverage(part):
     rng = np.random.default_rng(4)
     leak = rng.exponential(0.35, 60) * (np.arange(60) < 60 * part)
-    assert coverage(leak, 100) > 0.9
+    assert coverage(leak, 70) > 0.9
 
 
 def test_unlearned_and_retrained_models_have_one_set_each():

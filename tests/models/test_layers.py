@@ -178,7 +178,7 @@ def test_accelerators_get_laxs_convolution(monkeypatch):
     ("channels", "strides", "product"),
     [(2, (1, 1), True), (32, (1, 1), True), (33, (1, 1), False), (2, (2, 2), False)],
 )
-@pytest.mark.parametrize("padding", ["SAME", "VALID", ((2, 0), (0, 1))])
+@pytest.mark.parametrize("padding", ["SAME", ((2, 0), (0, 1))])
 @pytest.mark.slow
 def test_many_nets_of_few_channels_are_products(
     channels, strides, product, padding, monkeypatch
@@ -202,7 +202,7 @@ def test_many_nets_of_few_channels_are_products(
     close(found, gradients(jax.lax.conv_general_dilated)(images, kernel), 1e-5)
 
 
-@pytest.mark.parametrize("shape", [(2, 8, 8, 3), (2, 7, 9, 2), (1, 2, 2, 1)])
+@pytest.mark.parametrize("shape", [(2, 7, 9, 2), (1, 2, 2, 1)])
 @pytest.mark.parametrize("ties", [False, True])
 @pytest.mark.slow
 def test_max_pool_equals_flax(shape, ties):

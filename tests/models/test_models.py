@@ -18,8 +18,7 @@ SMALL = [
     ("allcnn", {"width": 4}),
     ("allcnn", {"width": 4, "norm": "none"}),
     ("resnet18", {"width": 4}),
-    ("resnet18", {"width": 4, "norm": "group", "dtype": "bfloat16"}),
-    ("resnet18", {"width": 4, "stem": "large"}),
+    ("resnet18", {"width": 4, "norm": "group", "stem": "large", "dtype": "bfloat16"}),
     pytest.param("resnet50", {"width": 4}, marks=pytest.mark.slow),
     ("poolnet", {"widths": (4, 8)}),
     ("poolnet", {"widths": (4,), "norm": "group"}),
@@ -54,13 +53,16 @@ def images_of(shape, count=2):
         ("allcnn", {}, CIFAR, 1_370_986),
         ("resnet18", {}, CIFAR, 11_173_962),  # as the PyTorch nets for CIFAR
         ("resnet18", {"norm": "group"}, CIFAR, 11_173_962),
-        ("resnet50", {}, CIFAR, 23_520_842),
+        pytest.param("resnet50", {}, CIFAR, 23_520_842, marks=pytest.mark.slow),
         # 24 biases; 64 x (216 + 576), 256 x (576 + 2304) and 256 x 4608 weights of
         # convolutions; scales and biases of the norms; the head
         ("speednet", {}, CIFAR, 24 + 50_688 + 737_280 + 1_179_648 + 2304 + 2560),
         ("resnet9", {}, CIFAR, 2_274_880),  # the data-unlearning benchmark's
         ("wideresnet", {}, CIFAR, 36_479_194),  # the paper: 36.5 million
-        ("wideresnet", {"norm": "group"}, CIFAR, 36_479_194),
+        pytest.param(
+            *("wideresnet", {"norm": "group"}, CIFAR, 36_479_194),
+            marks=pytest.mark.slow,
+        ),
         ("vgg16", {}, CIFAR, 14_728_266),  # as the PyTorch nets for CIFAR
         (
             "poolnet",
@@ -139,21 +141,26 @@ def test_dropout_is_for_training_only(name, options):
     np.testing.assert_array_equal(plain, same)
 
 
-LARGE = "resnet18", "resnet50", "wideresnet", "vit_ti", "vit_s", "vit_b"
+# A net of few blocks is of the same blocks.
+SHALLOW = {"wideresnet": {"depth": 10}} | {
+    name: {"depth": 1} for name in models.NETS if name.startswith("vit")
+}
 
 
 @pytest.mark.parametrize(
-    "name",
+    "name, dtype",
     [
-        pytest.param(name, marks=[pytest.mark.slow] if name in LARGE else [])
-        for name in models.NETS
+        *((name, "float16") for name in models.NETS),
+        *((name, "bfloat16") for name in ("mlp", "cnn", "poolnet", "vit")),
     ],
 )
-@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 @pytest.mark.slow
 def test_every_net_computes_in_few_bits(name, dtype):
     """Layers but the head do; parameters, statistics and logits are float32."""
-    plain, half = (models.create(name, 3, dtype=kind) for kind in ("float32", dtype))
+    plain, half = (
+        models.create(name, 3, **SHALLOW.get(name, {}), dtype=kind)
+        for kind in ("float32", dtype)
+    )
     side = 224 if name.startswith("vit_") else 32
     images = jax.ShapeDtypeStruct((2, side, side, 3), jnp.float32)
     variables = jax.eval_shape(half.init, jax.random.key(0), images)

@@ -96,8 +96,8 @@ def test_what_does_not_fit_is_named(tmp_path):
     refused(right, weights | {"extra.weight": weights["fc.bias"]}, "unexpected: extra")
     less = {k: v for k, v in weights.items() if k != "layer2.0.bn1.bias"}
     refused(right, less, "missing: params.BatchNorm_6.bias")
-    deep = models.create("resnet50", 7, width=4, stem="large")
-    refused(deep, weights, "missing: .*and .* more")
+    few = {k: v for k, v in weights.items() if "layer2" not in k}
+    refused(right, few, "missing: .*and .* more")
     small = models.create("resnet18", 7, width=4)
     refused(small, weights, r"Conv_0.kernel is \[7, 7, 3, 4\], the model has \[3, 3")
     group = models.create("resnet18", 7, width=4, stem="large", norm="group")
@@ -148,25 +148,3 @@ def test_against_timm(tmp_path, name):
     weights = {k: v.numpy().copy() for k, v in net.state_dict().items()}
     logits = logits_of(tmp_path, model, weights, images)
     np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "name, options, side, count",
-    [
-        ("resnet18", {"stem": "large"}, 64, 11_689_512),
-        ("resnet50", {"stem": "large"}, 64, 25_557_032),
-        (
-            "vit",
-            dict(patch=16, width=768, depth=12, heads=12, mlp=3072),
-            224,
-            86_567_656,
-        ),
-    ],
-)
-def test_sizes_are_torchvisions(name, options, side, count):
-    model = models.create(name, 1000, **options)
-    inputs = jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
-    shapes = jax.eval_shape(model.init, jax.random.key(0), inputs)
-    assert models.parameter_count(shapes) == count
-    assert f"{count:,}" in models.NETS[name].__doc__

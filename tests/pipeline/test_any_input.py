@@ -96,15 +96,21 @@ def test_what_is_for_images_is_refused_before_training(
 
 
 @pytest.mark.slow
-def test_an_audit_of_what_is_no_image(tmp_path):
+def test_an_audit_of_one_example_that_is_no_image(tmp_path):
+    """Attacks on others tell nothing of it: it is not concluded."""
     examples, labels = tokens()
     np.savez(tmp_path / "own.npz", inputs=examples, labels=labels)
     config = audit_config(canaries=0)  # they are the same inputs with other labels
     config.data.name, config.run = f"npz:{tmp_path / 'own.npz'}", ("finetune",)
-    config.seeds = 1
-    found = audit.run(config, tmp_path / "run")
-    names = {table["id"] for table in found.facts["tables"]}
-    assert {"per_example", "outputs", "layers"} <= names
+    config.seeds, config.forget.count = 1, 1
+    facts = audit.run(config, tmp_path / "run").facts
+    titles = {table["id"]: table["title"] for table in facts["tables"]}
+    assert {"per_example", "outputs", "layers"} <= titles.keys()
+    assert "in place of those requested" in titles["per_example"]
+    assert not facts["judged"]["enough"] and not facts["conclusive"]
+    method = facts["models"][-1]
+    assert method["forgetting"] == "not concluded"
+    assert "one example was requested" in method["because"][0]
     assert (tmp_path / "run" / "report.html").stat().st_size > 10_000
 
 

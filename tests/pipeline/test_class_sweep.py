@@ -14,25 +14,60 @@ from unlearn.report import csv_files
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("swept")
-    config = small_config(
-        forget__kind="class",
-        forget__classes=(1,),
-        run=("finetune", "gradient_ascent"),
-        seeds=1,
-        class_sweep__classes=(0, 1),
-        class_sweep__best=1,
+    """By one method, then by two, of classes 5 and 4, which are in places 2 and 1.
+
+    The folder, the second outcome, and for each of both what was asked of the data and
+    the rows of `classes.csv`.
+    """
+    folder, asked, tables = tmp_path_factory.mktemp("swept"), [], []
+    name = numbered(folder)
+
+    def counted(word, fn):
+        def call(*args, **options):
+            asked[-1].append(word)
+            return fn(*args, **options)
+
+        return call
+
+    with pytest.MonkeyPatch.context() as patch:
+        for word in ("load", "fingerprint"):
+            patch.setattr(data, word, counted(word, getattr(data, word)))
+        for run in (("gradient_ascent",), ("gradient_ascent", "finetune")):
+            asked.append([])
+            config = small_config(
+                data__name=name,
+                forget__kind="class",
+                forget__classes=("5",),
+                run=run,
+                seeds=1,
+                class_sweep__classes=(5, 4),
+                class_sweep__best=1,
+            )
+            worst = class_sweep.run(config, folder / "runs").worst
+            tables.append(csv_files.read_csv(folder / "runs" / "classes.csv"))
+    return folder / "runs", worst, asked, tables
+
+
+def numbered(folder):
+    """An npz file of made-up classes that are called 3, 4 and 5."""
+    made = data.load("synthetic:6x6x1,classes=3,train=200,test=90")
+    np.savez(
+        folder / "a.npz",
+        train_images=made.train_images,
+        train_labels=made.train_labels,
+        test_images=made.test_images,
+        test_labels=made.test_labels,
+        class_names=["3", "4", "5"],
     )
-    return folder, config, class_sweep.run(config, folder).worst
+    return f"npz:{folder / 'a.npz'}"
 
 
 @pytest.mark.slow
 def test_each_class_is_a_run_with_the_best_methods(swept):
-    folder, _, worst = swept
-    rows = csv_files.read_csv(folder / "classes.csv")
-    assert {row["class"] for row in rows} == {0, 1}
+    folder, worst, _, (_, rows) = swept
+    assert {row["class"] for row in rows} == {4, 5}
     assert len(rows) == 4 and len(worst) == 2
-    for number in (0, 1):
+    for number in (4, 5):
         models = {r["model"] for r in rows if r["class"] == number}
         assert len(models) == 2 and "retrain" in models
     assert (folder / "worst_class.md").read_text().count("\n| ") >= 4
@@ -40,38 +75,50 @@ def test_each_class_is_a_run_with_the_best_methods(swept):
 
 
 @pytest.mark.slow
+def test_classes_are_found_by_name(swept):
+    """Where numbers are names and not places."""
+    folder, _, _, _ = swept
+    labels = data.load(f"npz:{folder.parent / 'a.npz'}").train_labels
+    for name, number in (("4", 1), ("5", 2)):
+        with np.load(folder / f"forget_{name}" / "split.npz") as sets:
+            assert set(labels[sets["forget"]]) == {number}
+
+
+@pytest.mark.slow
 def test_the_original_is_trained_once(swept):
-    folder, _, _ = swept
+    folder, _, _, _ = swept
     logits = [
         np.load(folder / f"forget_{c}" / "evaluations" / "original" / "0.npz")
-        for c in (0, 1)
+        for c in (5, 4)
     ]
     for other in logits[1:]:
         np.testing.assert_array_equal(other["test_logits"], logits[0]["test_logits"])
-    log = (folder / "forget_0" / "log.jsonl").read_text()
+    log = (folder / "forget_4" / "log.jsonl").read_text()
     assert '"retrain"' in log and '"original"' not in log
 
 
 @pytest.mark.slow
-def test_a_sweep_goes_on_with_more_methods(tmp_path):
+def test_a_sweep_goes_on_with_more_methods(swept):
     """Although another one becomes the best."""
-    changes = dict(forget__kind="class", forget__classes=(1,), seeds=1)
-    changes |= dict(class_sweep__classes=(0, 1), class_sweep__best=1)
-    for run in (("gradient_ascent",), ("gradient_ascent", "finetune", "ssd")):
-        class_sweep.run(small_config(run=run, **changes), tmp_path)
-        rows = csv_files.read_csv(tmp_path / "classes.csv")
-        assert {row["class"] for row in rows} == {0, 1} and len(rows) == 4
-    (best,) = {row["model"] for row in rows} - {"retrain"}
-    assert best != "gradient_ascent"
+    _, _, _, tables = swept
+    for rows in tables:
+        assert {row["class"] for row in rows} == {4, 5} and len(rows) == 4
+    first, second = ({row["model"] for row in rows} - {"retrain"} for rows in tables)
+    assert first == {"gradient_ascent"} and second == {"finetune"}
+
+
+@pytest.mark.slow
+def test_the_data_is_loaded_and_hashed_once(swept):
+    for asked in swept[2]:
+        assert sorted(asked) == ["fingerprint", "load"]
 
 
 @pytest.mark.slow
 def test_the_worst_class_is_the_largest_value(swept):
-    folder, _, worst = swept
-    rows = csv_files.read_csv(folder / "classes.csv")
+    _, worst, _, (_, rows) = swept
     for row in worst:
         own = {r["class"]: r["avg_gap"] for r in rows if r["model"] == row["model"]}
-        assert row["avg_gap"] == max(own.values()) == own[row["avg_gap_class"]]
+        assert row["avg_gap"] == max(own.values()) == own[int(row["avg_gap_class"])]
 
 
 def test_the_worst_class_by_hand():
@@ -178,63 +225,3 @@ def test_without_validation_data_there_is_nothing_to_choose_by(tmp_path):
     )
     with pytest.raises(InputError, match=r"validation data: set data\.validation"):
         class_sweep.run(config, tmp_path)
-
-
-@pytest.mark.slow
-def test_the_data_is_loaded_and_hashed_once(tmp_path, monkeypatch):
-    calls, load, fingerprint = [], data.load, data.fingerprint
-
-    def counted(name, fn):
-        def call(*args, **options):
-            calls.append(name)
-            return fn(*args, **options)
-
-        return call
-
-    monkeypatch.setattr(data, "load", counted("load", load))
-    monkeypatch.setattr(data, "fingerprint", counted("hash", fingerprint))
-    config = small_config(
-        forget__kind="class",
-        forget__classes=(1,),
-        run=("ssd",),
-        seeds=1,
-        class_sweep__classes=(0, 1),
-    )
-    class_sweep.run(config, tmp_path)
-    assert sorted(calls) == ["hash", "load"]
-
-
-@pytest.mark.slow
-def test_classes_by_name(tmp_path):
-    """Of folders 3, 4 and 5, where numbers are names and not places."""
-    config = small_config(
-        data__name=numbered(tmp_path),
-        forget__kind="class",
-        forget__classes=("5",),
-        run=("finetune",),
-        seeds=1,
-        train__epochs=1,
-        class_sweep__classes=(5, 4),
-        class_sweep__best=1,
-    )
-    class_sweep.run(config, tmp_path / "swept")
-    rows = csv_files.read_csv(tmp_path / "swept" / "classes.csv")
-    assert {row["class"] for row in rows} == {4, 5}
-    dataset = data.load(config.data.name)
-    for name, number in (("4", 1), ("5", 2)):
-        with np.load(tmp_path / "swept" / f"forget_{name}" / "split.npz") as sets:
-            assert set(dataset.train_labels[sets["forget"]]) == {number}
-
-
-def numbered(folder):
-    rng = np.random.default_rng(0)
-    images, labels = rng.integers(0, 256, (120, 6, 6, 1), np.uint8), np.arange(120) % 3
-    test = {"test_images": images[:30] ^ 1, "test_labels": labels[:30]}
-    np.savez(
-        folder / "a.npz",
-        train_images=images,
-        train_labels=labels,
-        class_names=["3", "4", "5"],
-        **test,
-    )
-    return f"npz:{folder / 'a.npz'}"

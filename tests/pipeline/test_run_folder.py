@@ -79,8 +79,9 @@ def copy_of_finished(finished, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name, seed", [("original", 0), ("finetune", 1)])
-@pytest.mark.parametrize("suffix", [".npz", ".json"])
+@pytest.mark.parametrize(
+    "name, seed, suffix", [("original", 0, ".npz"), ("finetune", 1, ".json")]
+)
 def test_a_deleted_evaluation_is_computed_anew(copy_of_finished, name, seed, suffix):
     """And all rows are there, before it and after it."""
     before = results(copy_of_finished)

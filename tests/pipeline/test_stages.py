@@ -148,9 +148,8 @@ def test_two_names_of_one_method_draw_other_numbers(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_accuracy_while_training_is_of_what_it_says(tmp_path):
-    progress = Silent()
-    run(tmp_path / "a", progress=progress, seeds=1, run=())
+def test_the_accuracy_while_training_is_of_what_it_says(finished, tmp_path):
+    progress = finished[1].run.progress
     assert any("validation accuracy" in line for line in progress.lines)
     progress, classes = Silent(), dict(forget__kind="class", forget__classes=(1,))
     done = run(tmp_path / "b", progress=progress, seeds=1, run=(), **classes)

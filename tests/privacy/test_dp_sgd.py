@@ -47,11 +47,12 @@ def test_steps_are_clipped_sums_of_single_gradients(problem):
         logits, _ = problem.model.apply(variables, problem.inputs(row))
         return -jax.nn.log_softmax(logits)[0, problem.labels[row[0]]]
 
+    slope = jax.jit(jax.grad(loss))
     for number in range(3):
         rows, _ = drawn(KEY, number, min(RECIPE.most, 40))
         total, largest = np.zeros(len(params)), 0.0
         for row in rows:
-            gradient = np.asarray(jax.grad(loss)(params, jnp.array([row])))
+            gradient = np.asarray(slope(params, jnp.array([row])))
             norm = np.linalg.norm(gradient)
             total += gradient * min(1, 0.3 / norm)
             largest = max(largest, norm)
@@ -60,6 +61,7 @@ def test_steps_are_clipped_sums_of_single_gradients(problem):
     np.testing.assert_allclose(flat(found), params, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_never_more_than_a_microbatch_of_gradients_is_there(problem):
     """Of a sample that it does not divide as well; the sums are the same."""
     args = KEY, problem, jnp.arange(40)
@@ -109,13 +111,14 @@ def test_an_example_that_is_no_number_is_bounded_as_others(problem):
 def test_the_noise_is_of_its_size(problem):
     """Of nothing but noise: the deviation of a step is rate x noise x clip / batch."""
     recipe = RECIPE._replace(steps=1, clip=1e-6)
-    still, _ = dp_sgd.train(KEY, problem, jnp.arange(40), recipe, 0.0)
-    moved, _ = dp_sgd.train(KEY, problem, jnp.arange(40), recipe, 4.0)
+    program = jax.jit(dp_sgd.train, static_argnums=3)
+    still, _ = program(KEY, problem, jnp.arange(40), recipe, 0.0)
+    moved, _ = program(KEY, problem, jnp.arange(40), recipe, 4.0)
     change = flat(moved) - flat(still)
     expected = 0.5 * 4.0 * 1e-6 / 10
     np.testing.assert_allclose(change.std() / expected, 1, rtol=0.2)
     assert stats.kstest(change / expected, "norm").pvalue > 1e-3
-    again, _ = dp_sgd.train(jax.random.key(5), problem, jnp.arange(40), recipe, 4.0)
+    again, _ = program(jax.random.key(5), problem, jnp.arange(40), recipe, 4.0)
     assert np.abs(flat(again) - flat(moved)).max() > 0
 
 

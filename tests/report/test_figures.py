@@ -20,11 +20,9 @@ ALL = ["accuracy", "per_class", "loss_histograms", "confusion", "gap_against_tim
 
 
 CASES = {
-    "five seeds": (random_results(), {}, ALL),
-    "one seed": (random_results(seeds=1), {}, ALL),
-    "forgotten class": (random_results(seeds=2), {"forgotten": (2,)}, ALL),
+    "five seeds, many classes": (random_results(), {"classes": 40}, ALL),
+    "one seed, a class": (random_results(seeds=1), {"forgotten": (2,)}, ALL),
     "no method": (random_results((), seeds=2), {"forgotten": (2,)}, ALL[:-1]),
-    "many classes": (random_results(seeds=2), {"classes": 40}, ALL),
     "diverged": (
         random_results(seeds=2) + [diverged("gone", 0), diverged("gone", 1)],
         {},
@@ -135,7 +133,7 @@ LONG = tuple(f"a rather long name {i}" for i in range(12))
 WIDE = tuple(f"{i} a rather long name {'W' * 100}" for i in range(12))
 
 
-@pytest.mark.parametrize("names", [LONG[:3], LONG[:10], WIDE[:12], NAMES[:12]])
+@pytest.mark.parametrize("names", [LONG[:3], WIDE[:12], NAMES[:12]])
 @pytest.mark.slow
 def test_long_names_of_classes_are_not_cut_off(names):
     classes = len(names)

@@ -15,7 +15,7 @@ from unlearn.requests.answer import prepare
 from unlearn.requests.calls import make_call
 from unlearn.requests.deployment import open_deployment
 
-LONG = "newton_head", "amnesiac", "noisy_rewind"
+LONG = "newton_head", "retrain", "amnesiac", "rewind", "noisy_rewind"
 METHODS = ["finetune", "newton_head", "retrain", "sisa", "certified", "amnesiac"]
 CHAINS = ["newton_head+finetune", "rewind", "noisy_rewind"]
 

@@ -194,7 +194,9 @@ def test_certified_heads_on_imported_features(deployed, tmp_path):
     assert not any(str(file) in text for text in said(requests.purge, folder))
 
 
-@pytest.mark.parametrize("head", ["wider", "missing"])
+@pytest.mark.parametrize(
+    "head", ["wider", pytest.param("missing", marks=pytest.mark.slow)]
+)
 def test_features_of_a_net_for_other_classes(head, deployed, tmp_path):
     """Such as those of a public set: its last layer is not used."""
     source = features_of_another(deployed, tmp_path)

@@ -37,11 +37,12 @@ SOME_SLOW = [
 @pytest.mark.slow
 @pytest.mark.parametrize("method", SOME_SLOW)
 def test_a_request_killed_before_any_write_ends_the_same(deployed, tmp_path, method):
+    """Any write of SISA's; every third of the others, who write the same files."""
     whole = copy(deployed(method), tmp_path / "whole")
     erase(whole, [3, 14])
     step, finished = 0, False
     while not finished:
-        step += 1
+        step += 1 if method == "sisa" else 3
         folder = copy(deployed(method), tmp_path / f"{step}")
         with killed_at(step):
             erase(folder, [3, 14])
@@ -190,8 +191,7 @@ requests.verify(sys.argv[1], progress=quiet)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["sisa"])
-def test_kill_9_at_random_moments_ends_in_the_same_bits(deployed, tmp_path, method):
+def test_kill_9_at_random_moments_ends_in_the_same_bits(deployed, tmp_path):
     environment = os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
     environment |= {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "JAX_NUM_CPU_DEVICES": "2"}
 
@@ -201,23 +201,23 @@ def test_kill_9_at_random_moments_ends_in_the_same_bits(deployed, tmp_path, meth
         process.stdout.readline()
         return process
 
-    whole = copy(deployed(method), tmp_path / "whole")
+    whole = copy(deployed("sisa"), tmp_path / "whole")
     process, began = start(whole), time.monotonic()
     assert process.wait() == 0
     longest = time.monotonic() - began
     folder, draw = tmp_path / "killed", random.Random(0)
     kills = 0
-    for moment in range(5):  # ten, both methods together
+    for moment in range(3):
         if not folder.exists():
-            copy(deployed(method), folder)
+            copy(deployed("sisa"), folder)
         process = start(folder)
         time.sleep(draw.uniform(0.02, 0.9 * longest))
         if process.poll() is None:
             process.send_signal(signal.SIGKILL)
             kills += 1
         process.wait()
-        if len(ledger.inspect(folder).lines) == 2 or moment == 4:
+        if len(ledger.inspect(folder).lines) == 2 or moment == 2:
             assert start(folder).wait() == 0
             assert results(folder) == results(whole)
             folder = tmp_path / f"killed{moment}"
-    assert kills >= 3
+    assert kills >= 2

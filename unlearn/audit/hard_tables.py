@@ -99,7 +99,9 @@ def sequential(run: Run, request: Study, names: Sequence[str]) -> dict:
         "are retained until they are requested. Single and whole: AUC of who asks of "
         "a model whether it answered these requests or was retrained without them, by "
         "one example or by all; .5 where the two cannot be told apart, as retrain and "
-        "others retrained."
+        "others retrained. How long a model was trained tells it too, so an exact "
+        "retraining in fewer epochs (retrain_short) is what to compare with: what "
+        "requests add up to is the difference between at once and sequential."
     )
     return table("requests", "Sequential requests", note, columns, rows)
 
