@@ -102,6 +102,7 @@ def test_nothing_alternates_by_chance():
     assert 0.35 < same < 0.65
 
 
+@pytest.mark.slow
 def test_who_counts_no_epochs_flips_at_random():
     """Batches, and problems in another's place, to the bits of a random flip."""
     key, indices = jax.random.key(0), jnp.arange(SIZE)

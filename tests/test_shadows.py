@@ -67,6 +67,7 @@ def test_margins_are_those_of_the_models_one_by_one(made, problem, name):
         np.testing.assert_allclose(found[s], wanted, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_margins_of_other_examples_are_of_the_same_models(made, problem):
     constants = options("finetune")
     own = shadows.shadow_margins(KEY, made, "finetune", **constants)

@@ -81,6 +81,7 @@ def test_the_null_row_is_what_retraining_shows(tables):
         assert abs(own[key]["value"] - 0.5) < 2 * (null["high"] - 0.5)
 
 
+@pytest.mark.slow
 def test_others_attacked_in_place_of_few_requested_ones_are_named_so(shadow, judgement):
     few = {"original", "retrain"}
     played, leaks = (

@@ -33,6 +33,7 @@ def test_the_early_weights_lie_on_the_way_of_the_training(problem, rewindable):
     assert_close(rewindable.early[6], trained(problem))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("epoch", [1, 6])
 def test_it_is_fine_tuning_from_the_early_weights(rewindable, epoch):
     """Back to the end: plain fine-tuning. The original itself is not looked at."""

@@ -128,6 +128,7 @@ def test_limits_of_the_temperature_and_of_beta(problem, original):
     np.testing.assert_allclose(found, np.eye(CLASSES)[nearest[labels]], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_nothing_with_its_expected_similarity_is_nearer_to_the_original(
     problem, original
 ):

@@ -66,6 +66,7 @@ def test_the_head_sees_the_mean(case):
     assert_equal(training_too, model.activations(variables, images, train=True))
 
 
+@pytest.mark.slow
 def test_gradients_in_evaluation_mode_are_of_the_mean(case):
     model, variables, images = case
     labels = jnp.arange(12) % 3

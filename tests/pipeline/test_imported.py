@@ -111,6 +111,7 @@ def test_references_from_files(exported, finished, tmp_path):
     assert "never saw what is forgotten was not checked" in text
 
 
+@pytest.mark.slow
 def test_a_reference_that_is_another_model_of_the_run_is_refused(exported, tmp_path):
     files = [str(exported / f"retrain_{seed}.safetensors") for seed in (0, 1)]
     twice = ",".join([files[0], files[0]])

@@ -185,6 +185,7 @@ def test_a_model_is_not_taken_for_another(copy_of_finished, source, target):
         run(copy_of_finished)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gone", [["config.json"], ["config.json", "checkpoints"]])
 def test_what_another_run_left_is_refused(copy_of_finished, gone):
     for name in gone:

@@ -213,6 +213,7 @@ def test_methods_without_a_search_are_left_out(tuned, monkeypatch, tmp_path, cap
         tune.run(config_of(run=("bare",)), tmp_path / "b")
 
 
+@pytest.mark.slow
 def test_other_settings_of_tuning_in_the_same_folder_are_refused(tuned):
     folder, _, rows = tuned
     with pytest.raises(InputError, match="tune.trials: 5 there, 6 now"):

@@ -16,6 +16,7 @@ from unlearn.requests.deployment import hold
 LOOK = "import sys; from unlearn.store.locks import refuse; refuse(sys.argv[1])"
 
 
+@pytest.mark.slow
 def test_another_thread_is_refused_and_the_first_is_answered(fresh):
     folder, told = fresh("certified"), []
     works = (
