@@ -4,12 +4,15 @@ import importlib
 import sys
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import pytest
-from small_runs import blank
+from small_runs import Silent, blank
 
 import unlearn
-from unlearn import pipeline, training_time
+from unlearn import pipeline, training, training_time
 from unlearn.methods import METHODS
+from unlearn.pipeline import stages
 from unlearn.pipeline.other_requests import check_apart
 from unlearn.report import plotting
 
@@ -121,13 +124,14 @@ def test_the_smoke_preset_runs_a_method_for_each_need():
 
 MADE_UP = {"cifar10": "32x32x3", "mnist": "28x28x1", "ham10000": "32x32x3"}
 FULL = ["cifar_forget", "ham10000_zero_shot", "mnist_methods", "mnist_swap"]
-"""Audits and curricula of CIFAR-10 have the nets, types and augmentation of these."""
+"""These run; the others, whose nets and types are theirs, are traced."""
 
 
 def cut(config):
     """Leaves of a preset two steps of a training and of a method, and little data."""
-    name = f"synthetic:{MADE_UP[config.data.name]},classes=10,train=80,test=20"
-    config.data.update(name=name, examples=0, image_size=0)
+    if shape := MADE_UP.get(config.data.name):
+        config.data.name = f"synthetic:{shape},classes=10,train=80,test=20"
+    config.data.update(examples=0, image_size=0)
     config.train.update(epochs=1, warmup_epochs=0, batch_size=32)
     config.model.resnet18.width = 2
     config.run, config.seeds, config.reference = config.run[:1], 1, "none"
@@ -151,6 +155,34 @@ def test_full_takes_its_steps(name, tmp_path, monkeypatch):
     result = pipeline.run(config, tmp_path / name)
     assert [row["model"] for row in result.rows] == ["original", *config.run]
     assert not result.diverged
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [n for n in NAMES if n not in FULL])
+def test_full_fits_together(name, tmp_path):
+    """An epoch, and two methods after it, are programs; nothing is compiled."""
+    config = load(name).get_config("full")
+    if "forget" not in config:
+        return  # the benchmark, federations, certificates: runs of their own
+    names = config.run[:2]
+    cut(config)
+    run = pipeline.prepare(config, tmp_path, names, progress=Silent())
+    recipe, key = training.Recipe(**config.train), jax.random.key(0)
+    indices = run.problem.retain
+
+    def train(key):
+        return training.train(key, run.problem, indices, recipe)
+
+    variables, losses = jax.eval_shape(train, key)
+    assert losses.shape == (1, -(-len(indices) // config.train.batch_size))
+    for method in names:
+        if method not in METHODS:
+            continue
+        seen = stages.seen_as(run, method, variables)
+        constants = tuple(config.methods[method].items())
+        fn = stages.method_function(METHODS[method].fn, constants)
+        after, _ = jax.eval_shape(fn, key, variables, seen)
+        assert jax.tree.map(jnp.shape, after) == jax.tree.map(jnp.shape, variables)
 
 
 ELSEWHERE = {
