@@ -9,6 +9,7 @@ import time
 import numpy as np
 import pytest
 from commands import command
+from conftest import FLAGS
 
 from unlearn import store
 from unlearn.errors import InputError
@@ -67,7 +68,7 @@ def start(tmp_path, folder, *words):
             **os.environ,
             "JAX_PLATFORMS": "cpu",
             "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-            "XLA_FLAGS": "--xla_force_host_platform_device_count=1",
+            "XLA_FLAGS": f"{FLAGS} --xla_force_host_platform_device_count=1",
             "XDG_CACHE_HOME": str(tmp_path / "cache"),
         },
         stdout=subprocess.PIPE,

@@ -81,7 +81,7 @@ def test_training_learns_and_memorises_and_a_method_forgets(kind):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*FORGET, "retrain"])
-@pytest.mark.parametrize("kind", [*RUN, "tokens"])
+@pytest.mark.parametrize("kind", RUN)
 def test_methods_forget_what_was_memorised_and_keep_the_rest(kind, name):
     problem, recipe, _ = case(kind)
     constants = FORGET.get(name) or recipe._asdict()
