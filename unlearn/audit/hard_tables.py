@@ -82,17 +82,16 @@ def sequential(run: Run, request: Study, names: Sequence[str]) -> dict:
         )
         references = references or measure_all(study, ("original", "retrain", "oracle"))
         answers = references | measure_all(study, (*CONTROLS, *names))
+        shown = {name: one for name, one in answers.items() if name != "oracle"}
         for what in ("forget", "test"):
             key, text = f"{mode}_{what}", f"absolute difference of {what} accuracy"
             columns.append((key, f"{what}, {label}", "points", 2, text))
-            add(rows, key, gaps(study, answers, SETS[what]))
-        leaks = {
-            name: attacked(study, answers, name) for name in answers if name in rows
-        }
+            add(rows, key, gaps(study, shown, SETS[what]))
+        leaks = {name: attacked(study, answers, name) for name in shown}
         for what, text in ATTACKED.items():
-            column = f"{mode}_{what}", f"{what}, {label}", "", 3, text
-            columns.append(column)
-            add(rows, column[0], {name: leak[what] for name, leak in leaks.items()})
+            key = f"{mode}_{what}"
+            columns.append((key, f"{what}, {label}", "", 3, text))
+            add(rows, key, {name: leak[what] for name, leak in leaks.items()})
     note = (
         f"{config.requests} requests of {parts.shape[1]} examples each, answered at "
         "once or one after another, against retraining without all of them. Examples "
@@ -137,8 +136,6 @@ def gaps(study: Study, models: dict[str, Measured], part: str) -> dict[str, dict
     retrained = accuracy["retrain"]
     found = {}
     for name, own in accuracy.items():
-        if name == "oracle":
-            continue
         others = np.roll(retrained, 1) if name in TAUGHT else retrained
         finite = np.isfinite(models[name].margins).all(1)
         found[name] = np.where(finite, own - others, np.nan)
