@@ -15,6 +15,7 @@ ENDED = (
     "them continues"
 )
 LOG = re.compile(r"[IWEF]\d{4} \d\d:\d\d:\d\d|\[Gloo\]|:UNKNOWN:|Additional GRPC")
+LINE = re.compile(r"\[[\w./+-]+\.(cc|h):\d+\] ")  # gloo's own log: nothing follows it
 
 
 def main(program: str) -> None:
@@ -28,6 +29,8 @@ def main(program: str) -> None:
             if text.startswith("F") and not ending:
                 ending = True
                 print(f"{program}: {ENDED}", file=sys.stderr, flush=True)
+            continue
+        if LINE.match(text):
             continue
         if text.startswith(f"{program}: "):
             logged = ending = False
