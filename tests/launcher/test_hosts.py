@@ -60,7 +60,7 @@ def test_clusters_that_start_several(monkeypatch, variables, found):
 
 def test_of_what_compiled_code_says_at_its_end_a_line_is_left(monkeypatch, capfd):
     said = (
-        b"[external/gloo/gloo/transport/tcp/debug_logger.cc:25] ERROR failed to connect\n"
+        b"[external/gloo/gloo/transport/debug_logger.cc:25] ERROR failed to connect\n"
         b"a warning of ours\n"
         b"E1126 12:22:28.432572 20317 coordination_service.cc:1549] Use polling:\n1\n"
         b"launch.py: a message of ours\n"

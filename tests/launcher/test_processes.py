@@ -169,6 +169,8 @@ def test_killed_at_random_it_ends_with_the_same_bits(environment, tmp_path):
     """kill -9 or Ctrl-C of a real run at 2 random moments, then the same command."""
     words = [
         "--preset=smoke",
+        "--config.model.name=mlp",
+        "--config.model.mlp.widths=16,",
         "--config.train.epochs=60",
         "--methods=finetune",
         "--seeds=2",

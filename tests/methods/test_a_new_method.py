@@ -5,7 +5,6 @@ import sys
 
 import cases
 import pytest
-from conftest import tiny_problem
 
 from unlearn.methods import METHODS
 from unlearn.methods.__main__ import EXAMPLE
@@ -106,8 +105,6 @@ def test_a_new_file_goes_through_the_protocol(info, request):
     check = cases.check_pure_deterministic_compiled_once
     check(info, plain, variables, "plain")
     check(info, norm_class_problem, norm_variables, "norm")
-    cases.check_vmap_equals_loop(info, plain, variables)
-    cases.check_jit_equals_eager(info, plain, variables)
-    if info.scope != "class":
-        single = tiny_problem(size=10, forget=1)
-        cases.check_finite_for_a_single_example(info, single, variables)
+    cases.check_vmap_equals_loop(info, variables)
+    if info.name != "small_steps":  # which has loops: each would be compiled by itself
+        cases.check_jit_equals_eager(info, plain, variables)
