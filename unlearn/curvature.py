@@ -9,7 +9,13 @@ from jax.scipy.sparse.linalg import cg
 from unlearn import chunks, spread
 from unlearn.jacobians import gram, logits_of, output_parts, pull_back
 from unlearn.problem import Problem, Variables, as_float32
-from unlearn.training import Objective, cross_entropy, in_order, predict_set
+from unlearn.training import (
+    Objective,
+    cross_entropy,
+    expected,
+    in_order,
+    predict_set,
+)
 
 
 def mean_gradient(
@@ -23,7 +29,7 @@ def mean_gradient(
 
     Each example weighs the same. The objective must be a weighted mean over its batch.
     """
-    rows = in_order(indices, batch_size)
+    rows = expected(problem, in_order(indices, batch_size))
 
     def loss_fn(params, batch, key):
         return objective({**variables, "params": params}, batch, key)[0]

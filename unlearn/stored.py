@@ -4,8 +4,9 @@ A `Problem` of `Stored` inputs has row numbers for examples, and reading them is
 first step of its `preprocess`. So everything that works on a problem works on data that
 fits neither the device nor the host, in the same order; a compiler may round the last
 bit otherwise than on arrays. A compiled program calls back to the host for each batch;
-the operating system keeps what was read lately. Of a batch that is spread over several
-devices the first one reads all rows.
+those of an epoch are read while the one before computes, and the operating system keeps
+what was read lately. Of a batch that is spread over several devices the first one reads
+all rows.
 
 What a method is not given (`problem.withhold`) it does not get from a problem, but a
 file holds it all the same: a method that reads rows it was not given is not prevented.
@@ -24,6 +25,7 @@ import jax
 import numpy as np
 from numpy.typing import ArrayLike
 
+from unlearn import read_ahead
 from unlearn.errors import InputError
 
 BLOCK = 2**26  # bytes that are read at once where all of a file is
@@ -205,16 +207,42 @@ class Reading:
 
     def read(self, numbers: ArrayLike) -> np.ndarray:
         """Reads rows by number, see `read`; what goes wrong is kept for `failure`."""
+        numbers = np.asarray(numbers)
         try:
-            return read(self.sources, numbers)
+            found = read_ahead.take(self.sources, numbers)
+            return read(self.sources, numbers) if found is None else found
         except InputError as error:
             _failures[:] = [error]
             raise
+
+    def expect(self, numbers: ArrayLike, indices: ArrayLike) -> np.ndarray:
+        """Begins to read batches of rows int[..., S, B]; returns `indices`."""
+        numbers, indices = np.asarray(numbers), np.asarray(indices)
+        read_ahead.expect(self.sources, numbers, functools.partial(read, self.sources))
+        return np.broadcast_to(
+            indices, np.broadcast_shapes(numbers.shape, indices.shape)
+        )
 
     def struct(self, count: int) -> jax.ShapeDtypeStruct:
         """Returns shape and dtype of `count` rows."""
         one = self.sources[0]
         return jax.ShapeDtypeStruct((count, *one.shape[1:]), one.dtype)
+
+
+def expecting(preprocess: Callable, examples: Any, indices: jax.Array) -> jax.Array:
+    """Returns `indices` int32[S, B] of batches that follow each other.
+
+    If they are those of rows in files, as `numbered` has them, these are read ahead.
+    """
+    if not isinstance(preprocess, Reading):
+        return indices
+    return jax.pure_callback(
+        preprocess.expect,
+        jax.ShapeDtypeStruct(indices.shape, indices.dtype),
+        examples[indices],
+        indices,
+        vmap_method="expand_dims",
+    )
 
 
 _failures: list[InputError] = []

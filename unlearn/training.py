@@ -16,7 +16,7 @@ import numpy as np
 import optax
 from jax.sharding import Mesh
 
-from unlearn import spread
+from unlearn import spread, stored
 from unlearn.errors import InputError
 from unlearn.optimizers import TRAINERS, schedule
 from unlearn.problem import Batch, Examples, Model, Problem, Variables, count, rows
@@ -238,8 +238,18 @@ def epoch(
         more = trainable, parts
         return descend(objective, optimizer, state, batch, key_model, *more)
 
+    if isinstance(problem, Problem):
+        rows = expected(problem, rows)
     steps = len(jax.tree.leaves(rows)[0])
     return jax.lax.scan(step, state, (jnp.arange(steps, dtype=jnp.int32), rows))
+
+
+def expected(problem: Problem, rows: Any) -> Any:
+    """Returns `rows`, and has batches of them read ahead if they are in files."""
+    if not isinstance(rows, Rows):
+        return tuple(expected(problem, one) for one in rows)
+    where = problem.preprocess, problem.examples
+    return rows._replace(indices=stored.expecting(*where, rows.indices))
 
 
 def shuffled_epoch(
@@ -437,13 +447,14 @@ def predict(
     size, examples = count(examples), jax.tree.map(jnp.asarray, examples)
     steps, batch_size = batch_shape(size, batch_size)
 
-    def one(start):
-        chosen = jnp.minimum(start + jnp.arange(batch_size, dtype=jnp.int32), size - 1)
+    def one(chosen):
         chunk = spread.over_devices(rows(examples, chosen), mesh)
         return model.apply(variables, preprocess(chunk))[0]
 
     starts = batch_size * jnp.arange(steps, dtype=jnp.int32)
-    logits = jax.lax.map(one, starts)
+    places = starts[:, None] + jnp.arange(batch_size, dtype=jnp.int32)
+    places = stored.expecting(preprocess, examples, jnp.minimum(places, size - 1))
+    logits = jax.lax.map(one, places)
     return logits.reshape(steps * batch_size, -1)[:size].astype(jnp.float32)
 
 
