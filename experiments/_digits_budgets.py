@@ -146,6 +146,10 @@ BUDGETS = {
     "rewind__2at5pc": dict(epochs=1, learning_rate=0.0682),
     "rewind__2at20pc": dict(epochs=6, learning_rate=0.1),
     "rewind__2at50pc": dict(epochs=15, learning_rate=0.1),
+    "rewind__4at20pc": dict(epochs=6, learning_rate=0.1),
+    "rewind__8at20pc": dict(epochs=6, learning_rate=0.1),
+    "rewind__15at20pc": dict(epochs=6, learning_rate=0.1),
+    "rewind__30at20pc": dict(epochs=6, learning_rate=0.1),
     "rum__20pc": dict(
         epochs=3,
         forget_epochs=2,
@@ -171,6 +175,11 @@ BUDGETS = {
     "undo__5pc": dict(epochs=1, warmup_epochs=0, learning_rate=0.0314, share=0.285),
     "undo__20pc": dict(epochs=5, learning_rate=0.0421, share=0.541),
     "undo__50pc": dict(epochs=14, learning_rate=0.0421, share=0.541),
+    # The rate of the share that attacks chose.
+    "undo__25at20pc": dict(epochs=5, learning_rate=0.0421),
+    "undo__75at20pc": dict(epochs=5, learning_rate=0.0421),
+    "undo__last1at20pc": dict(epochs=5, learning_rate=0.0421),
+    "undo__last2at20pc": dict(epochs=5, learning_rate=0.0421),
     "undo__freshat5pc": dict(
         epochs=1, warmup_epochs=0, learning_rate=0.0314, share=0.285
     ),

@@ -56,6 +56,25 @@ MORE = shorter({1: 0.1, 2: 0.1, 3: 0.1, 4: 0.1, 5: 0.1, 8: 0.05, 15: 0.05}) | {
     "undo__fresh": FIXED["undo"] | dict(epochs=6, share=1.0, labels=0.0),
 }
 
+# What lies between nothing and retraining: full retraining, stopped; back to a later
+# epoch; a part of the way to fresh weights, or in the last layers alone.
+CURVE = shorter({9: 0.05, 21: 0.05}) | {
+    **{
+        f"retrain_short__stopped{epochs}": dict(
+            epochs=epochs, planned_epochs=30, batch_size=64, learning_rate=0.05
+        )
+        for epochs in (1, 3, 6, 9, 15, 21)
+    },
+    **{
+        f"rewind__{epoch}": FIXED["rewind"] | dict(epoch=epoch, learning_rate=0.1)
+        for epoch in (4, 8, 15, 30)
+    },
+    "undo__25": FIXED["undo"] | dict(share=0.25),
+    "undo__75": FIXED["undo"] | dict(share=0.75),
+    "undo__last1": FIXED["undo"] | dict(share=1.0, layers=1),
+    "undo__last2": FIXED["undo"] | dict(share=1.0, layers=2),
+}
+
 OTHERS = {name: FIXED.get(name, {}) | floats for name, floats in TUNED.items()}
 
 
@@ -63,4 +82,4 @@ def set_training(config) -> None:
     """Sets the data and the recipe that all these constants were chosen for."""
     config.data.name = "digits"
     config.train.update(epochs=30, batch_size=64, learning_rate=0.05)
-    set_constants(config, MORE)
+    set_constants(config, MORE, CURVE)

@@ -14,6 +14,7 @@ from . import frontier
 from ._audit import run
 from ._constants import set_budgets
 from ._digits_budgets import BUDGETS
+from ._digits_others import CURVE
 
 __all__ = ["get_config", "run"]
 
@@ -28,5 +29,6 @@ def get_config(preset: str):
         return config
     config.audit.update(models=96, canaries=0, chunk=48)
     others = [name for name in config.run if not budgets.has_length(config, name)]
-    config.run = *others, *BUDGETS
+    anew = [name for name in CURVE if name.startswith("retrain_short")]
+    config.run = *others, *anew, *BUDGETS
     return config
