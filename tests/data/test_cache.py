@@ -1,16 +1,18 @@
 """Decoded data sets on disk."""
 
 import os
+import zipfile
 
 import numpy as np
 import pytest
 from data_cases import IMAGES, LABELS, equal
 
+from unlearn import stored
 from unlearn.data import cache
 from unlearn.data.dataset import make_dataset
 
 
-def small():
+def small(spool=None):
     return make_dataset("small", (IMAGES, LABELS), (IMAGES, LABELS))
 
 
@@ -20,7 +22,7 @@ def test_cache_is_used_rebuilt_and_optional(tmp_path):
     made = []
 
     def load(cache_dir=tmp_path / "cache"):
-        def make():
+        def make(spool):
             made.append(1)
             return small()
 
@@ -45,13 +47,38 @@ def test_cache_is_used_rebuilt_and_optional(tmp_path):
 
 
 def test_cache_survives_a_full_disk(tmp_path, monkeypatch):
-    def full(file, **arrays):
-        file.write(b"part")
+    def full(member, array):
+        member.write(b"part")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(np, "savez", full)
+    monkeypatch.setattr(cache, "_write_array", full)
     equal(cache.cached(small, "small", tmp_path, [], None, tmp_path / "c"), small())
     assert not list((tmp_path / "c").iterdir())
+
+
+@pytest.mark.parametrize("block", [1, 130, 2**26])
+@pytest.mark.parametrize("kind", [np.uint8, np.float32])
+def test_what_lies_in_a_file_is_written_as_numpy_does(
+    kind, block, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(stored, "BLOCK", block)
+    images = IMAGES.astype(kind)
+    (tmp_path / "raw").write_bytes(b"skip" + images.tobytes())
+    state = stored.state_of(tmp_path / "raw")
+    source = stored.Source(str(tmp_path / "raw"), 4, images.shape, images.dtype, state)
+    rows = np.array([3, 4, 5, 9, 2])
+    few = small()._replace(test_images=stored.Stored((source,), rows))
+    cache._write(tmp_path / "made.npz", "key", few)
+    found = cache._read(tmp_path / "made.npz", "key", True)
+    np.testing.assert_array_equal(found.test_images, images[rows])
+    equal(found._replace(test_images=IMAGES), small())
+    np.savez(tmp_path / "true.npz", test_images=images[rows])
+    made, true = (
+        zipfile.ZipFile(tmp_path / f"{name}.npz") for name in ("made", "true")
+    )
+    member = "test_images.npy"
+    assert made.read(member) == true.read(member)
+    assert made.getinfo(member).compress_type == zipfile.ZIP_STORED
 
 
 def test_what_killed_processes_left_is_removed(tmp_path):
@@ -99,7 +126,7 @@ def test_sets_used_longest_ago_are_dropped(tmp_path, monkeypatch):
 def test_names_that_are_not_utf8(tmp_path):
     names = ("$\\frac$", "caf\udce9", "naïve")
 
-    def make():
+    def make(spool):
         return make_dataset("s", (IMAGES, LABELS), (IMAGES, LABELS), names)
 
     source = tmp_path / "s\udce9t"
@@ -107,14 +134,14 @@ def test_names_that_are_not_utf8(tmp_path):
     for _ in range(2):
         loaded = cache.cached(make, "s", source, [source], None, tmp_path / "c")
         assert loaded.class_names == names
-        equal(loaded, make())
+        equal(loaded, make(None))
     assert len(list((tmp_path / "c").iterdir())) == 1
 
 
 def test_processes_that_make_it_at_the_same_time(tmp_path):
     """Each sees the whole set, and one file stays."""
 
-    def make():  # another process is faster
+    def make(spool):  # another process is faster
         equal(cache.cached(small, "small", tmp_path, [], None, tmp_path / "c"), small())
         return small()
 
@@ -138,8 +165,8 @@ def test_ids_groups_notes_and_inputs_are_kept(tmp_path):
         source = tmp_path / str(number)
         source.touch()
         arguments = "s", source, [source], None, tmp_path / "c"
-        equal(cache.cached(lambda made=made: made, *arguments), made)
-        found = cache.cached(lambda: 1 / 0, *arguments)
+        equal(cache.cached(lambda spool, made=made: made, *arguments), made)
+        found = cache.cached(lambda spool: 1 / 0, *arguments)
         equal(found, made)
         for field in ("mean", "std", "train_ids", "test_ids"):
             one, other = getattr(found, field), getattr(made, field)
@@ -158,7 +185,7 @@ def test_what_differs_is_decoded_again(tmp_path, monkeypatch, change):
     made = []
 
     def load(details=""):
-        def make():
+        def make(spool):
             made.append(1)
             return small()
 
@@ -187,7 +214,7 @@ def test_files_that_change_while_they_are_decoded(tmp_path):
     source = tmp_path / "s"
     source.write_text("old")
 
-    def make():
+    def make(spool):
         source.write_text("new")
         return small()
 

@@ -3,7 +3,10 @@
 import io
 import os
 import struct
+import time
+import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -63,7 +66,7 @@ def test_wide_values_keep_their_differences(kind):
     content = encode(pixels, format)
     np.testing.assert_array_equal(decode(content, None)[..., 0], GREY)
     found = read(content)
-    assert found.pixels.shape == (6, 8, 1) and found.depth != "8 bits"
+    assert found.pixels.shape == (6, 8, 1) and found.told.depth != "8 bits"
     np.testing.assert_array_equal(found.pixels[..., 0], pixels)
     assert read(content, None, (3, 4)).pixels.shape == (3, 4, 1)
     rejects(lambda: decode(content, 3), "RGB")
@@ -134,7 +137,7 @@ def test_transparency_is_laid_over_what_shows_it():
         background = 255 - colour
         np.testing.assert_array_equal(made[:, 0], np.full_like(made[:, 0], background))
         assert abs(int(made[0, -1, 0]) - colour) <= 1
-        assert read(content).background == ("black" if colour else "white")
+        assert read(content).told.background == ("black" if colour else "white")
 
 
 def test_transparent_colours_blend_with_white():
@@ -176,7 +179,7 @@ def test_the_first_of_several_frames(format):
         frames[0], format, save_all=True, append_images=frames[1:], **options
     )
     one = encode(frames[0], format, **options)
-    assert read(several).frames and not read(one).frames
+    assert read(several).told.frames and not read(one).told.frames
     np.testing.assert_array_equal(decode(several, None), decode(one, None))
 
 
@@ -211,3 +214,18 @@ def test_only_regular_files_are_read(tmp_path, monkeypatch):
     assert read_bytes(tmp_path / "c.png") == b"1234"
     monkeypatch.setattr("unlearn.data.images.FILE", 3)
     rejects(lambda: read_bytes(tmp_path / "b.png"), "larger than")
+
+
+def test_threads_leave_the_filters_of_warnings_as_they_were(monkeypatch):
+    real, pauses = Image.open, iter([0.05, 0.1, 0.05, 0.1])
+
+    def slowly(*args, **options):
+        time.sleep(next(pauses))
+        return real(*args, **options)
+
+    monkeypatch.setattr(Image, "open", slowly)
+    before = warnings.filters[:]
+    with ThreadPoolExecutor(4) as pool:
+        for found in pool.map(read, [encode(COLOUR)] * 4):
+            np.testing.assert_array_equal(found.pixels, COLOUR)
+    assert warnings.filters == before

@@ -5,11 +5,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import tensorflow_datasets
-from data_cases import random_images, rejects
+from data_cases import equal, random_images, rejects
 
 from unlearn import data
 from unlearn.data import tf_stand_in, tfds
 from unlearn.errors import InputError
+from unlearn.stored import Stored
 
 SPLITS: dict[str, list] = {}  # `(id, label)` of each image
 
@@ -56,6 +57,34 @@ def prepare(root, monkeypatch, **splits):
 
 def load(root, **options):
     return data.load("unlearn_tiny", data_dir=root, cache_dir=root / "cache", **options)
+
+
+@pytest.mark.parametrize("test", [{}, {"test": examples(0, 5)}], ids=["drawn", "given"])
+def test_images_that_stay_in_the_cache(test, tmp_path, monkeypatch):
+    monkeypatch.setattr(tfds, "CHUNK", 3)
+    prepare(tmp_path, monkeypatch, train=examples(0, 20), **test)
+    name, options = "unlearn_tiny", {"data_dir": tmp_path}
+    whole = data.load(name, cache_dir=tmp_path / "here", **options)
+    for _ in range(2):
+        stays = data.load(name, cache_dir=tmp_path / "c", resident=False, **options)
+        assert isinstance(stays.train_images, Stored)
+        equal(stays, whole)
+        np.testing.assert_array_equal(stays.train_ids, whole.train_ids)
+        assert len([*(tmp_path / "c").iterdir()]) == 1
+    monkeypatch.setenv("UNLEARN_DATA_GIB", "1e-7")
+    equal(data.load(name, cache_dir=tmp_path / "d", resident=None, **options), whole)
+    rejects(lambda: data.load(name, cache_dir=tmp_path / "e", **options), "of memory")
+
+
+def test_images_that_differ_in_size(tmp_path, monkeypatch):
+    def cut(*args):
+        image = real(*args)
+        return image[: 4 + image[0, 0, 0] % 2]
+
+    real = tfds.decode
+    monkeypatch.setattr(tfds, "decode", cut)
+    prepare(tmp_path, monkeypatch, train=examples(0, 20))
+    rejects(lambda: load(tmp_path), "differ in size; give an image_size")
 
 
 def test_an_id_that_both_splits_have_is_that_of_the_training_example(

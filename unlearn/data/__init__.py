@@ -1,4 +1,4 @@
-"""Data sets by name, as arrays in memory, and augmentation on the device."""
+"""Data sets by name, in memory or in files, and augmentation on the device."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -106,8 +106,10 @@ def load(
     `train_images`; its `label` (`class`, `age_class`); and if wanted a `group`
     (`family_id`, `patient_id`, ...) and a `subclass`. MUFAC comes like this.
 
-    Limits. A set may take 8 GiB of memory (the environment variable UNLEARN_DATA_GIB
-    says another number), an image 89 million pixels, an image file 1 GiB.
+    Limits. Examples may take 8 GiB of memory (the environment variable UNLEARN_DATA_GIB
+    says another number), an image 89 million pixels, an image file 1 GiB. Examples that
+    stay in a file take as much as the disk has: in `cache_dir` twice their size while
+    they are decoded, then their size.
 
     Args:
       name: see above.
@@ -121,7 +123,9 @@ def load(
       resident: True: examples are arrays in memory. False: they are `stored.Stored`
         and stay in the npz file or, once decoded, in the cache; an npz file for that
         has uint8[N, H, W, C] images or float32 or int32 inputs and is not compressed.
-        None: those that would take more than a quarter of the memory stay there.
+        They are decoded into a file as well; only those with more than 8 bits, which
+        are scaled together, are in memory for that. None: those that would take more
+        than a quarter of the memory, or more than they may, stay there.
       known: what a deployment has recorded of these data; examples may have been
         deleted since, whole classes too, and others have come. No test split is drawn
         and groups and second labels are not read. Files are decoded as those that were

@@ -1,26 +1,30 @@
 """Decoded data sets on disk, so that images are decoded once.
 
 A cache is used if the files that it was made of hold, byte for byte, what they held.
-All caches together stay below `LIMIT`: those used longest ago are deleted. Several
-processes may read and write them at the same time: an entry appears whole, and one that
-is deleted under a reader is only made again.
+All caches together stay below `LIMIT`, but for the last one made, which may be larger:
+those used longest ago are deleted. Several processes may read and write them at the
+same time: an entry appears whole, and one that is deleted under a reader is only made
+again.
 """
 
 import contextlib
 import glob
 import hashlib
 import os
-import tempfile
+import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from unlearn import caches
 from unlearn.data import streaming
 from unlearn.data.dataset import Dataset
+from unlearn.data.limits import most_bytes
+from unlearn.data.spool import SUFFIX, Spool, open_beside, unwritable
 from unlearn.errors import InputError
+from unlearn.stored import Stored, blocks
 
 FORMAT = 5  # raise it with every change of how files are decoded
 FIELDS = Dataset._fields[1:]  # the name is the caller's
@@ -30,10 +34,11 @@ OPTIONAL = "train_groups", "train_subclasses", "test_subclasses"
 LIMIT = 20 * 2**30  # bytes; CIFAR-10 takes 0.2 of them
 HASH = "[0-9a-f]" * 16
 NAMES = f"*-{HASH}*.npz"
+LEFTOVERS = f"{NAMES}.*{SUFFIX}", f"tmp????????{SUFFIX}"
 
 
 def cached(
-    make: Callable[[], Dataset],
+    make: Callable[[Spool], Dataset],
     name: str,
     source: Path,
     files: Iterable[Path],
@@ -42,12 +47,13 @@ def cached(
     details: str = "",
     resident: bool | None = True,
 ) -> Dataset:
-    """Returns `make()`, or what it returned while `files` held what they hold now.
+    """Returns `make(spool)`, or what it returned while `files` held what they hold now.
 
     A cache that is damaged is made again; one that cannot be written is done without.
 
     Args:
-      make: decodes the data set.
+      make: decodes the data set; what it adds to the spool may stay in a file, which
+        is gone afterwards.
       name: the data set's.
       source: the folder that the data set lies in.
       files: all files that `make` reads; they are hashed, whatever their times say.
@@ -57,7 +63,8 @@ def cached(
       resident: False: images stay in the cache's file; None: if they are large.
 
     Raises:
-      InputError: examples should stay in the cache, and it cannot be written.
+      InputError: examples should stay in the cache, and it cannot be written, or files
+        changed meanwhile.
       OSError: a file cannot be read.
     """
     source, files = source.resolve(), sorted(files)
@@ -68,7 +75,8 @@ def cached(
                 f"{name}: there is no home folder whose cache examples could stay in: "
                 "set data.resident=True"
             )
-        return make()
+        with Spool(name, None, True) as spool:
+            return make(spool)
     size = "-{}x{}".format(*image_size) if image_size else ""
     path = directory / f"{source.name}-{_hash([source])[:16]}{size}.npz"
     key = _key(files, details)
@@ -76,19 +84,29 @@ def cached(
     if found is not None:
         caches.mark_used(path)
         return found._replace(name=name)
-    dataset = make()
-    if _key(files, details) == key:  # else they changed meanwhile
-        _write(path, key, dataset)
-    size = dataset.train_images.nbytes + dataset.test_images.nbytes
-    if not streaming.stays(size, resident):
-        return dataset
-    found = _read(path, key, False)
-    if found is None and resident is False:
-        raise InputError(
-            f"{name}: {path} cannot be written, and examples should stay there: free "
-            "some space, or set data.resident=True"
-        )
-    return dataset if found is None else found._replace(name=name)
+    for pattern in LEFTOVERS:
+        caches.remove_leftovers(directory, pattern)
+    with Spool(name, path, resident) as spool:
+        dataset = make(spool)
+        unchanged = _key(files, details) == key
+        if unchanged:
+            _write(path, key, dataset)
+        size = dataset.train_images.nbytes + dataset.test_images.nbytes
+        found = _read(path, key, False) if streaming.stays(size, resident) else None
+        if found is not None:
+            return found._replace(name=name)
+        if resident or (resident is None and size <= most_bytes()):
+            return _in_memory(dataset)
+    if not unchanged:
+        raise InputError(f"{name}: its files changed while they were read: start again")
+    raise unwritable(name, path)
+
+
+def _in_memory(dataset: Dataset) -> Dataset:
+    return dataset._replace(
+        train_images=np.asarray(dataset.train_images),
+        test_images=np.asarray(dataset.test_images),
+    )
 
 
 def forget(source: str | Path, cache_dir: str | Path | None = None) -> list[Path]:
@@ -160,23 +178,21 @@ def _read(path: Path, key: str, resident: bool | None) -> Dataset | None:
 
 
 def _write(path: Path, key: str, dataset: Dataset) -> None:
+    """Writes what `numpy.savez` would; of examples in a file block after block."""
+    arrays = {field: getattr(dataset, field) for field in FIELDS}
+    for field in OPTIONAL:
+        if arrays[field] is None:
+            arrays[field] = np.zeros(0, np.int32)
+    for field in TEXTS:
+        arrays[field] = np.array(arrays[field], np.str_)
     temporary = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        for pattern in (f"{NAMES}.*.incomplete", "tmp????????.incomplete"):
-            caches.remove_leftovers(path.parent, pattern)
-        handle, temporary = tempfile.mkstemp(
-            dir=path.parent, prefix=f"{path.name}.", suffix=".incomplete"
-        )
-        with os.fdopen(handle, "wb") as file:
-            arrays = {field: getattr(dataset, field) for field in FIELDS}
-            for field in OPTIONAL:
-                if arrays[field] is None:
-                    arrays[field] = np.zeros(0, np.int32)
-            for field in TEXTS:
-                arrays[field] = np.array(arrays[field], np.str_)
-            np.savez(file, key=key, **arrays)
-        os.replace(temporary, path)
+        temporary = open_beside(path)
+        with temporary, zipfile.ZipFile(temporary, "w") as archive:
+            for field, array in {"key": np.array(key), **arrays}.items():
+                with archive.open(f"{field}.npy", "w", force_zip64=True) as member:
+                    _write_array(member, array)
+        os.replace(temporary.name, path)
         temporary = None
         caches.prune(path.parent, NAMES, LIMIT, keep=path)
     except OSError:
@@ -184,4 +200,15 @@ def _write(path: Path, key: str, dataset: Dataset) -> None:
     finally:
         if temporary:
             with contextlib.suppress(OSError):
-                os.unlink(temporary)
+                os.unlink(temporary.name)
+
+
+def _write_array(member: IO[bytes], array: np.ndarray | Stored) -> None:
+    if not isinstance(array, Stored):
+        np.lib.format.write_array(member, array, allow_pickle=False)
+        return
+    descr = np.lib.format.dtype_to_descr(array.dtype)
+    header = {"descr": descr, "fortran_order": False, "shape": array.shape}
+    np.lib.format.write_array_header_1_0(member, header)
+    for block in blocks(array):
+        member.write(block.data)

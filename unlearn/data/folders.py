@@ -9,9 +9,8 @@ import numpy as np
 from unlearn.data import arrays, tiny_imagenet
 from unlearn.data.cache import cached
 from unlearn.data.dataset import Dataset, make_dataset
-from unlearn.data.images import Decoded, read_bytes, read_file, remarks
+from unlearn.data.images import EIGHT, Told, read_bytes, read_file, remarks
 from unlearn.data.known import Known, read_again
-from unlearn.data.limits import check_bytes
 from unlearn.data.listing import (
     GROUPS,
     Files,
@@ -22,6 +21,8 @@ from unlearn.data.listing import (
     second_labels,
 )
 from unlearn.data.order import plain, shown
+from unlearn.data.spool import Spool
+from unlearn.data.threads import in_order
 from unlearn.errors import InputError, typed_line
 from unlearn.text_tables import decode, read_lines
 
@@ -55,8 +56,10 @@ def from_folder(
             )
         groups = _read_groups(name, path, splits)
 
-        def make():
-            return decode_files(name, class_names, splits, groups, notes, image_size)
+        def make(spool):
+            return decode_files(
+                name, class_names, splits, groups, notes, image_size, spool
+            )
 
         files = [file for split in splits.values() for file in split.paths]
         tables = [split[1:] for split in splits.values()]
@@ -126,34 +129,27 @@ def decode_files(
     groups: Sequence[str] | None,
     notes: Sequence[str],
     image_size: tuple[int, int] | None,
+    spool: Spool,
 ) -> Dataset:
     """Makes a data set of files, `train` and if there is one `test`.
 
     Args:
       groups: of the training images.
+      spool: takes the images.
 
     Raises:
-      InputError: a file cannot be read; images of different sizes or depths.
+      InputError: a file cannot be read; images of different sizes or depths; see
+        `Spool.add`.
     """
-    decoded = {
-        split: _decode(name, files, image_size) for split, files in splits.items()
-    }
-    every = [image for split in decoded.values() for image in split]
-    _check_alike(name, [id for split in splits.values() for id in split.ids], every)
-    channels = max(image.pixels.shape[-1] for image in every)
-    height, width = every[0].pixels.shape[:2]
-    check_bytes(name, len(every) * height * width * channels)
-    stacked = {}
-    for split, images in decoded.items():
-        kind = images[0].pixels.dtype
-        stacked[split] = np.empty((len(images), height, width, channels), kind)
-        for row, image in enumerate(images):
-            stacked[split][row] = image.pixels
-    notes = [*notes, *remarks(every)]
-    if kind != np.uint8:
-        stacked, more = arrays.to_bytes(name, stacked, stretch=True)
+    told = _decode(name, splits, image_size, spool)
+    _check_alike(name, [id for files in splits.values() for id in files.ids], told)
+    counts = [len(files.paths) for files in splits.values()]
+    images = dict(zip(splits, spool.parts(counts), strict=True))
+    notes = [*notes, *remarks(told)]
+    if told[0].depth != EIGHT:
+        images, more = arrays.to_bytes(name, images, stretch=True)
         notes += more
-    pairs = [(stacked[split], np.array(splits[split].labels)) for split in splits]
+    pairs = [(images[split], np.array(splits[split].labels)) for split in splits]
     return make_dataset(
         name,
         *pairs,
@@ -166,32 +162,37 @@ def decode_files(
     )
 
 
-def _decode(name, files: Files, image_size) -> list[Decoded]:
-    decoded: list[Decoded] = []
-    total = 0
-    for path in files.paths:
+def _decode(name, splits: Mapping[str, Files], image_size, spool: Spool) -> list[Told]:
+    """Decodes images into a spool, but none of another depth than the first."""
+    paths = [path for files in splits.values() for path in files.paths]
+    told: list[Told] = []
+
+    def read(path):
         try:
-            image = read_file(path, image_size)
+            return read_file(path, image_size)
         except InputError as error:
             raise InputError(
                 f"{name}: cannot read the image {shown(str(path))} ({error}): mend it, "
                 "or take it out of the folder"
             ) from error
-        decoded.append(image)
-        size, expected = image.pixels.shape[:2], decoded[0].pixels.shape[:2]
+
+    spool.expect(len(paths))
+    for path, image in zip(paths, in_order(read, paths), strict=True):
+        told.append(image.told)
+        size, expected = image.pixels.shape[:2], (spool.shape or image.pixels.shape)[:2]
         if size != expected:
             raise InputError(
                 f"{name}: {shown(str(path))} is {size[0]}x{size[1]}, others are "
                 f"{expected[0]}x{expected[1]}; give an image_size"
             )
-        total += image.pixels.nbytes
-        check_bytes(name, total)
-    return decoded
+        if image.told.depth == told[0].depth:
+            spool.add(image.pixels)
+    return told
 
 
-def _check_alike(name, ids, images: list[Decoded]) -> None:
-    first = images[0]
-    for id, image in zip(ids, images, strict=True):
+def _check_alike(name, ids, told: list[Told]) -> None:
+    first = told[0]
+    for id, image in zip(ids, told, strict=True):
         if image.depth != first.depth:
             raise InputError(
                 f"{name}: {shown(ids[0])} has {first.depth} a pixel and {shown(id)} "

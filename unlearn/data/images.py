@@ -2,7 +2,9 @@
 
 import io
 import stat
+import threading
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,14 +28,22 @@ SUFFIXES = {
 
 GREY = ("1", "L", "LA", "La")
 
+_opening = threading.Lock()
+
+
+class Told(NamedTuple):
+    """What is known of an image beside its pixels."""
+
+    depth: str  # of a pixel's values, as the file has them
+    background: str  # that transparency was laid over; "" without any
+    frames: bool  # there are more than the first one, which this is
+
 
 class Decoded(NamedTuple):
     """What an image file holds."""
 
     pixels: np.ndarray  # [H, W, C]: uint8, or int32 or float32 with C = 1 if wide
-    depth: str  # of a pixel's values, as the file has them
-    background: str  # that transparency was laid over; "" without any
-    frames: bool  # there are more than the first one, which this is
+    told: Told
 
 
 def read_bytes(path: Path) -> bytes:
@@ -119,7 +129,9 @@ def read(
     from PIL import Image, ImageOps
 
     try:
-        with warnings.catch_warnings():  # of sizes that `check_pixels` refuses
+        # Warnings are the process's, so that no two threads may silence them at once:
+        # here those of sizes that `check_pixels` refuses.
+        with _opening, warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             opened: Any = Image.open(io.BytesIO(content), formats=FORMATS)
     except Image.DecompressionBombError as error:
@@ -145,7 +157,7 @@ def read(
     if unsigned and pixels.min() < 0:  # Pillow has no such mode
         raise InputError("values past 2^31: convert it to 8 or 16 bits")
     pixels = pixels[..., None] if pixels.ndim == 2 else pixels
-    return Decoded(pixels, depth, background, frames)
+    return Decoded(pixels, Told(depth, background, frames))
 
 
 EIGHT = "8 bits"
@@ -202,7 +214,7 @@ def _constant(image) -> bool:
     return all(low == high for low, high in pairs)
 
 
-def remarks(images: list[Decoded]) -> list[str]:
+def remarks(images: Sequence[Told]) -> list[str]:
     """Says what was done to images, and to how many."""
     counts = {
         "transparent image": "white",

@@ -7,7 +7,7 @@ that does not fit is left out.
 import hashlib
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,10 +17,10 @@ from unlearn.data import arrays
 from unlearn.data.cache import cached
 from unlearn.data.dataset import Dataset, make_dataset
 from unlearn.data.identical import content_hashes
-from unlearn.data.images import EIGHT, Decoded, read_file, remarks
-from unlearn.data.limits import check_bytes
+from unlearn.data.images import EIGHT, Decoded, Told, read_file, remarks
 from unlearn.data.listing import Files
 from unlearn.data.order import plain, shown
+from unlearn.data.threads import in_order
 from unlearn.errors import InputError, counted
 
 ENDS, PROBED = 8, 2**20  # lowest and highest values tried, and pixels to try them on
@@ -84,7 +84,8 @@ def read_again(
     """Loads the files of a data set that is deployed, all of them as one split.
 
     The size, depth and channels are those of the files that are as deployed. Files that
-    have others, or cannot be read, are left out, and a note says so.
+    have others, or cannot be read, are left out, and a note says so. Files are decoded
+    twice up to the first one with 8 bits that is as deployed.
 
     Args:
       root: the folder of the data set.
@@ -96,8 +97,8 @@ def read_again(
     """
     files = _joined(splits, class_names, known)
 
-    def make():
-        return _decode(name, class_names, files, notes, image_size, known)
+    def make(spool):
+        return _decode(name, class_names, files, notes, image_size, known, spool)
 
     details = repr((class_names, files[1:], notes, known.digest()))
     more = image_size, cache_dir, details, resident
@@ -119,72 +120,98 @@ def _joined(splits: Iterable[Files], names: Sequence[str], known: Known) -> File
     return Files(*([row[i] for row in rows.values()] for i in range(4)))
 
 
-def _decode(name, class_names, files, notes, image_size, known) -> Dataset:
-    found: dict[str, Decoded] = {}
-    refused: dict[str, str] = {}
-    total = 0
-    for id, path in zip(files.ids, files.paths, strict=True):
-        try:
-            found[id] = read_file(path, image_size)
-        except InputError as error:
-            refused[id] = str(error)
-            continue
-        total += found[id].pixels.nbytes
-        check_bytes(name, total)
-    if not found:
-        raise InputError(
-            f"{name}: no image is left that can be read: put back what was deployed"
-        )
-    deployed = {id: image for id, image in found.items() if plain(id) in known.hashes}
-    form = _form(deployed, known) or _most_common(found)
-    refused |= {id: why for id, image in found.items() if (why := _misfit(image, form))}
+def _decode(name, class_names, files, notes, image_size, known, spool) -> Dataset:
+    form = _form(name, files, image_size, known)
+    refused, misfits = {}, {}
+    kept: dict[str, Told] = {}
+    spool.expect(len(files.paths))
+    for id, image in _read_all(zip(files.ids, files.paths, strict=True), image_size):
+        if isinstance(image, str):
+            refused[id] = image
+        elif why := _misfit(image, form):
+            misfits[id] = why
+        else:
+            kept[id] = image.told
+            spool.add(np.broadcast_to(image.pixels, (*form.size, form.channels)))
+    refused |= misfits
+    (images,) = spool.parts([len(kept)])
+    more = []
     if form.depth != EIGHT:
-        fit = {id: x.pixels for id, x in found.items() if id not in refused}
-        refused |= _out_of_range(fit, known)
-    kept = {id: image for id, image in found.items() if id not in refused}
-    check_bytes(name, len(kept) * int(np.prod(form.size)) * form.channels)
-    kind = next(iter(kept.values())).pixels.dtype
-    stacked = np.empty((len(kept), *form.size, form.channels), kind)
-    for row, image in enumerate(kept.values()):
-        stacked[row] = image.pixels
-    notes = [*notes, *_left_out(refused), *remarks(list(kept.values()))]
-    if kind != np.uint8:
-        made, more = arrays.to_bytes(name, {"train": stacked}, stretch=True)
-        stacked, notes = made["train"], notes + more
+        past = _out_of_range(dict(zip(kept, images, strict=True)), known)
+        images = images[[id not in past for id in kept]]
+        kept = {id: told for id, told in kept.items() if id not in past}
+        refused |= past
+        made, more = arrays.to_bytes(name, {"train": images}, stretch=True)
+        images = made["train"]
     labels = dict(zip(files.ids, files.labels, strict=True))
     return make_dataset(
         name,
-        (stacked, np.array([labels[id] for id in kept])),
+        (images, np.array([labels[id] for id in kept])),
         class_names=class_names,
         ids=np.array(list(kept)),
-        notes=notes,
+        notes=[*notes, *_left_out(refused), *remarks([*kept.values()]), *more],
         draw=False,
     )
 
 
-def _form(deployed: Mapping[str, Decoded], known: Known) -> _Form | None:
-    """Returns the form of a file that is as deployed, else of most; None of none.
+def _read_all(
+    files: Iterable[tuple[str, Path]], image_size: tuple[int, int] | None
+) -> Iterator[tuple[str, Decoded | str]]:
+    """Yields the id of each file and its image, or why it cannot be read."""
+
+    def read(file):
+        id, path = file
+        try:
+            return id, read_file(path, image_size)
+        except InputError as error:
+            return id, str(error)
+
+    return in_order(read, files)
+
+
+def _form(name, files: Files, image_size, known: Known) -> _Form:
+    """Returns the form of a file that is as deployed, else of most, deployed if any.
 
     Of colour images of which the grey ones are left, these were stored as colour.
+
+    Raises:
+      InputError: no file can be read.
     """
-    for id, image in deployed.items():
-        if image.depth != EIGHT:
-            continue  # how its values are scaled, others say
-        own = image.pixels.shape[-1]
-        for channels in (own, 3) if own == 1 else (own,):
-            pixels = np.repeat(image.pixels, channels // own, -1)
-            if content_hashes(pixels[None])[0] == known.hashes[plain(id)]:
-                return _Form(pixels.shape[:2], image.depth, channels)
-    return _most_common(deployed) if deployed else None
-
-
-def _most_common(images: Mapping[str, Decoded]) -> _Form:
-    forms = Counter((x.pixels.shape[:2], x.depth) for x in images.values())
-    ((size, depth), _), *_ = forms.most_common(1)
-    alike = (
-        x for x in images.values() if (x.pixels.shape[:2], x.depth) == (size, depth)
+    deployed, others = [], []
+    for id, path in zip(files.ids, files.paths, strict=True):
+        (deployed if plain(id) in known.hashes else others).append((id, path))
+    for some in (deployed, others):
+        forms = []
+        for id, image in _read_all(some, image_size):
+            if isinstance(image, str):
+                continue
+            form = _as_deployed(image, known.hashes.get(plain(id)))
+            if form:
+                return form
+            size, channels = image.pixels.shape[:2], image.pixels.shape[-1]
+            forms.append(_Form(size, image.told.depth, channels))
+        if forms:
+            return _most_common(forms)
+    raise InputError(
+        f"{name}: no image is left that can be read: put back what was deployed"
     )
-    return _Form(size, depth, max(x.pixels.shape[-1] for x in alike))
+
+
+def _as_deployed(image: Decoded, hash: str | None) -> _Form | None:
+    """Returns the form in which an image is what was recorded; None if in none."""
+    if image.told.depth != EIGHT:
+        return None  # how its values are scaled, others say
+    own = image.pixels.shape[-1]
+    for channels in (own, 3) if own == 1 else (own,):
+        pixels = np.repeat(image.pixels, channels // own, -1)
+        if content_hashes(pixels[None])[0] == hash:
+            return _Form(pixels.shape[:2], image.told.depth, channels)
+    return None
+
+
+def _most_common(forms: Sequence[_Form]) -> _Form:
+    (most, _), *_ = Counter(form[:2] for form in forms).most_common(1)
+    return _Form(*most, max(form.channels for form in forms if form[:2] == most))
 
 
 def _misfit(image: Decoded, form: _Form) -> str:
@@ -192,8 +219,8 @@ def _misfit(image: Decoded, form: _Form) -> str:
     (height, width), own = image.pixels.shape[:2], image.pixels.shape[-1]
     if (height, width) != form.size:
         return f"{height}x{width}, not {form.size[0]}x{form.size[1]}"
-    if image.depth != form.depth:
-        return f"{image.depth} a pixel, not {form.depth}"
+    if image.told.depth != form.depth:
+        return f"{image.told.depth} a pixel, not {form.depth}"
     return "in colour, not grey" if own > form.channels else ""
 
 

@@ -11,7 +11,7 @@ FILE = 2**30  # bytes of one image file
 
 
 def most_bytes() -> float:
-    """Returns how many bytes of memory a data set may take.
+    """Returns how many bytes of memory the examples of a data set may take.
 
     Raises:
       InputError: the environment variable UNLEARN_DATA_GIB is no number.
@@ -29,7 +29,7 @@ def most_bytes() -> float:
 
 
 def check_bytes(name: str, count: int) -> None:
-    """Checks that a data set of `count` bytes may be read.
+    """Checks that a data set may take `count` bytes of memory.
 
     Raises:
       InputError: more than the environment variable UNLEARN_DATA_GIB allows, 8 GiB

@@ -79,8 +79,8 @@ def from_table(
         groups = [row.group for row in rows["train"]]
         groups = groups if all(groups) else None
 
-        def make():
-            return decode_files(name, classes, splits, groups, notes, image_size)
+        def make(spool):
+            return decode_files(name, classes, splits, groups, notes, image_size, spool)
 
         files = [file for split in splits.values() for file in split.paths]
         told = [split[1:] for split in splits.values()]

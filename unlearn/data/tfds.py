@@ -24,8 +24,9 @@ from unlearn.data.cache import cached
 from unlearn.data.dataset import Dataset, make_dataset
 from unlearn.data.images import MODES, decode
 from unlearn.data.labels import BLANK
-from unlearn.data.limits import check_bytes
+from unlearn.data.spool import Spool
 from unlearn.data.tfds_ids import IDS, choose_ids
+from unlearn.data.threads import in_order
 from unlearn.errors import InputError, counted, typed_line
 
 NAME = re.compile(
@@ -37,7 +38,7 @@ GROUPS = {"ham10000": "lesion_id"}  # the feature that says what belongs togethe
 SUPER_CLASSES = {"cifar20": ("cifar100", "coarse_label", "label")}
 """Sets by another label: that set, the feature that is the label, the second label."""
 
-CHUNK = 4096  # examples read at once
+CHUNK = 256  # examples read at once
 PATIENCE = 6  # seconds a download server may take to answer
 
 
@@ -62,7 +63,7 @@ def load(
         raise _unknown(name, root)
     folder = find(name, root) or prepare(stored_as(name), root)
     return cached(
-        lambda: read(name, folder, image_size),
+        lambda spool: read(name, folder, image_size, spool),
         name,
         folder,
         [file for file in folder.iterdir() if file.is_file()],
@@ -123,7 +124,9 @@ def stored_as(name: str) -> str:
 # Reading
 
 
-def read(name: str, folder: Path, image_size: tuple[int, int] | None) -> Dataset:
+def read(
+    name: str, folder: Path, image_size: tuple[int, int] | None, spool: Spool
+) -> Dataset:
     """Decodes a prepared folder; see `load`."""
     tfds = _import()
     with _damage_as_input_error(name, folder):
@@ -142,26 +145,21 @@ def read(name: str, folder: Path, image_size: tuple[int, int] | None) -> Dataset
     group_key = GROUPS.get(builder.name)
     others = [key for key in (*IDS, group_key, second_key) if key in features]
     with _damage_as_input_error(name, folder):
-        keys, notes = _splits(name, builder, label_key, image_key)
-        sources = {key: _source(builder, key, image_key) for key in keys}
-        total = sum(map(len, sources.values()))
+        used, notes = _splits(name, builder, label_key, image_key)
+        sources = {split: _source(builder, split, image_key) for split in used}
+        counts = [len(source) for source in sources.values()]
+        spool.expect(sum(counts))
+        form = features[image_key].shape[-1], image_size
+        keys = image_key, label_key, others
         parts = [
-            _read_split(
-                name,
-                source,
-                split,
-                features[image_key].shape[-1],
-                (image_key, label_key, others),
-                image_size,
-                lambda image: check_bytes(name, total * image.nbytes),
-            )
+            _read_split(name, source, split, form, keys, spool)
             for split, source in sources.items()
         ]
-    columns = [found for *_, found in parts]
+    columns = [found for _, found in parts]
     ids, more = choose_ids(name, columns)
     return make_dataset(
         name,
-        *[(images, labels) for images, labels, _ in parts],
+        *zip(spool.parts(counts), [labels for labels, _ in parts], strict=True),
         class_names=class_names,
         groups=columns[0].get(group_key),
         ids=ids[0] if ids else None,
@@ -240,39 +238,44 @@ def _has_labels(source, label_key) -> bool:
     return not len(source) or any(row[label_key] != BLANK for row in rows)
 
 
-def _read_split(name, source, split, channels, keys, image_size, check):
-    """Reads uint8[N, H, W, C], int64[N] and lists of other features.
+def _read_split(name, source, split, form, keys, spool):
+    """Adds images to a spool; returns int64[N] and lists of other features.
 
     Args:
+      form: the channels that images have, and their size if they are to be resized.
       keys: the features of images and of labels, and the others.
-      check: takes the first image.
     """
     image_key, label_key, others = keys
-    images, labels = None, np.empty(len(source), np.int64)
+    if not len(source):
+        raise InputError(f"{name}: the {split} split is empty")
+    labels = np.empty(len(source), np.int64)
     columns = {key: [] for key in others}
+
+    def read(numbered):
+        row, example = numbered
+        try:
+            return decode(example.pop(image_key), *form), example
+        except InputError as error:
+            raise InputError(
+                f"{name}: cannot read image {row} of the {split} split ({error}): "
+                "save the others as files and give folder:PATH"
+            ) from error
+
+    for row, (image, example) in enumerate(in_order(read, _examples(source))):
+        if image.shape != (spool.shape or image.shape):
+            raise InputError(f"{name}: its images differ in size; give an image_size")
+        spool.add(image)
+        labels[row] = example[label_key]
+        for key, values in columns.items():
+            values.append(example[key])
+    return labels, columns
+
+
+def _examples(source):
+    """Yields the examples of a split with their numbers."""
     for start in range(0, len(source), CHUNK):
         rows = range(start, min(start + CHUNK, len(source)))
-        for row, example in zip(rows, source.__getitems__(list(rows)), strict=True):
-            try:
-                image = decode(example[image_key], channels, image_size)
-            except InputError as error:
-                raise InputError(
-                    f"{name}: cannot read image {row} of the {split} split ({error}): "
-                    "save the others as files and give folder:PATH"
-                ) from error
-            if images is None:
-                check(image)
-                images = np.empty((len(source), *image.shape), np.uint8)
-            if image.shape != images.shape[1:]:
-                raise InputError(
-                    f"{name}: its images differ in size; give an image_size"
-                )
-            images[row], labels[row] = image, example[label_key]
-            for key, values in columns.items():
-                values.append(example[key])
-    if images is None:
-        raise InputError(f"{name}: the {split} split is empty")
-    return images, labels, columns
+        yield from zip(rows, source.__getitems__(list(rows)), strict=True)
 
 
 # Preparing
