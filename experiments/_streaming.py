@@ -18,7 +18,7 @@ from unlearn.problem import make_problem
 from unlearn.report.progress import Progress
 
 from ._epoch import epoch_candidates
-from ._timing import Row, alternate
+from ._timing import Candidate, Row, alternate
 from ._torch_peers import CLASSES
 
 ROOT = Path(__file__).parent.parent
@@ -42,10 +42,24 @@ def rows(config) -> Iterator[Row]:
                 ("in memory", True, 0.9),
             )
         ]
+        if hasattr(os, "posix_fadvise"):
+            candidates.insert(1, cold(candidates[0], path))
         yield from alternate(f"{name}, batch {batch_size}", candidates, config.rounds)
         peak = child("epoch", path, batch_size, *settings.widths)
         what = f"an epoch over {path.stat().st_size / 1e9:.1f} GB, streamed"
         yield Row("peak memory of the host", what, float(peak), "GB")
+
+
+def cold(candidate: Candidate, path: Path) -> Candidate:
+    """Returns the candidate from a file that the system holds nothing of."""
+
+    def run():
+        with open(path, "rb+") as file:
+            os.fsync(file)  # pages that are not written yet would stay
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        return candidate.run()
+
+    return candidate._replace(name=f"{candidate.name}, from the disk", run=run)
 
 
 def growth_rows(config) -> Iterator[Row]:
