@@ -65,6 +65,24 @@ def test_several_work_at_the_same_time(monkeypatch):
     assert len([*in_order(lambda _: both.wait(), range(2))]) == 2
 
 
+def test_quick_ones_are_left_to_one_thread_at_a_time(cores, monkeypatch):
+    """Once it is seen that they are quick."""
+    monkeypatch.setattr(threads, "QUICK", 1e9)
+    lock, active, seen = threading.Lock(), [], {}
+
+    def work(number):
+        with lock:
+            active.append(number)
+            seen[number] = len(active)
+        time.sleep(0.001)
+        with lock:
+            active.remove(number)
+        return number
+
+    assert [*in_order(work, range(100))] == [*range(100)]
+    assert all(seen[number] == 1 for number in range(threads.AHEAD * cores, 100))
+
+
 def test_no_thread_is_left_when_nobody_takes_the_rest(cores):
     before = threading.active_count()
     found = in_order(early_ones_slowly, range(10**6))

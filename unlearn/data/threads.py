@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeVar
 AHEAD = 2  # tasks a thread: one is worked on, and one waits
 TASK = 0.01  # seconds that a task should take: shorter ones cost more than they save
 MOST = 64  # items a task
+QUICK = 4e-4  # seconds an item: below it threads wait for Python's lock, mostly
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -27,14 +28,15 @@ class _Done(NamedTuple):
 def in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
     """Yields `work(item)` of each item, in their order, from a thread a core.
 
-    Only a few items are taken ahead, more of them if they are quick. The first error,
-    in the order of the items, is raised in place of its result.
+    Only a few items are taken ahead. Quick ones are worked on by one thread at a time.
+    The first error, in the order of the items, is raised in place of its result.
     """
     workers, size, items = _cores(), 1, iter(items)
+    tasks = AHEAD * workers
     waiting: collections.deque[Future[_Done]] = collections.deque()
     with ThreadPoolExecutor(workers) as pool:
         while True:
-            while len(waiting) < AHEAD * workers:
+            while len(waiting) < tasks:
                 some = list(itertools.islice(items, size))
                 if not some:
                     break
@@ -45,7 +47,9 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[
             yield from done.results
             if done.error:
                 raise done.error
-            size = _next_size(size, done)
+            taken = done.seconds / len(done.results)
+            size = min(2 * size, MOST, max(1, int(TASK / max(taken, 1e-9))))
+            tasks = 1 if taken < QUICK else AHEAD * workers
 
 
 def _do(work, items) -> _Done:
@@ -56,12 +60,6 @@ def _do(work, items) -> _Done:
     except Exception as caught:
         error = caught
     return _Done(results, error, time.perf_counter() - started)
-
-
-def _next_size(size: int, done: _Done) -> int:
-    """Returns how many items to take next, by how long the last ones took."""
-    fitting = TASK / max(done.seconds / len(done.results), 1e-9)
-    return min(2 * size, MOST, max(1, int(fitting)))
 
 
 def _cores() -> int:
