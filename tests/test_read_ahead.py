@@ -156,6 +156,18 @@ def test_a_method_of_two_sets(problem, expected):
     assert len(expected) >= 10 and all(expected)
 
 
+def test_batches_of_much_memory_are_read_as_they_are_asked_for(
+    problem, expected, monkeypatch
+):
+    monkeypatch.setattr(stored, "MOST_AHEAD", 8 * 16 - 1)  # of eight images 4x4
+    variables = trained(problem)
+    expected.clear()
+    logits = training.predict_set(problem, variables, problem.retain, 8)
+    assert logits.shape == (35, 3) and expected == [False] * 5
+    training.predict_set(problem, variables, problem.retain, 7)
+    assert expected == [False] * 5 + [True] * 5
+
+
 def test_arrays_are_not_announced():
     indices = jnp.arange(6).reshape(3, 2)
     assert stored.expecting(lambda rows: rows, jnp.zeros(6), indices) is indices

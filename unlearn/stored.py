@@ -30,6 +30,7 @@ from unlearn.errors import InputError
 
 BLOCK = 2**26  # bytes that are read at once where all of a file is
 MOST = 2**30  # bytes that one read may return; Linux stops at 2 GiB
+MOST_AHEAD = 2**28  # bytes of a batch, of all models mapped, that is read ahead
 
 
 @dataclasses.dataclass(frozen=True)
@@ -218,7 +219,10 @@ class Reading:
     def expect(self, numbers: ArrayLike, indices: ArrayLike) -> np.ndarray:
         """Begins to read batches of rows int[..., S, B]; returns `indices`."""
         numbers, indices = np.asarray(numbers), np.asarray(indices)
-        read_ahead.expect(self.sources, numbers, functools.partial(read, self.sources))
+        batch = numbers[..., :1, :].size * self.sources[0].row_bytes
+        if batch <= MOST_AHEAD:
+            read_of = functools.partial(read, self.sources)
+            read_ahead.expect(self.sources, numbers, read_of)
         return np.broadcast_to(
             indices, np.broadcast_shapes(numbers.shape, indices.shape)
         )
