@@ -9,9 +9,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
 
 AHEAD = 2  # tasks a thread: one is worked on, and one waits
-TASK = 0.01  # seconds that a task should take: shorter ones cost more than they save
+TASK = 0.01  # seconds of a core that a task should take; shorter ones do not pay
 MOST = 64  # items a task
-QUICK = 4e-4  # seconds an item: below it threads wait for Python's lock, mostly
+QUICK = 4e-4  # seconds of a core an item; below it threads wait for Python's lock
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -22,7 +22,7 @@ class _Done(NamedTuple):
 
     results: list
     error: Exception | None  # of the item after these
-    seconds: float
+    seconds: float  # of a core, without what others or waiting took
 
 
 def in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
@@ -53,13 +53,13 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[
 
 
 def _do(work, items) -> _Done:
-    started, results, error = time.perf_counter(), [], None
+    started, results, error = time.thread_time(), [], None
     try:
         for item in items:
             results.append(work(item))
     except Exception as caught:
         error = caught
-    return _Done(results, error, time.perf_counter() - started)
+    return _Done(results, error, time.thread_time() - started)
 
 
 def _cores() -> int:
