@@ -5,9 +5,9 @@
 The audit of `frontier` with each method as long as each budget allows, its floats
 chosen for that length by attacks on another request (`--experiment=frontier --tune
 --config.tune.objective=audit --config.tune.budgets=0.05,0.2,0.5`), beside retraining in
-1 to 21 of its 30 epochs, its schedule squeezed or stopped. At 20 % there is the way from
-nothing to retraining as well: back to epoch 1 to 30 and on, and a part of the way to
-fresh weights. Hours on two cores; several processes share it (`--join`).
+1 to 21 of its 30 epochs, with the schedule squeezed or stopped. At 20 % there is what
+lies between nothing and retraining as well: back to epoch 1 to 30 and on, and a part of
+the way to fresh weights. Hours on two cores; several processes share it (`--join`).
 """
 
 from unlearn.pipeline import budgets
