@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+import pytest
+
 from unlearn import caches
 
 
@@ -43,6 +45,19 @@ def test_only_old_leftovers_are_removed(tmp_path):
         make(tmp_path, name, 1, age)
     caches.remove_leftovers(tmp_path, "*.part")
     assert names(tmp_path) == ["live.part", "old.x"]
+
+
+def test_what_is_held_stays_and_what_nobody_holds_goes_after_a_minute(tmp_path):
+    pytest.importorskip("fcntl")
+    ages = {"old.part": 4000, "dead.part": 90, "young.part": 10, "works.part": 9000}
+    for name, age in ages.items():
+        make(tmp_path, name, 1, age)
+    with open(tmp_path / "works.part", "rb") as file:
+        caches.hold(file)
+        caches.remove_leftovers(tmp_path, "*.part", held=True)
+        assert names(tmp_path) == ["works.part", "young.part"]
+    caches.remove_leftovers(tmp_path, "*.part", held=True)
+    assert names(tmp_path) == ["young.part"]
 
 
 def test_where_they_lie(tmp_path, monkeypatch):

@@ -78,6 +78,27 @@ def test_orders_that_are_not_followed_are_forgotten():
         assert read_ahead.take("old", np.array([number])) == 10 * number
 
 
+def test_an_order_that_goes_on_is_not_forgotten():
+    order = np.arange(3).reshape(3, 1)
+    read_ahead.expect("long", order, Reader())
+    assert read_ahead.take("long", order[0]) == 0
+    for number in range(read_ahead.ORDERS - 1):
+        read_ahead.expect("old", np.full((2, 1), number), Reader())
+    assert read_ahead.take("long", order[1]) == 10
+    for number in range(read_ahead.ORDERS - 1):
+        read_ahead.expect("old", np.full((2, 1), number), Reader())
+    assert read_ahead.take("long", order[2]) == 20
+
+
+def test_without_threads_batches_are_read_as_they_are_asked_for(monkeypatch):
+    def submit(*args):
+        raise RuntimeError("cannot schedule new futures after shutdown")
+
+    monkeypatch.setattr(read_ahead._readers, "submit", submit)
+    read_ahead.expect("late", np.zeros((2, 1), int), Reader())
+    assert read_ahead.take("late", np.zeros(1, int)) is None
+
+
 def test_what_goes_wrong_is_said_when_it_is_asked_for():
     def read(numbers):
         raise OSError("gone")

@@ -4,8 +4,14 @@ import contextlib
 import os
 import time
 from pathlib import Path
+from typing import IO
 
-HOUR = 3600.0
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+MINUTE, HOUR = 60.0, 3600.0
 
 
 def folder(name: str) -> Path | None:
@@ -54,14 +60,39 @@ def prune(folder: Path, pattern: str, limit: int, keep: Path | None = None) -> i
     return total
 
 
-def remove_leftovers(folder: Path, pattern: str, age: float = HOUR) -> None:
+def hold(file: IO[bytes]) -> None:
+    """Says that a process is at work on an open file, until it closes it or ends."""
+    if fcntl:
+        with contextlib.suppress(OSError):  # not every file system can
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def remove_leftovers(folder: Path, pattern: str, held: bool = False) -> None:
     """Deletes files that a killed process did not finish.
 
-    Those whose last change is more than `age` seconds ago: younger ones may still be
-    written.
+    Those whose last change is more than an hour ago: younger ones may still be written.
+
+    Args:
+      folder, pattern: of the files.
+      held: whoever writes one `hold`s it: then those that nobody does go after a
+        minute, and none that somebody does.
     """
     with contextlib.suppress(OSError):
         for path in folder.glob(pattern):
             with contextlib.suppress(OSError):
-                if time.time() - path.stat().st_mtime > age:
+                age = time.time() - path.stat().st_mtime
+                if age > (MINUTE if held and fcntl else HOUR) and not (
+                    held and _is_held(path)
+                ):
                     path.unlink()
+
+
+def _is_held(path: Path) -> bool:
+    if not fcntl:
+        return False
+    with open(path, "rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        return False

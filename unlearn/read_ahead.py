@@ -5,6 +5,7 @@ A program says which batches it is going to ask for (`expect`), and asks for eac
 for, and one that is not asked for is forgotten.
 """
 
+import contextlib
 import threading
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 
 AHEAD = 2  # batches of an order that are read or being read
-ORDERS = 8  # that are remembered: the last ones
+ORDERS = 16  # that are remembered: those that went on last
 
 Read = Callable[[np.ndarray], np.ndarray]
 
@@ -38,8 +39,9 @@ class _Order:
     def start(self) -> None:
         """Starts to read so many of the batches that come next."""
         first = self.taken + len(self.started)
-        for step in range(first, min(self.taken + AHEAD, len(self))):
-            self.started.append(_readers.submit(self.read, self.batch(step)))
+        with contextlib.suppress(RuntimeError):  # the interpreter is about to end
+            for step in range(first, min(self.taken + AHEAD, len(self))):
+                self.started.append(_readers.submit(self.read, self.batch(step)))
 
     def take(self) -> Future:
         self.taken += 1
@@ -77,7 +79,10 @@ def take(of: Hashable, numbers: np.ndarray) -> np.ndarray | None:
         order = next((one for one in _orders if one.is_next(of, numbers)), None)
         if order is None:
             return None
+        _orders.remove(order)
+        if not order.started:
+            return None
         found = order.take()
-        if order.taken == len(order):
-            _orders.remove(order)
+        if order.taken < len(order):
+            _orders.append(order)
     return found.result()

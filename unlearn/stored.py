@@ -30,7 +30,7 @@ from unlearn.errors import InputError
 
 BLOCK = 2**26  # bytes that are read at once where all of a file is
 MOST = 2**30  # bytes that one read may return; Linux stops at 2 GiB
-MOST_AHEAD = 2**28  # bytes of a batch, of all models mapped, that is read ahead
+MOST_AHEAD = 2**26  # bytes of a batch, of all models mapped, that is read ahead
 
 
 @dataclasses.dataclass(frozen=True)

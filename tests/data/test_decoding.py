@@ -128,6 +128,22 @@ def test_what_is_deployed(kind, tmp_path, opened):
     assert any("not used: 3 images" in note for note in whole.notes)
 
 
+def test_deployed_files_that_vanish_while_they_are_read(tmp_path, monkeypatch):
+    write(tmp_path / "set", TRAIN + TEST)
+    name, again = f"folder:{tmp_path / 'set'}", data.known._form
+    deployed = recorded(data.load(name, cache_dir=tmp_path / "before"))
+
+    def form(*args):
+        found = again(*args)
+        for path in (tmp_path / "set").rglob("*.png"):
+            path.write_text("gone")
+        return found
+
+    monkeypatch.setattr(data.known, "_form", form)
+    options = dict(known=deployed, cache_dir=tmp_path / "after")
+    rejects(lambda: data.load(name, **options), "no image is left that can be read")
+
+
 @pytest.mark.parametrize("left", ["grey ones", "none"])
 def test_what_is_deployed_is_told_by_what_is_left(left, tmp_path):
     """Grey ones of a set of colour were colour; of none that is left, by the others."""

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from data_cases import random_images, rejects
 
-from unlearn import stored
+from unlearn import caches, stored
 from unlearn.data import cache, spool, streaming
 from unlearn.data.spool import Spool
 from unlearn.stored import Stored
@@ -176,4 +176,7 @@ def test_what_a_killed_process_leaves_is_found(tmp_path):
         (file,) = tmp_path.iterdir()
         assert any(fnmatch.fnmatch(file.name, one) for one in cache.LEFTOVERS)
         assert not fnmatch.fnmatch(file.name, cache.NAMES)
+        os.utime(file, (0, 0))
+        caches.remove_leftovers(tmp_path, cache.LEFTOVERS[0], held=True)
+        assert file.exists()  # somebody is at work on it
         assert cache.forget(tmp_path / "set", tmp_path) == [file]

@@ -80,12 +80,12 @@ def cached(
     size = "-{}x{}".format(*image_size) if image_size else ""
     path = directory / f"{source.name}-{_hash([source])[:16]}{size}.npz"
     key = _key(files, details)
+    for pattern in LEFTOVERS:
+        caches.remove_leftovers(directory, pattern, held=True)
     found = _read(path, key, resident)
     if found is not None:
         caches.mark_used(path)
         return found._replace(name=name)
-    for pattern in LEFTOVERS:
-        caches.remove_leftovers(directory, pattern)
     with Spool(name, path, resident) as spool:
         dataset = make(spool)
         unchanged = _key(files, details) == key
@@ -188,6 +188,7 @@ def _write(path: Path, key: str, dataset: Dataset) -> None:
     temporary = None
     try:
         temporary = open_beside(path)
+        caches.hold(temporary)
         with temporary, zipfile.ZipFile(temporary, "w") as archive:
             for field, array in {"key": np.array(key), **arrays}.items():
                 with archive.open(f"{field}.npy", "w", force_zip64=True) as member:

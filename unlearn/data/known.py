@@ -133,6 +133,8 @@ def _decode(name, class_names, files, notes, image_size, known, spool) -> Datase
         else:
             kept[id] = image.told
             spool.add(np.broadcast_to(image.pixels, (*form.size, form.channels)))
+    if not kept:
+        raise _nothing_left(name)
     refused |= misfits
     (images,) = spool.parts([len(kept)])
     more = []
@@ -192,7 +194,11 @@ def _form(name, files: Files, image_size, known: Known) -> _Form:
             forms.append(_Form(size, image.told.depth, channels))
         if forms:
             return _most_common(forms)
-    raise InputError(
+    raise _nothing_left(name)
+
+
+def _nothing_left(name) -> InputError:
+    return InputError(
         f"{name}: no image is left that can be read: put back what was deployed"
     )
 

@@ -11,7 +11,7 @@ from typing import IO
 
 import numpy as np
 
-from unlearn import stored
+from unlearn import caches, stored
 from unlearn.data import streaming
 from unlearn.data.limits import check_bytes, most_bytes
 from unlearn.errors import InputError
@@ -107,6 +107,7 @@ class Spool:
         try:
             with self._writing():
                 file = open_beside(self._cache)
+                caches.hold(file)
                 self._files.callback(_delete, file)
                 _check_space(self._name, self._cache.parent, 2 * size)  # the cache too
         except InputError:

@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeVar
 AHEAD = 2  # tasks a thread: one is worked on, and one waits
 TASK = 0.01  # seconds of a core that a task should take; shorter ones do not pay
 MOST = 64  # items a task
+WORKERS = 8  # at most: each may hold an image as it was before it became smaller
 QUICK = 4e-4  # seconds of a core an item; below it threads wait for Python's lock
 
 Item = TypeVar("Item")
@@ -28,10 +29,11 @@ class _Done(NamedTuple):
 def in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
     """Yields `work(item)` of each item, in their order, from a thread a core.
 
-    Only a few items are taken ahead. Quick ones are worked on by one thread at a time.
-    The first error, in the order of the items, is raised in place of its result.
+    There are eight threads at most. Only a few items are taken ahead; quick ones are
+    worked on by one thread at a time. The first error, in the order of the items, is
+    raised in place of its result.
     """
-    workers, size, items = _cores(), 1, iter(items)
+    workers, size, items = min(WORKERS, _cores()), 1, iter(items)
     tasks = AHEAD * workers
     waiting: collections.deque[Future[_Done]] = collections.deque()
     with ThreadPoolExecutor(workers) as pool:
