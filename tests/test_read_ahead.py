@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import trained
-from trees import assert_equal
+from trees import assert_close, assert_equal
 
-from unlearn import curvature, data, models, read_ahead, stored, training
+from unlearn import curvature, data, models, parallel, read_ahead, stored, training
 from unlearn.problem import make_problem
 
 CNN = models.create("cnn", 3, widths=(4,), dense=4)
@@ -151,6 +151,20 @@ def test_a_training_expects_each_batch(problem, expected):
     jax.block_until_ready(many)
     assert expected == [True] * 20
     assert not read_ahead._orders
+
+
+def test_models_on_two_devices_expect_theirs(problem, expected):
+    """Each device has an order of its own, or goes through one after another."""
+    recipe = training.Recipe(epochs=2, batch_size=8, warmup_epochs=0)
+
+    def train(key):
+        return training.train(key, problem, problem.retain, recipe)[0]
+
+    keys = jax.random.split(jax.random.key(0), 4)
+    many, _ = parallel.map_models(train, keys)
+    assert expected == [True] * 40 and not read_ahead._orders
+    alone = jax.jit(train)(keys[3])
+    assert_close(jax.tree.map(lambda leaf: leaf[3], many), alone, 1e-4, 1e-5)
 
 
 def test_passes_over_a_set_expect_each_batch(problem, expected):
