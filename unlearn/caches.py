@@ -77,13 +77,12 @@ def remove_leftovers(folder: Path, pattern: str, held: bool = False) -> None:
       held: whoever writes one `hold`s it: then those that nobody does go after a
         minute, and none that somebody does.
     """
+    age = MINUTE if held and fcntl else HOUR
     with contextlib.suppress(OSError):
         for path in folder.glob(pattern):
             with contextlib.suppress(OSError):
-                age = time.time() - path.stat().st_mtime
-                if age > (MINUTE if held and fcntl else HOUR) and not (
-                    held and _is_held(path)
-                ):
+                old = time.time() - path.stat().st_mtime > age
+                if old and not (held and _is_held(path)):
                     path.unlink()
 
 

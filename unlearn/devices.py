@@ -65,7 +65,7 @@ def setup(cache_dir: str | Path | None = None, *, deterministic: bool = False) -
     if FLAG not in flags and _compiler_knows_flag():
         os.environ["XLA_FLAGS"] = f"{flags} --{FLAG}=-{VALUE}".strip()
     if "xla_force_host_platform_device_count" not in flags:
-        jax.config.update("jax_num_cpu_devices", _cores())
+        jax.config.update("jax_num_cpu_devices", cores())
 
 
 def _configured(name: str) -> Any:
@@ -73,8 +73,8 @@ def _configured(name: str) -> Any:
     return getattr(jax.config, name)
 
 
-def _cores() -> int:
-    """The number of cores that this process may use."""
+def cores() -> int:
+    """Returns how many cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -12,8 +12,8 @@ import pytest
 from data_cases import equal, random_images, recorded, rejects
 from PIL import Image
 
-from unlearn import data, stored
-from unlearn.data import cache, folders, spool, streaming, threads
+from unlearn import data, devices, stored
+from unlearn.data import cache, folders, spool, streaming
 from unlearn.stored import Stored
 
 NAMES = [f"{folder}/{number}" for folder in "ab" for number in range(7)]
@@ -63,7 +63,7 @@ def check_same(name, tmp_path, **options):
 def opened(monkeypatch):
     """Counts the files that are opened beside a cache; blocks are small."""
     monkeypatch.setattr(stored, "BLOCK", 100)
-    monkeypatch.setattr(threads, "_cores", lambda: 3)
+    monkeypatch.setattr(devices, "cores", lambda: 3)
     paths, real = [], spool.open_beside
 
     def open_beside(path):
@@ -278,13 +278,12 @@ def test_a_disk_that_is_full_when_the_cache_is_written(tmp_path, monkeypatch):
 PEAK = """
 import sys
 from pathlib import Path
-from unlearn import data, memory, stored
-from unlearn.data import threads
+from unlearn import data, devices, memory, stored
 def peak():
     status = Path("/proc/self/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 stored.BLOCK = 2**22
-threads._cores = lambda: 2
+devices.cores = lambda: 2
 memory.limit()  # starts JAX
 name, cache_dir, resident = sys.argv[1:]
 before = peak()

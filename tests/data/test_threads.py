@@ -5,13 +5,14 @@ import time
 
 import pytest
 
+from unlearn import devices
 from unlearn.data import threads
 from unlearn.data.threads import in_order
 
 
 @pytest.fixture(params=[1, 2, 5])
 def cores(request, monkeypatch):
-    monkeypatch.setattr(threads, "_cores", lambda: request.param)
+    monkeypatch.setattr(devices, "cores", lambda: request.param)
     return request.param
 
 
@@ -62,7 +63,7 @@ def test_few_are_taken_ahead(cores, seconds, most):
 
 def test_several_work_at_the_same_time(monkeypatch):
     """Each waits for the other."""
-    monkeypatch.setattr(threads, "_cores", lambda: 2)
+    monkeypatch.setattr(devices, "cores", lambda: 2)
     both = threading.Barrier(2, timeout=20)
     assert len([*in_order(lambda _: both.wait(), range(2))]) == 2
 

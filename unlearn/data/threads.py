@@ -2,11 +2,12 @@
 
 import collections
 import itertools
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
+
+from unlearn import devices
 
 AHEAD = 2  # tasks a thread: one is worked on, and one waits
 TASK = 0.01  # seconds of a core that a task should take; shorter ones do not pay
@@ -33,7 +34,7 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[
     worked on by one thread at a time. The first error, in the order of the items, is
     raised in place of its result.
     """
-    workers, size, items = min(WORKERS, _cores()), 1, iter(items)
+    workers, size, items = min(WORKERS, devices.cores()), 1, iter(items)
     tasks = AHEAD * workers
     waiting: collections.deque[Future[_Done]] = collections.deque()
     with ThreadPoolExecutor(workers) as pool:
@@ -62,10 +63,3 @@ def _do(work, items) -> _Done:
     except Exception as caught:
         error = caught
     return _Done(results, error, time.thread_time() - started)
-
-
-def _cores() -> int:
-    """Returns how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
