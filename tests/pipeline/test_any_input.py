@@ -1,6 +1,7 @@
 """Runs on features and tokens; runs whose logits are too many to keep."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -165,11 +166,52 @@ def test_a_method_that_diverges_is_seen_without_logits(tmp_path, few_logits):
     assert found.diverged == ("finetune",)
 
 
-def test_an_audit_of_too_many_logits_is_refused_before_training(tmp_path, few_logits):
+def test_logits_that_do_not_fit_the_disk_are_refused_before_training(
+    tmp_path, few_logits, monkeypatch
+):
+    usage = shutil.disk_usage(tmp_path)._replace(free=10_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     config = audit_config()
-    with pytest.raises(InputError, match="an audit keeps the logits"):
+    with pytest.raises(InputError, match="an audit keeps the logits") as error:
         audit.run(config, tmp_path / "run")
-    assert not (tmp_path / "run").exists()
+    assert "\n" not in str(error.value) and not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_an_audit_whose_logits_stay_in_their_files_is_the_same(
+    tmp_path, few_logits, monkeypatch
+):
+    monkeypatch.setattr("unlearn.pipeline.setup.MAPPED", 1)
+    monkeypatch.setattr("unlearn.audit.probes.MAPPED", 1)
+    config = audit_config()
+    config.run, config.seeds = ("finetune",), 2
+    few = audit.run(config, tmp_path / "few").facts
+    evaluations = tmp_path / "few" / "evaluations"
+    kept = store.load_arrays(evaluations / "finetune" / "0.npz", mapped=1)
+    assert {"train_logits", "test_logits", "validation_logits"} == kept.keys()
+    assert all(isinstance(values, np.memmap) for values in kept.values())
+    monkeypatch.undo()
+    every = audit.run(config, tmp_path / "all").facts
+    for one, other in zip(few["tables"], every["tables"], strict=True):
+        assert one["id"] == other["id"]
+        assert_alike(one["rows"], other["rows"], one["id"])
+    assert not list((tmp_path / "few").glob("tmp*"))
+
+
+def assert_alike(one, other, where):
+    """Cells of tables are equal but for what a block's size rounds otherwise."""
+    if isinstance(one, dict):
+        assert one.keys() == other.keys(), where
+        for key in one:
+            if "seconds" not in key:
+                assert_alike(one[key], other[key], f"{where} {key}")
+    elif isinstance(one, list):
+        for a, b in zip(one, other, strict=True):
+            assert_alike(a, b, where)
+    elif isinstance(one, float):
+        assert one == pytest.approx(other, rel=1e-3, abs=1e-3, nan_ok=True), where
+    else:
+        assert one == other, where
 
 
 @pytest.mark.slow

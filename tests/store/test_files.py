@@ -184,6 +184,26 @@ def test_arrays_that_are_damaged(tmp_path):
             store.load_arrays(path)
 
 
+def test_large_arrays_stay_in_their_file(tmp_path):
+    path = tmp_path / "x.npz"
+    arrays = {
+        "large": np.random.default_rng(0).normal(size=(50, 7)),
+        "columns": np.asfortranarray(np.arange(600.0).reshape(20, 30)),
+        "small": np.arange(3),
+    }
+    store.save_arrays(path, arrays)
+    found = store.load_arrays(path, mapped=1000)
+    kinds = {name: isinstance(values, np.memmap) for name, values in found.items()}
+    assert kinds == {"large": True, "columns": False, "small": False}
+    store.save_arrays(path, found)  # from itself: the old file stays until it is closed
+    for name, values in store.load_arrays(path).items():
+        np.testing.assert_array_equal(values, arrays[name])
+        np.testing.assert_array_equal(found[name], arrays[name])
+    np.savez_compressed(path, **arrays)
+    packed = store.load_arrays(path, mapped=1)
+    assert not any(isinstance(values, np.memmap) for values in packed.values())
+
+
 # Hashes
 
 

@@ -204,16 +204,13 @@ def class_neighbours(study: Study, answers: Mapping[str, Measured]) -> dict | No
 def members(run: pipeline.Run, name: str, forgotten: int, nearest: int) -> float:
     """Attacks examples of a class in the run's models, by `neighbour_margins`: an AUC.
 
-    NaN where a run has no such models, logits are not kept or the test set has none of
-    the class.
+    NaN where a run has no such models or the test set has none of the class.
     """
     if name == MATCHING:
         return math.nan
     sets, found = run.sets, []
     for seed in range(run.config.seeds):
         logits = probes.logits_of(run, name, seed)
-        if "train_logits" not in logits:
-            return math.nan
         trained, unseen = (
             neighbours.neighbour_margins(
                 values[labels == forgotten], forgotten, nearest

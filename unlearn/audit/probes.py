@@ -16,7 +16,8 @@ from unlearn.audit import controls
 from unlearn.audit.tables import UNTRAINED
 from unlearn.metrics import connectivity, divergence, idi, relearning, residual
 from unlearn.metrics.membership import spread
-from unlearn.pipeline import Run
+from unlearn.pipeline import Run, evaluation
+from unlearn.pipeline.setup import MAPPED
 from unlearn.problem import Variables
 
 HEAD = "head_distill"
@@ -51,11 +52,12 @@ def logits_of(run: Run, name: str, seed: int) -> dict[str, np.ndarray]:
                 pipeline.predict_examples, run.problem, variables
             )
             store.save_kept(path, pipeline.evaluate(run, predict), of)
-        return store.load_kept(path, of)
+        return store.load_kept(path, of, mapped=MAPPED)
     if name in controls.CONTROLS:
         before = run.evaluation("original", seed)
+        answer = functools.partial(controls.control_logits, name)
         parts = "train_logits", "test_logits"
-        return {part: controls.control_logits(name, before[part]) for part in parts}
+        return {part: evaluation.each_row(run, answer, before[part]) for part in parts}
     return run.evaluation(name, seed)
 
 

@@ -15,6 +15,7 @@ from unlearn.data.known import Known, named_again
 from unlearn.data.labels import read_labels
 from unlearn.data.limits import check_bytes
 from unlearn.errors import InputError, typed_line
+from unlearn.npz_members import Header, read_header
 from unlearn.stored import Stored
 
 WORDS = {
@@ -293,7 +294,7 @@ def _stored(name, path, parts, headers, resident) -> dict[str, Stored]:
     return found
 
 
-def _headers(name, file) -> Iterator[tuple[str, streaming.Header]]:
+def _headers(name, file) -> Iterator[tuple[str, Header]]:
     """Yields the name and header of each array; other members are left alone."""
     seen = set()
     for member in file.infolist():
@@ -304,7 +305,7 @@ def _headers(name, file) -> Iterator[tuple[str, streaming.Header]]:
             raise InputError(f"{name}: holds two arrays of the name {key}")
         seen.add(key)
         with file.open(member) as opened:
-            yield key, streaming.read_header(member, opened)
+            yield key, read_header(member, opened)
 
 
 def _read(name, file, key, header) -> np.ndarray:

@@ -1,44 +1,17 @@
 """Which examples stay in their file, and where they lie in it."""
 
 import math
-import struct
 import zipfile
 from pathlib import Path
-from typing import IO, NamedTuple
-
-import numpy as np
 
 from unlearn import memory
 from unlearn.data.limits import most_bytes
 from unlearn.errors import InputError
+from unlearn.npz_members import Header, offset_of, read_header
 from unlearn.stored import Source, Stored, state_of
 
 SHARE = 0.25  # of a device's or the machine's memory: larger sets stay in their file
 PART = 2**24  # bytes read at once
-LOCAL = 30  # bytes of the header before a member of a zip file, less its two texts
-
-
-class Header(NamedTuple):
-    """What an array in an npz file says of itself."""
-
-    member: zipfile.ZipInfo
-    shape: tuple[int, ...]
-    dtype: np.dtype
-    fortran: bool = False
-    start: int = 0  # bytes of the member before the first of the array
-
-
-def read_header(member: zipfile.ZipInfo, opened: IO[bytes]) -> Header:
-    """Reads the header of an array in an npz file; an unknown one is of objects."""
-    version = np.lib.format.read_magic(opened)
-    readers = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }
-    if version not in readers:
-        return Header(member, (), np.dtype(object))
-    shape, fortran, dtype = readers[version](opened)
-    return Header(member, shape, dtype, fortran, opened.tell())
 
 
 def stays(size: int, resident: bool | None) -> bool:
@@ -61,17 +34,12 @@ def stored(path: Path, header: Header, replaced: bool = False) -> Stored | None:
     Args:
       replaced: the file is never written to, only replaced.
     """
-    member, dtype = header.member, header.dtype
-    plain = member.compress_type == zipfile.ZIP_STORED and not member.flag_bits & 1
-    if not plain or header.fortran or not dtype.isnative or not len(header.shape):
+    offset = offset_of(path, header)
+    if offset is None:
         return None
-    with open(path, "rb") as file:
-        file.seek(member.header_offset)
-        name, extra = struct.unpack("<HH", file.read(LOCAL)[26:])
-    offset = member.header_offset + LOCAL + name + extra + header.start
     shape = tuple(int(side) for side in header.shape)
-    where = str(Path(path).resolve())
-    return Stored((Source(where, offset, shape, dtype, state_of(path, replaced)),))
+    where, state = str(Path(path).resolve()), state_of(path, replaced)
+    return Stored((Source(where, offset, shape, header.dtype, state),))
 
 
 def declared(header: Header) -> int:

@@ -33,7 +33,9 @@ class Outputs(NamedTuple):
 
 def outputs(logits: np.ndarray, labels: np.ndarray) -> Outputs:
     """Computes losses and predictions of logits float[N, K], labels int[N]."""
-    return Outputs(losses(logits, labels), np.argmax(logits, -1))
+    logits, labels = check_labels(logits, labels)
+    predictions = in_blocks(lambda part: np.argmax(part, -1), logits)
+    return Outputs(in_blocks(_losses, logits, labels), predictions)
 
 
 def outputs_of(

@@ -1,12 +1,14 @@
 """Names of methods and chains, and what is checked before anything expensive runs."""
 
 import difflib
+import shutil
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from unlearn import methods, models, optimizers, training, training_time
+from unlearn import memory, methods, models, optimizers, training, training_time
 from unlearn.data.augment import OPTIONS
 from unlearn.data.splits import DataConfig, ForgetConfig
 from unlearn.errors import InputError
@@ -23,8 +25,9 @@ SMALLEST = {"epochs": 1, "batch_size": 1, "forget_batch_size": 1, "group": 1}
 SMALLEST |= {"max_epochs": 0, "warmup_epochs": 0, "retain_examples": 0, "balance": 0}
 SMALLEST |= {"parts": 1, "noisy_steps": 1}
 MOST_LOGITS = 2**26
-"""Of a model's logits on all examples so many are kept, 256 MB in float32; of more than
-these only the loss and the prediction of each example (`metrics.Outputs`)."""
+"""So many of a model's logits on all examples are held in memory, 256 MB in float32. Of
+more, those of an audit stay in their file; of another run only the loss and the
+prediction of each example are kept (`metrics.Outputs`)."""
 CHOICES = {"schedule": optimizers.SCHEDULES, "decay": optimizers.SCHEDULES}
 CHOICES |= {"descent": tuple(optimizers.TRAINERS)}
 CHOICES |= {"optimizer": tuple(optimizers.OPTIMIZERS), "statistics": STATISTICS}
@@ -186,6 +189,43 @@ def count_logits(problem: Problem, tests: int) -> int:
     return examples * problem.num_classes
 
 
+def check_space(
+    folder: Path,
+    problem: Problem,
+    config: "ConfigDict",
+    names: Sequence[str],
+    tests: int,
+) -> None:
+    """Checks that the logits that an audit keeps have room in the run's folder.
+
+    Args:
+      tests: the test examples.
+
+    Raises:
+      InputError: they are many, and more than there is space for.
+    """
+    logits = count_logits(problem, tests)
+    if "audit" not in config or logits <= MOST_LOGITS:
+        return
+    missing = [
+        (name, seed)
+        for name in ("original", "retrain", *names)
+        for seed in range(config.seeds)
+        if not (folder / "evaluations" / name / f"{seed}.npz").exists()
+    ]
+    needed = 4 * logits * (len(missing) + 2)  # a control's, and one's while written
+    place = folder.absolute()
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    if free < needed:
+        raise InputError(
+            f"an audit keeps the logits of every example: {memory.in_gib(needed)} of "
+            f"{len(missing)} models, and {memory.in_gib(free)} are free in {place}: "
+            "free some, choose another --workdir, or lower data.examples or seeds"
+        )
+
+
 def check_sizes(
     problem: Problem,
     config: "ConfigDict",
@@ -199,18 +239,11 @@ def check_sizes(
 
     Raises:
       InputError: in one line: too few examples for a batch; a test or validation set
-        that does not serve; a method that does not take such inputs; more logits than
-        an audit can keep.
+        that does not serve; a method that does not take such inputs.
     """
     for part in parts_of(names):
         if part in methods.METHODS:
             methods.METHODS[part].check(problem)
-    logits = count_logits(problem, len(test_labels))
-    if "audit" in config and logits > MOST_LOGITS:
-        raise InputError(
-            f"an audit keeps the logits of every example, here {logits:,}, and "
-            f"{MOST_LOGITS:,} is the most: lower data.examples, or run without an audit"
-        )
     available = len(problem.retain)
     if config.train.batch_size > available:
         raise InputError(

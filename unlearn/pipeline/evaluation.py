@@ -1,7 +1,8 @@
 """What is kept of the models of a run, and what is measured on it."""
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -9,14 +10,14 @@ import numpy as np
 from jax.sharding import Mesh
 from numpy.typing import ArrayLike
 
-from unlearn import devices, metrics, spread, training
+from unlearn import devices, metrics, spread, store, training
 from unlearn.errors import InputError
 from unlearn.metrics import Outputs
 from unlearn.pipeline import checks
 from unlearn.pipeline.setup import Run
 from unlearn.problem import Model, Problem, Variables, count, joined, rows
 
-BLOCK = 2**24  # entries of logits that are computed at once where they are not kept
+BLOCK = 2**24  # entries of logits that are computed at once where there are many
 
 
 def predict_examples(
@@ -45,11 +46,13 @@ def evaluate(run: Run, predict: Callable[[Any], ArrayLike]) -> dict[str, np.ndar
     """Computes what is kept of a model, on training, test and validation set.
 
     Raises:
-      InputError: its outputs are probabilities.
+      InputError: its outputs are probabilities; they are to be in a file, and it cannot
+        be written.
 
-    Returns: `train_logits` float32[N, K] and so on, by the name of the set; or, of more
-      than `checks.MOST_LOGITS`, `train_losses` float64[N] and `train_predictions`
-      int[N]. What is not finite is so in the losses as well.
+    Returns: `train_logits` float32[N, K] and so on, by the name of the set; of more
+      than `checks.MOST_LOGITS` of them, for an audit the same in a file that has no
+      name, else `train_losses` float64[N] and `train_predictions` int[N]. What is not
+      finite is so in the losses as well.
     """
     sets = sets_of(run)
     logits = checks.count_logits(run.problem, len(run.sets.test_labels))
@@ -59,11 +62,75 @@ def evaluate(run: Run, predict: Callable[[Any], ArrayLike]) -> dict[str, np.ndar
         refuse_probabilities(logits)
         parts = np.split(logits, np.cumsum([count(part) for part in parts])[:-1])
         return {f"{name}_logits": part for name, part in zip(sets, parts, strict=True)}
-    found = {}
+    found, classes = {}, run.problem.num_classes
     for name, (examples, labels) in sets.items():
-        seen = outputs(predict, examples, labels, run.problem.num_classes)
+        if "audit" in run.config:
+            answers = answers_of(predict, examples, classes)
+            found[f"{name}_logits"] = in_file(run, answers, (len(labels), classes))
+            continue
+        seen = outputs(predict, examples, labels, classes)
         found |= {f"{name}_{key}": values for key, values in seen._asdict().items()}
     return found
+
+
+def in_file(
+    run: Run, parts: Iterable[np.ndarray], shape: tuple[int, int]
+) -> np.ndarray:
+    """Writes the rows of an array float32[N, K] one after another, and maps the file.
+
+    It lies in the run's folder without a name, and is gone with the array.
+
+    Raises:
+      InputError: it cannot be written.
+    """
+    try:
+        with tempfile.TemporaryFile(dir=run.folder) as file:
+            for part in parts:
+                file.write(np.ascontiguousarray(part, np.float32).data)
+            file.flush()
+            return np.memmap(file, np.float32, "r", shape=shape)
+    except OSError as error:
+        raise store.cannot_write(run.folder / "evaluations", error) from error
+
+
+def each_row(
+    run: Run, fn: Callable[[np.ndarray], np.ndarray], logits: np.ndarray
+) -> np.ndarray:
+    """Applies a function of rows to logits [N, K]; to many by parts, see `in_file`."""
+    if logits.size <= checks.MOST_LOGITS:
+        return fn(logits)
+    return in_file(run, map(fn, row_blocks(logits)), logits.shape)
+
+
+def row_blocks(values: np.ndarray) -> Iterator[np.ndarray]:
+    """Yields the rows of an array [N, ...], some of them after the others."""
+    step = max(1, BLOCK // max(1, values[:1].size))
+    for start in range(0, len(values), step):
+        yield values[start : start + step]
+
+
+def answers_of(
+    predict: Callable[[Any], ArrayLike], examples: Any, classes: int
+) -> Iterator[np.ndarray]:
+    """Yields logits [n, K] of all examples, a block of them after the other.
+
+    Raises:
+      InputError: they are probabilities.
+    """
+    total = count(examples)
+    for start, block in blocks(examples, max(1, BLOCK // classes)):
+        logits = np.asarray(predict(block))[: total - start]
+        refuse_probabilities(logits)
+        yield logits
+
+
+def all_finite(evaluation: Mapping[str, np.ndarray]) -> bool:
+    """Says whether all that is kept of a model is finite."""
+    return all(
+        np.isfinite(part).all()
+        for values in evaluation.values()
+        for part in row_blocks(values)
+    )
 
 
 def refuse_probabilities(logits: np.ndarray) -> None:
@@ -95,11 +162,11 @@ def outputs(
     predict: Callable[[Any], ArrayLike], examples: Any, labels: np.ndarray, classes: int
 ) -> Outputs:
     """Computes losses and predictions a block of examples after the other."""
-    parts = []
-    for start, block in blocks(examples, max(1, BLOCK // classes)):
-        logits = np.asarray(predict(block))[: len(labels) - start]
+    parts, start = [], 0
+    for logits in answers_of(predict, examples, classes):
         with np.errstate(invalid="ignore"):
             seen = metrics.outputs(logits, labels[start : start + len(logits)])
+        start += len(logits)
         finite = np.isfinite(logits).all(axis=1)
         parts.append(seen._replace(losses=np.where(finite, seen.losses, np.nan)))
     return Outputs(*map(np.concatenate, zip(*parts, strict=True)))

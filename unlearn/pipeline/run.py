@@ -13,7 +13,12 @@ from unlearn.errors import InputError
 from unlearn.metrics import columns
 from unlearn.pipeline import imported
 from unlearn.pipeline.checks import methods_of, parts_of, split_chain
-from unlearn.pipeline.evaluation import evaluate, measure, predict_examples
+from unlearn.pipeline.evaluation import (
+    all_finite,
+    evaluate,
+    measure,
+    predict_examples,
+)
 from unlearn.pipeline.export import export
 from unlearn.pipeline.setup import Run, Source, prepare
 from unlearn.pipeline.stages import (
@@ -202,7 +207,7 @@ def make_row(run: Run, name: str, seed: int) -> dict:
         run.progress.tick(f"{seed_label(run, seed)}  {name}  measuring")
         evaluation = evaluate(run, predict)
         store.save_arrays(run.evaluation_path(name, seed), evaluation)
-        if not all(np.isfinite(values).all() for values in evaluation.values()):
+        if not all_finite(evaluation):
             raise Diverged(f"{name} (seed {seed}) diverged: not finite", info)
     except Diverged as error:
         if name in ("original", "retrain"):

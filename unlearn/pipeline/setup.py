@@ -34,6 +34,7 @@ from unlearn.pipeline.checks import (
     check,
     check_images,
     check_sizes,
+    check_space,
     parts_of,
 )
 from unlearn.problem import Model, Problem, Variables
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from ml_collections import ConfigDict
 
 T = TypeVar("T")
+MAPPED = 2**28  # bytes of an array of logits from which on it stays in its file
 FORMAT = 4  # of a run folder; runs of another one are refused
 SETTINGS_APART = "tune", "class_sweep", "export"  # no result depends on them
 ON_THE_PAGE = "reason", "release", "document"  # of the section audit, nor on these
@@ -81,8 +83,8 @@ class Run:
         return self.folder / "evaluations" / model / f"{seed}.npz"
 
     def evaluation(self, model: str, seed: int) -> dict[str, np.ndarray]:
-        """Reads the logits of a model: `train_logits`, `test_logits`, ..."""
-        return store.load_arrays(self.evaluation_path(model, seed))
+        """Reads the logits of a model: `train_logits`, ...; large ones where used."""
+        return store.load_arrays(self.evaluation_path(model, seed), mapped=MAPPED)
 
     def identity(self, model: str, seed: int) -> dict:
         """Returns what a kept model is of, so that no other is taken for it."""
@@ -179,6 +181,7 @@ def prepare(
     problem = make_problem(dataset, parts, model, config)
     problem = problems.on_devices(problem, mesh_of(config))
     check_sizes(problem, config, names, dataset.test_labels)
+    check_space(folder, problem, config, names, len(dataset.test_labels))
     imported.check_weights(config, template(problem))
     lock = store.join(folder, saved) if join else store.claim(folder, saved)
     progress = progress or Progress()

@@ -2,17 +2,19 @@
 
 import contextlib
 import hashlib
-import io
 import json
+import math
 import os
 import re
 import shutil
 import uuid
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
+from unlearn import npz_members
 from unlearn.errors import InputError, first_line
 
 ANEW = "and the same command computes it anew"
@@ -24,12 +26,16 @@ def write_bytes(path: Path, data: bytes) -> None:
     Raises:
       InputError: it cannot be written.
     """
+    _write(path, lambda file: file.write(data))
+
+
+def _write(path: Path, fill: Callable[[IO[bytes]], object]) -> None:
     path = Path(path)
     partial = partial_path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(partial, "xb") as file:
-            file.write(data)
+            fill(file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
@@ -157,15 +163,19 @@ def sha256_of(path: Path) -> str:
 
 def save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
     """Writes an npz file, see `write_bytes`."""
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)  # ty: ignore[invalid-argument-type]
-    write_bytes(path, buffer.getvalue())
+    _write(path, lambda file: np.savez(file, **arrays))  # ty: ignore[invalid-argument-type]
 
 
 def load_arrays(
-    path: Path, wanted: Callable[[str], bool] = lambda name: True
+    path: Path,
+    wanted: Callable[[str], bool] = lambda name: True,
+    mapped: float = math.inf,
 ) -> dict[str, np.ndarray]:
     """Reads those arrays of an npz file whose names are wanted, and no others.
+
+    Args:
+      mapped: bytes of an array from which on it stays in the file: a part is read where
+        it is used.
 
     Raises:
       InputError: the file is damaged.
@@ -174,9 +184,21 @@ def load_arrays(
         with np.load(path, allow_pickle=False) as file:
             if not isinstance(file, np.lib.npyio.NpzFile):
                 raise ValueError("it is not an npz file")
-            return {name: file[name] for name in file.files if wanted(name)}
+            return {
+                name: _read(path, file, name, mapped)
+                for name in file.files
+                if wanted(name)
+            }
     except Exception as error:  # zipfile, numpy and the system each have their own
         raise _damaged(path, error) from error
+
+
+def _read(path: Path, file: np.lib.npyio.NpzFile, name: str, mapped: float):
+    member = file.zip.NameToInfo.get(f"{name}.npy")
+    found = None
+    if member is not None and member.file_size >= mapped:
+        found = npz_members.mapped(path, member)
+    return file[name] if found is None else found
 
 
 def save_kept(path: Path, arrays: dict[str, np.ndarray], of: dict) -> None:
@@ -195,9 +217,12 @@ def is_kept(path: Path) -> bool:
 
 
 def load_kept(
-    path: Path, of: dict, wanted: Callable[[str], bool] = lambda name: True
+    path: Path,
+    of: dict,
+    wanted: Callable[[str], bool] = lambda name: True,
+    mapped: float = math.inf,
 ) -> dict[str, np.ndarray]:
-    """Reads what `save_kept` wrote.
+    """Reads what `save_kept` wrote, see `load_arrays`.
 
     Raises:
       InputError: the file is damaged, or of something else than `of`.
@@ -207,7 +232,7 @@ def load_kept(
         raise InputError(f"{path} is of another run or model: delete it, {ANEW}")
     if record.get("sha256") != file_hash(path):
         raise _damaged(path, ValueError("its bytes do not match its checksum"))
-    return load_arrays(path, wanted)
+    return load_arrays(path, wanted, mapped)
 
 
 def save_record(path: Path, value: dict) -> None:
