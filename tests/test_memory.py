@@ -1,5 +1,6 @@
 """What a program takes of a device's memory, and what is done if that is too much."""
 
+import functools
 from types import SimpleNamespace
 
 import jax
@@ -7,10 +8,10 @@ import jax.numpy as jnp
 import pytest
 from small_runs import Silent, small_config
 
-from unlearn import memory, pipeline, spread
+from unlearn import devices, memory, pipeline, spread
 from unlearn.devices import compiled
 from unlearn.errors import InputError
-from unlearn.pipeline import stages
+from unlearn.pipeline import checks, evaluation, stages
 
 
 def program(size):
@@ -62,6 +63,46 @@ def test_a_training_that_does_not_fit_is_not_begun(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="an epoch of original takes .* train.parts"):
         pipeline.run(small_config(), tmp_path / "run", progress=Silent())
     assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+@pytest.mark.parametrize("changes", [{}, {"batch_devices": 2}, {"few": True}])
+def test_a_model_that_cannot_be_evaluated_is_not_trained(
+    changes, tmp_path, monkeypatch
+):
+    check = memory.check
+
+    def small(program, what, *advice):
+        if what == "evaluation":
+            monkeypatch.setattr(memory, "limit", lambda: 1000)
+        return check(program, what, *advice)
+
+    monkeypatch.setattr(memory, "check", small)
+    config = small_config()
+    config.batch_devices = changes.get("batch_devices", 0)
+    if "few" in changes:
+        monkeypatch.setattr(checks, "MOST_LOGITS", 10)
+    with pytest.raises(InputError, match="evaluation takes .* data.resident=False"):
+        pipeline.run(config, tmp_path / "run", progress=Silent())
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+@pytest.mark.parametrize("few", [False, True])
+def test_that_is_the_program_that_evaluates(few, tmp_path, monkeypatch):
+    """Nothing is compiled after it; of many logits, for the training set."""
+    if few:
+        monkeypatch.setattr(checks, "MOST_LOGITS", 10)
+    run = pipeline.prepare(small_config(), tmp_path / "run", (), progress=Silent())
+    variables = run.problem.model.init(
+        jax.random.key(0), run.problem.input_spec.zeros()
+    )
+    evaluation.check_memory(run, variables)
+    before = len(devices._executables)
+    predict = functools.partial(pipeline.predict_examples, run.problem, variables)
+    if few:
+        list(evaluation.answers_of(predict, run.problem.examples, 3))
+    else:
+        pipeline.evaluate(run, predict)
+    assert len(devices._executables) == before
 
 
 def test_a_method_that_does_not_fit_names_its_own_settings():

@@ -10,7 +10,7 @@ import numpy as np
 from jax.sharding import Mesh
 from numpy.typing import ArrayLike
 
-from unlearn import devices, metrics, spread, store, training
+from unlearn import devices, memory, metrics, spread, store, training
 from unlearn.errors import InputError
 from unlearn.metrics import Outputs
 from unlearn.pipeline import checks
@@ -19,15 +19,43 @@ from unlearn.problem import Model, Problem, Variables, count, joined, rows
 
 BLOCK = 2**24  # entries of logits that are computed at once where there are many
 
+ADVICE = "set data.resident=False or lower data.examples"
+
 
 def predict_examples(
     problem: Problem, variables: Variables, examples: Any
 ) -> np.ndarray:
-    """Returns the logits float32[N, K] of a tree of arrays [N, ...]."""
+    """Returns the logits float32[N, K] of a tree of arrays [N, ...].
+
+    Raises:
+      InputError: that takes more memory than a device has.
+    """
     args = variables, spread.replicate(examples, problem.mesh)
+    return np.asarray(_predict_program(problem, *args)(*args))
+
+
+def _predict_program(problem: Problem, *args: Any) -> Callable[..., jax.Array]:
     fn = predictor(problem.model, problem.preprocess, problem.mesh)
     execute, _ = devices.compiled(fn, *args)
-    return np.asarray(execute(*args))
+    memory.check(execute, "evaluation", ADVICE)
+    return execute
+
+
+def check_memory(run: Run, variables: Variables) -> None:
+    """Checks, before any is trained, that models can be evaluated.
+
+    Raises:
+      InputError: that takes more memory than a device has.
+    """
+    parts = [examples for examples, _ in sets_of(run).values()]
+    tests, classes = len(run.sets.test_labels), run.problem.num_classes
+    if checks.count_logits(run.problem, tests) > checks.MOST_LOGITS:
+        _, seen = next(blocks(parts[0], max(1, BLOCK // classes)))
+    elif run.problem.mesh is None:
+        seen = jax.eval_shape(joined, *parts)
+    else:
+        seen = joined(*parts)
+    _predict_program(run.problem, variables, spread.replicate(seen, run.problem.mesh))
 
 
 @functools.lru_cache(maxsize=64)

@@ -33,7 +33,7 @@ from unlearn.errors import InputError
 from unlearn.pipeline import imported
 from unlearn.pipeline.checks import split_chain
 from unlearn.pipeline.epochs import epoch_seconds, train_functions
-from unlearn.pipeline.evaluation import predict_examples
+from unlearn.pipeline.evaluation import check_memory, predict_examples
 from unlearn.pipeline.setup import Run, template
 from unlearn.problem import Problem, Variables
 
@@ -178,6 +178,8 @@ def train(run: Run, name: str, seed: int) -> tuple[Variables, dict]:
     note = memory.check(advance, f"an epoch of {name}")
     if note and compile_advance:
         run.progress.say(note)
+    if compile_advance:
+        check_memory(run, state.variables)
     folder, seconds, done = run.checkpoints(name, seed), 0.0, 0
     saved = store.epoch_checkpoints(folder)
     if saved:
