@@ -141,6 +141,14 @@ def program_of(info: MethodInfo, kind="plain"):
     return program(info.fn, info.name, kind)
 
 
+@functools.cache
+def plain(scope):
+    """A problem of a plain model: a class of 42 examples, or a single one of 20."""
+    if scope == "class":
+        return class_of_tiny_problem()
+    return tiny_problem(size=20, forget=1)
+
+
 def check_declaration(info: MethodInfo):
     parameters = list(inspect.signature(info.fn).parameters.values())
     assert [p.name for p in parameters[:3]] == ["key", "variables", "problem"]
@@ -179,14 +187,14 @@ def check_pure_deterministic_compiled_once(info, problem, variables, kind="plain
 def check_vmap_equals_loop(info, variables):
     """Keys, forget sets of one size and a float mapped at once equal one by one.
 
-    A set is a class of 42 examples, or a single one of 20; what comes out is finite.
+    A set is a class, or a single example, of `plain`; what comes out is finite.
     """
+    problem = plain(info.scope)
     if info.scope == "class":
-        problem, classes = class_of_tiny_problem(), np.array([[1], [2]], np.int32)
+        classes = np.array([[1], [2]], np.int32)
         forgets = np.stack([np.flatnonzero(problem.labels == c) for (c,) in classes])
     else:
-        problem, classes = tiny_problem(size=20, forget=1), None
-        forgets = np.array([[3], [17]])
+        classes, forgets = None, np.array([[3], [17]])
     everything = np.arange(len(problem.labels))
     retains = np.stack([np.setdiff1d(everything, f) for f in forgets])
     keys = jax.random.split(jax.random.key(0), 2)

@@ -1,7 +1,8 @@
 """Every method through the same protocol.
 
-Plain models forget a random set, smaller than a batch (or a class, if the method is for
-classes only); models with batch statistics forget a class.
+Plain models forget a single example (or a class, if the method is for classes only),
+models with batch statistics and transformers a class; sets smaller than a batch and
+larger ones are forgotten in test_any_input.py.
 """
 
 import functools
@@ -18,8 +19,8 @@ from unlearn.methods import METHODS
 
 
 @pytest.fixture
-def plain(name, problem, class_problem):
-    return class_problem if METHODS[name].scope == "class" else problem
+def plain(name):
+    return cases.plain(METHODS[name].scope)
 
 
 @pytest.mark.parametrize("name", METHODS)
