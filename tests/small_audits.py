@@ -37,7 +37,7 @@ def full_config(**changes):
     """One method, with harder forget sets, and requests one after another."""
     config = audit_config(**changes)
     config.run = ("finetune",)
-    config.audit.harder.models = 12
+    config.audit.harder.update(models=12, membership=True)
     return config
 
 

@@ -111,10 +111,18 @@ def test_harder_forget_sets(audited):
     for name in HARDER:
         rows = {row["model"] for row in tables[name]["rows"]}
         assert {"original", "retrain", *CONTROLS, "finetune"} <= rows
+    cells = {row["model"]: row["cells"] for row in tables["requests"]["rows"]}
     for row in (*tables["harder"]["rows"], *tables["requests"]["rows"]):
-        assert all(0 <= cell["value"] <= 100 for cell in row["cells"].values())
-    (original,) = [r for r in tables["requests"]["rows"] if r["model"] == "original"]
-    assert original["cells"]["once_test"] == original["cells"]["sequential_test"]
+        for key, one in row["cells"].items():
+            known = "member" not in key or row["model"] not in CONTROLS
+            assert 0 <= one["value"] <= 100 if known else np.isnan(one["value"])
+    assert cells["original"]["once_test"] == cells["original"]["sequential_test"]
+    once, later = "once_member", "sequential_member"
+    for name in ("original", "retrain"):  # which no request changes
+        assert cells[name][once] == cells[name][later]
+    assert cells["finetune"][once] != cells["finetune"][later]
+    columns = {c["key"] for c in tables["requests"]["columns"]}
+    assert columns == cells["finetune"].keys()
 
 
 @pytest.mark.slow

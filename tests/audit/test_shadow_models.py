@@ -177,6 +177,32 @@ def test_sequential_requests_are_the_method_twice(run, name):
 
 
 @pytest.mark.slow
+def test_the_shadow_study_answers_requests_one_after_another(run, shadow):
+    """From its own originals, and all that a model forgets in the end."""
+    assert shadow.forget.shape[1] == 12
+    study = studies.one_by_one(shadow, "requests/members", 5)
+    assert study.requests == 4 and study.folder.is_dir()
+    found = shadow_models.measured(study, "finetune").margins[3]
+    variables, info = trained(shadow, "original", 3), methods.METHODS["finetune"]
+    keys = jax.random.split(shadow_models._keys(study, "finetune")[3], 4)
+    retain, parts = study.retain[3], study.forget[3].reshape(4, 3)
+    for number, key in enumerate(keys):
+        stays = [retain, np.resize(retain, 9)[: 3 * number], parts[number + 1 :]]
+        problem = run.problem.replace(
+            forget=parts[number], retain=np.concatenate([x.ravel() for x in stays])
+        )
+        variables, _ = pipeline.run_method(
+            info.fn,
+            key,
+            variables,
+            withhold(problem, info.needs),
+            **run.config.methods.finetune,
+        )
+    expected = alone(study, variables, run.problem)
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.slow
 def test_rewinding_starts_from_each_models_own_early_weights(run):
     study = studies.fixed_study("rewound", run, np.arange(10), 12)
     run.config.methods.rewind.update(epoch=1, epochs=1, batch_size=16)

@@ -34,6 +34,7 @@ class HarderConfig(NamedTuple):
     count: int = 60  # examples of a set; 0: requests one after another alone
     requests: int = 10
     fraction: float = 0.01  # of the training set, a request
+    membership: bool = False  # the shadow study's too, as requests one after another
 
 
 class RelearningConfig(NamedTuple):

@@ -10,7 +10,7 @@ from unlearn.audit.controls import CONTROLS, TAUGHT
 from unlearn.audit.judged import reference
 from unlearn.audit.model_tables import SETS
 from unlearn.audit.shadow_models import Measured, measure_all
-from unlearn.audit.studies import Study, fixed_study
+from unlearn.audit.studies import Study, fixed_study, one_by_one
 from unlearn.audit.tables import add, cell, mean_cell, table
 from unlearn.metrics.accuracy import confusions
 from unlearn.metrics.composite import interclass_confusion
@@ -20,6 +20,12 @@ ATTACKED = {
     "single": "AUC of the strongest attack by one example",
     "whole": "AUC of the attack by all examples of all requests",
 }
+MEMBERSHIP = (
+    ("once_member", "members, at once", "", 3, "AUC: forgotten or never seen, single"),
+    ("once_members", "members, at once, whole", "", 3, "the same by a whole set"),
+    ("sequential_member", "members, sequential", "", 3, "AUC, after all requests"),
+    ("sequential_members", "members, sequential, whole", "", 3, "by a whole set"),
+)
 FEWEST = 4  # models of a kind that an attack is fitted to
 
 
@@ -64,8 +70,19 @@ def harder(
     return table("harder", "Harder forget sets", note, columns, rows)
 
 
-def sequential(run: Run, request: Study, names: Sequence[str]) -> dict:
-    """Measures gaps to retraining after requests answered at once or one by one."""
+def sequential(
+    run: Run,
+    request: Study,
+    names: Sequence[str],
+    shadow: Study | None,
+    shadowed: Mapping[str, Measured],
+) -> dict:
+    """Measures gaps to retraining after requests answered at once or one by one.
+
+    Args:
+      shadow: the shadow study if its forget sets are to be answered one by one too.
+      shadowed: what was measured of its models.
+    """
     config, columns, rows, references = run.config.audit.harder, [], {}, {}
     parts = hard_sets.sequential_requests(
         len(run.problem.labels), requests=config.requests, fraction=config.fraction
@@ -92,6 +109,18 @@ def sequential(run: Run, request: Study, names: Sequence[str]) -> dict:
             key = f"{mode}_{what}"
             columns.append((key, f"{what}, {label}", "", 3, text))
             add(rows, key, {name: leak[what] for name, leak in leaks.items()})
+    more = ""
+    if shadow is not None:
+        columns += [(key, *rest) for key, *rest in MEMBERSHIP]
+        parted, cells = membership(shadow, shadowed, names, config.requests)
+        for name, row in rows.items():
+            row |= cells.get(name, {key: cell(math.nan) for key, *_ in MEMBERSHIP})
+        more = (
+            " Members: the attacks of the shadow study, in whose models each example "
+            "was forgotten or never seen, so that the length of training tells "
+            f"nothing; {parted.requests} requests of "
+            f"{parted.forget.shape[1] // parted.requests}."
+        )
     note = (
         f"{config.requests} requests of {parts.shape[1]} examples each, answered at "
         "once or one after another, against retraining without all of them. Examples "
@@ -100,9 +129,37 @@ def sequential(run: Run, request: Study, names: Sequence[str]) -> dict:
         "one example or by all; .5 where the two cannot be told apart, as retrain and "
         "others retrained. How long a model was trained tells it too, so an exact "
         "retraining in fewer epochs (retrain_short) is what to compare with: what "
-        "requests add up to is the difference between at once and sequential."
+        f"requests add up to is the difference between at once and sequential.{more}"
     )
     return table("requests", "Sequential requests", note, columns, rows)
+
+
+def membership(
+    shadow: Study, shadowed: Mapping[str, Measured], names: Sequence[str], most: int
+) -> tuple[Study, dict[str, dict]]:
+    """Attacks the models of a shadow study that answered requests one after another.
+
+    Returns the study, and cells by the keys of `MEMBERSHIP`; the original and the
+    retrained model are not asked one after another, and have those at once.
+    """
+    study = one_by_one(shadow, "requests/members", most)
+    asked = [name for name in names if name in shadowed]
+    answers = measure_all(study, asked)
+    rows = {}
+    for name in ("original", "retrain", *asked):
+        once = members(shadow, shadowed[name])
+        later = members(study, answers[name]) if name in answers else once
+        keys = (key for key, *_ in MEMBERSHIP)
+        rows[name] = dict(zip(keys, (*once, *later), strict=True))
+    return study, rows
+
+
+def members(study: Study, measured: Measured) -> tuple[dict, dict]:
+    """Returns the AUC of single examples and of whole sets; NaN of what diverged."""
+    if not np.isfinite(measured.margins).all():
+        return cell(math.nan), cell(math.nan)
+    leak = games.play(games.membership(study, measured))
+    return cell(*leak.leak), cell(*leak.whole)
 
 
 def attacked(

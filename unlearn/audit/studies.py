@@ -243,6 +243,21 @@ def fixed_study(
     )
 
 
+def one_by_one(shadow: Study, name: str, most: int) -> Study:
+    """Returns a shadow study whose forget sets are requests one after another.
+
+    Its originals and retrained models are those of `shadow`.
+
+    Args:
+      most: requests; fewer if the sets are not divided by so many.
+    """
+    size = shadow.forget.shape[1]
+    requests = max(q for q in range(1, min(most, size) + 1) if not size % q)
+    study = shadow._replace(name=name, requests=requests, source=shadow)
+    _claim(study)
+    return study
+
+
 def _study(name, run: Run, problem, forget, retain, first, **more) -> Study:
     """Measures `first`, and samples of the other training and of the test set.
 

@@ -250,6 +250,8 @@ def saved_config(config: "ConfigDict", names: Sequence[str]) -> dict:
     for section, asked in store.ROWS.items():
         if not saved.get("audit", {}).get(section, {}).get(asked):
             saved.get("audit", {}).pop(section, None)
+    if not saved.get("audit", {}).get("harder", {}).get("membership"):
+        saved.get("audit", {}).get("harder", {}).pop("membership", None)
     del saved["data"]["resident"]
     if not saved["data"]["alternate_flip"]:  # as in folders from before it was there
         del saved["data"]["alternate_flip"]
