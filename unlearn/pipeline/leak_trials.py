@@ -9,9 +9,11 @@ examples, on a model's whole forgotten set, on the planted examples.
 
 `leak` is the mean of what is left by each of these, as a share of what the original
 leaks: 0 is retraining, 1 is doing nothing. Shares are taken of the distance in standard
-deviations that an AUC stands for, which does not saturate. An attack that does not see
-through the original says nothing and is left out. Accuracy is that of the validation
-split, less the forgotten classes.
+deviations that an AUC stands for. An attack that does not see through the original says
+nothing and is left out. Attacks on whole classes see through nearly everything: an AUC
+of .99 and more is all the same to them, so how far the margins are from those of
+retrained models counts as a third. Accuracy is that of the validation split, less the
+forgotten classes.
 """
 
 import functools
@@ -39,6 +41,7 @@ LEAST_MODELS = 12
 FEW = 20  # of fewer requested examples an attack cannot be told from chance
 PLANTED = 5  # requested examples a planted one
 MEASURES = "single", "whole", "planted"
+OF_CLASSES = "single", "whole", "distance"
 
 
 class Shadows(NamedTuple):
@@ -108,6 +111,9 @@ def _prepared(shadows: Shadows) -> tuple[Shadows, dict, dict[str, tuple[float, f
         for key in worst
         if worst[key].low > max(0.5, best[key].value)
     }
+    if shadows.of_classes:
+        apart = functools.partial(distance, shadows, retrained=retrain["margins"])
+        ends["distance"] = apart(original["margins"]), apart(other["margins"])
     if not {"single", "whole"} & set(ends):
         raise InputError(
             "no attack sees through the originals that are tuned on, so there is no "
@@ -304,6 +310,16 @@ def left(value: float, original: float, retrained: float) -> float:
     return max(0.0, (separation(value) - separation(retrained)) / ends)
 
 
+def distance(shadows: Shadows, margins: np.ndarray, retrained: np.ndarray) -> float:
+    """Returns how far mean margins are from those of retrained models, in nats.
+
+    The mean over the forgotten examples; `margins` and `retrained` are float[S, M].
+    """
+    count = len(shadows.planted)
+    means = [np.asarray(m, np.float64)[:, :count].mean(0) for m in (margins, retrained)]
+    return float(np.abs(means[0] - means[1]).mean())
+
+
 def accuracy(shadows: Shadows, predictions: np.ndarray) -> float:
     """Returns the models' mean accuracy on the validation split; int[S, M]."""
     labels = np.asarray(shadows.labels)[len(shadows.planted) :]
@@ -317,14 +333,20 @@ def score(shadows: Shadows, found: Mapping, retrain: Mapping, ends: Mapping) -> 
 
     Args:
       found, retrain: `margins` and `predictions` of the models.
-      ends: for each attack that counts its AUC of the original and of retraining.
+      ends: for each measure that counts its value for the original and for retraining.
     """
     kept = accuracy(shadows, found["predictions"])
-    row = dict.fromkeys(("leak", *MEASURES, "lost", "test_accuracy"), np.nan)
+    measures = OF_CLASSES if shadows.of_classes else MEASURES
+    row = dict.fromkeys(("leak", *measures, "lost", "test_accuracy"), np.nan)
     if not np.isfinite(found["margins"]).all():
         return row
     leaks = attacked(shadows, found["margins"], retrain["margins"])
     row |= {key: estimate.value for key, estimate in leaks.items()}
-    row["leak"] = float(np.mean([left(row[key], *ends[key]) for key in ends]))
+    shares = [left(row[key], *ends[key]) for key in leaks if key in ends]
+    if "distance" in ends:
+        row["distance"] = distance(shadows, found["margins"], retrain["margins"])
+        most, least = ends["distance"]
+        shares.append(max(0.0, (row["distance"] - least) / (most - least)))
+    row["leak"] = float(np.mean(shares))
     row["lost"] = accuracy(shadows, retrain["predictions"]) - kept
     return row | {"test_accuracy": kept}
