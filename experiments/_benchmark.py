@@ -35,10 +35,10 @@ ROOT = Path(__file__).parent.parent
 
 
 def run(config, folder: str | Path) -> None:
-    """Measures everything that `config.parts` names; prints and saves the table.
+    """Measures everything that `config.parts` names and prints the table.
 
-    Writes `speed.csv` and `speed.md` into `folder`. See `experiments/speed.py` for the
-    fields of `config`.
+    Writes `speed.csv` and `speed.md` into `folder`, row by row. See
+    `experiments/speed.py` for the fields of `config`.
     """
     for part in config.parts:
         if part not in PARTS:
@@ -52,13 +52,13 @@ def run(config, folder: str | Path) -> None:
         for row in PARTS[part](config):
             print(line(row), flush=True)
             rows.append(row)
-    text = markdown(rows, peers.settings())
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(Row._fields)
-    writer.writerows(rows)
-    store.write_text(folder / "speed.csv", buffer.getvalue())
-    store.write_text(folder / "speed.md", text)
+            text = markdown(rows, peers.settings())
+            buffer = io.StringIO()
+            writer = csv.writer(buffer, lineterminator="\n")
+            writer.writerow(Row._fields)
+            writer.writerows(rows)
+            store.write_text(folder / "speed.csv", buffer.getvalue())
+            store.write_text(folder / "speed.md", text)
     print(f"\n{text}\nsaved in {folder}")
 
 

@@ -1,8 +1,11 @@
 """Candidates timed in turns, and the table of what comes out."""
 
+import platform
+import re
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -101,12 +104,21 @@ def markdown(rows: list[Row], torch_settings: str) -> str:
     return "\n".join([*lines, "", settings(torch_settings), ""])
 
 
+def machine(facts: dict) -> str:
+    """Names the devices: `1 × NVIDIA H200 (gpu)`; of a CPU, its model."""
+    name, path = facts["device"], Path("/proc/cpuinfo")
+    if facts["backend"] == "cpu" and path.is_file():
+        found = re.search(r"model name\s*: (.+)", path.read_text())
+        name = found[1].strip() if found else platform.machine()
+    return f"{facts['devices']} × {name} ({facts['backend']})"
+
+
 def settings(torch_settings: str) -> str:
-    """Returns the versions, the cores and what was set, in a line."""
+    """Returns the versions, the machine and what was set, in a line."""
     facts = devices.describe()
     versions = facts["versions"]
     return (
-        f"jax {versions['jax']}, flax {versions['flax']}, {facts['backend']}, "
+        f"jax {versions['jax']}, flax {versions['flax']}, {machine(facts)}, "
         f"{facts['cpus']} cores, XLA_FLAGS '{facts['xla_flags']}', float32 if nothing "
         f"else is said. {torch_settings}"
     )

@@ -30,10 +30,18 @@ def is_first() -> bool:
 
 
 def are_found() -> bool:
-    """Says whether a TPU pod or a step of SLURM starts several of this process."""
-    tasks = os.environ.get("SLURM_STEP_NUM_TASKS", "1")
-    workers = os.environ.get("TPU_WORKER_HOSTNAMES", "")
-    return int(tasks or 1) > 1 or "," in workers
+    """Says whether a TPU pod or a step of SLURM starts several of this process.
+
+    Raises:
+      InputError: SLURM_STEP_NUM_TASKS is no number.
+    """
+    tasks = os.environ.get("SLURM_STEP_NUM_TASKS") or "1"
+    if not tasks.isdecimal():
+        raise InputError(
+            f"the environment variable SLURM_STEP_NUM_TASKS must be a number; it is "
+            f"{tasks!r}: unset it, or give --nodistributed"
+        )
+    return int(tasks) > 1 or "," in os.environ.get("TPU_WORKER_HOSTNAMES", "")
 
 
 def start(

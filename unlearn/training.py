@@ -356,6 +356,11 @@ class Recipe(NamedTuple):
                 f"{prefix}warmup_epochs is {self.warmup_epochs}, more than "
                 f"{prefix}epochs, {self.epochs}: lower it, or train for longer"
             )
+        if self.parts > self.batch_size:
+            raise InputError(
+                f"{prefix}parts is {self.parts}, more than the examples of a batch, "
+                f"{prefix}batch_size={self.batch_size}: lower it"
+            )
 
     def optimizer(self, examples: int) -> optax.GradientTransformation:
         """Makes the optimizer for a training set of that many examples."""

@@ -5,6 +5,7 @@ import csv
 import pytest
 
 from experiments import _benchmark, _timing, _torch_peers, speed
+from unlearn import devices
 
 PYTORCH = "PyTorch is an optional benchmark dependency"
 
@@ -24,6 +25,23 @@ def test_ratios_are_our_speed_over_theirs(monkeypatch):
     ours, theirs = _timing.alternate("sleep", candidates, rounds=3)
     assert (ours.value, ours.ratio) == (10, 1)
     assert (theirs.value, theirs.ratio, theirs.target) == (5, 2, ">= 1.5")
+
+
+def test_what_was_measured_is_kept_when_a_later_part_fails(tmp_path, monkeypatch):
+    def one(config):
+        yield _timing.Row("sleep", "ours", 2.0, "examples/s", 1.0, "", 0.5)
+
+    def fails(config):
+        raise RuntimeError
+        yield
+
+    monkeypatch.setattr(_benchmark, "PARTS", {"one": one, "fails": fails})
+    config = speed.get_config("smoke")
+    config.parts = "one", "fails"
+    with pytest.raises(RuntimeError):
+        speed.run(config, tmp_path)
+    assert "sleep,ours,2.0" in (tmp_path / "speed.csv").read_text()
+    assert "ours" in (tmp_path / "speed.md").read_text()
 
 
 def test_a_ratio_is_the_median_of_the_ratios_of_a_round(monkeypatch):
@@ -71,6 +89,7 @@ def test_smoke(parts, tmp_path, capsys, monkeypatch):
     compiled = [row for row in compiled if row["unit"] not in ("%", *differences)]
     assert all(float(row["compile_seconds"]) > 0 for row in compiled)
     table = (tmp_path / "speed.md").read_text()
+    assert _timing.machine(devices.describe()) in table
     assert table in capsys.readouterr().out
     assert sum(row["candidate"] in table for row in rows) == len(rows)
     if "devices" in parts:

@@ -58,6 +58,12 @@ def test_clusters_that_start_several(monkeypatch, variables, found):
     assert hosts.are_found() == found
 
 
+def test_a_number_of_tasks_that_is_none(monkeypatch):
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "4(x2)")
+    with pytest.raises(InputError, match=r"SLURM_STEP_NUM_TASKS .* '4\(x2\)': unset"):
+        hosts.are_found()
+
+
 def test_of_what_compiled_code_says_at_its_end_a_line_is_left(monkeypatch, capfd):
     said = (
         b"[external/gloo/gloo/transport/debug_logger.cc:25] ERROR failed to connect\n"

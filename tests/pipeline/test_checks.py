@@ -73,6 +73,24 @@ from unlearn.pipeline.checks import check_constants, check_known
             },
             "methods.undo.learning_rate must be finite",
         ),
+        (
+            {"run": ("undo",), "methods__undo__share": 2.0},
+            "methods.undo.share is a share, from 0 to 1; it is 2.0",
+        ),
+        (
+            {"run": ("salun",), "methods__salun__fraction": float("nan")},
+            "methods.salun.fraction is a share",
+        ),
+        (
+            {
+                "run": ("retrain_short",),
+                "methods__retrain_short__epochs": 3,
+                "methods__retrain_short__planned_epochs": 1,
+            },
+            "retrain_short.epochs is 3, more than the 1 that are planned",
+        ),
+        ({"train__parts": 0}, "train.parts must be at least 1"),
+        ({"train__parts": 1000}, "train.parts is 1000, more than the examples of a"),
         ({"seeds": 0}, "seeds must be"),
         ({"forget__file": "ids.txt"}, "set forget.kind=ids"),
         ({"forget__classes": (1,)}, "set forget.kind=class"),

@@ -20,6 +20,8 @@ class ViT(nn.Module):
     float32. `remat` keeps only what is between blocks for the gradients.
     """
 
+    NAME = "vit"
+
     num_classes: int
     patch: int = 4
     width: int = 128
@@ -60,18 +62,21 @@ class ViT(nn.Module):
     def _check(self, shape) -> None:
         if len(shape) != 4 or shape[1] % self.patch or shape[2] % self.patch:
             raise InputError(
-                f"model vit cuts images into patches of {self.patch} pixels: the "
-                f"inputs are {list(shape[1:])}; set patch to a divisor of their sides"
+                f"model {self.NAME} cuts images into patches of {self.patch} pixels: "
+                f"the inputs are {list(shape[1:])}; set patch to a divisor of their "
+                "sides, or data.image_size to a multiple of it"
             )
         if self.width % self.heads:
             raise InputError(
-                f"model vit has width {self.width}, which its {self.heads} heads do "
-                "not divide: change one of them"
+                f"model {self.NAME} has width {self.width}, which its {self.heads} "
+                "heads do not divide: change one of them"
             )
 
 
 class ViTTiny(ViT):
     """ViT-Ti/16 (Touvron et al., 2021): 224×224×3, 1,000 classes: 5,717,416."""
+
+    NAME = "vit_ti"
 
     patch: int = 16
     width: int = 192
@@ -83,6 +88,8 @@ class ViTTiny(ViT):
 class ViTSmall(ViT):
     """ViT-S/16 (Touvron et al., 2021): 224×224×3, 1,000 classes: 22,050,664."""
 
+    NAME = "vit_s"
+
     patch: int = 16
     width: int = 384
     depth: int = 12
@@ -92,6 +99,8 @@ class ViTSmall(ViT):
 
 class ViTBase(ViT):
     """ViT-B/16, torchvision's `vit_b_16`: 224×224×3, 1,000 classes: 86,567,656."""
+
+    NAME = "vit_b"
 
     patch: int = 16
     width: int = 768

@@ -31,6 +31,8 @@ prediction of each example are kept (`metrics.Outputs`)."""
 CHOICES = {"schedule": optimizers.SCHEDULES, "decay": optimizers.SCHEDULES}
 CHOICES |= {"descent": tuple(optimizers.TRAINERS)}
 CHOICES |= {"optimizer": tuple(optimizers.OPTIMIZERS), "statistics": STATISTICS}
+SHARES = "share", "first_share", "fraction", "sparsity", "labels"
+"""Constants of the package's methods that are from 0 to 1."""
 SUMS = ("methods.lipschitz",)
 """Those that may have a momentum of 1: they sum the gradients of all steps."""
 
@@ -155,6 +157,18 @@ def check_constants(section: str, constants: Mapping) -> None:
                 f"unknown {section}.{key} {value!r}: "
                 f"choose from {', '.join(CHOICES[key])}"
             )
+    info = methods.METHODS.get(section.removeprefix("methods.").partition("__")[0])
+    for key in SHARES if info and not info.source_hash() else ():
+        if not 0 <= constants.get(key, 0) <= 1:
+            raise InputError(
+                f"{section}.{key} is a share, from 0 to 1; it is {constants[key]}"
+            )
+    planned, epochs = constants.get("planned_epochs"), constants.get("epochs", 0)
+    if planned and planned < epochs:
+        raise InputError(
+            f"{section}.epochs is {epochs}, more than the {planned} that are planned: "
+            "lower it, or raise planned_epochs"
+        )
     if section == "train":
         training.Recipe(**constants).check("train.")
     elif section.partition("__")[0] in SUMS and constants.get("momentum") == 1:
@@ -209,11 +223,11 @@ def check_space(
         return
     missing = [
         (name, seed)
-        for name in ("original", "retrain", *names)
+        for name in ("original", "retrain", "head_distill", *names)
         for seed in range(config.seeds)
         if not (folder / "evaluations" / name / f"{seed}.npz").exists()
     ]
-    needed = 4 * logits * (len(missing) + 2)  # a control's, and one's while written
+    needed = 4 * logits * (len(missing) + 1)  # one is twice there while it is written
     place = folder.absolute()
     while not place.exists():
         place = place.parent

@@ -109,12 +109,21 @@ def in_file(
     It lies in the run's folder without a name, and is gone with the array.
 
     Raises:
-      InputError: it cannot be written.
+      InputError: it cannot be written, or the rows are others than those of `shape`.
     """
     try:
         with tempfile.TemporaryFile(dir=run.folder) as file:
+            written = 0
             for part in parts:
+                if part.shape[1:] != shape[1:]:
+                    raise InputError(
+                        f"the model answers with {list(part.shape[1:])} logits an "
+                        f"example, and there are {shape[1]} classes"
+                    )
                 file.write(np.ascontiguousarray(part, np.float32).data)
+                written += len(part)
+            if written != shape[0]:
+                raise InputError(f"the model answers {written} of {shape[0]} examples")
             file.flush()
             return np.memmap(file, np.float32, "r", shape=shape)
     except OSError as error:
