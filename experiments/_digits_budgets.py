@@ -178,6 +178,7 @@ BUDGETS = {
     # The rate of the share that attacks chose.
     "undo__25at20pc": dict(epochs=5, learning_rate=0.0421),
     "undo__75at20pc": dict(epochs=5, learning_rate=0.0421),
+    "undo__taughtat20pc": dict(epochs=5, learning_rate=0.0421, share=0.541),
     "undo__last1at20pc": dict(epochs=5, learning_rate=0.0421),
     "undo__last2at20pc": dict(epochs=5, learning_rate=0.0421),
     "undo__freshat5pc": dict(

@@ -71,6 +71,7 @@ CURVE = shorter({9: 0.05, 21: 0.05}) | {
     },
     "undo__25": FIXED["undo"] | dict(share=0.25),
     "undo__75": FIXED["undo"] | dict(share=0.75),
+    "undo__taught": FIXED["undo"] | dict(labels=0.0),
     "undo__last1": FIXED["undo"] | dict(share=1.0, layers=1),
     "undo__last2": FIXED["undo"] | dict(share=1.0, layers=2),
 }

@@ -95,7 +95,7 @@ FIXED = {
     "trew": dict(epochs=5, batch_size=64),
     "noisy_finetune": dict(epochs=5, batch_size=64),
     "noisy_rewind": dict(epochs=5, batch_size=64),
-    "undo": dict(epochs=5, batch_size=64),
+    "undo": dict(epochs=5, batch_size=64, labels=1.0),
     "weight_distortion": dict(epochs=5, batch_size=64),
     "weight_negation": dict(epochs=5, batch_size=64),
     "retrain_short": dict(epochs=6, batch_size=64),

@@ -22,7 +22,7 @@ def original(problem):
 
 @pytest.mark.slow
 def test_nothing_of_a_fresh_start_is_fine_tuning(problem, original):
-    options = dict(share=0.0, warmup_epochs=0)
+    options = dict(share=0.0, warmup_epochs=0, labels=1.0)
     found, info = undo(KEY, original, problem, **SHARED, **options)
     expected, known = finetune(KEY_FIT, original, problem, **SHARED)
     assert_close(found, expected)
@@ -30,7 +30,7 @@ def test_nothing_of_a_fresh_start_is_fine_tuning(problem, original):
 
 
 def test_all_of_it_is_retraining(problem, original):
-    found, _ = undo(KEY, original, problem, **SHARED, share=1.0)
+    found, _ = undo(KEY, original, problem, **SHARED, share=1.0, labels=1.0)
     expected, _ = retrain_short(KEY, original, problem, **SHARED)
     assert_close(found, expected)
 
@@ -72,7 +72,7 @@ def leaves(one, other, name):
 @pytest.mark.slow
 def test_distillation_starts_at_the_divergence_from_the_original(problem, original):
     """Of the mixed net, in one batch of all; of the original itself it is nothing."""
-    options = dict(epochs=1, batch_size=1000, labels=0.0, temperature=2.0)
+    options = dict(epochs=1, batch_size=1000, temperature=2.0)  # as it is by default
     _, info = undo(KEY, original, problem, learning_rate=0.0, share=0.4, **options)
     mixed, _ = undo(KEY, original, problem, learning_rate=0.0, share=0.4, **options)
     theirs, ours = (predict_set(problem, v, problem.retain) for v in (original, mixed))

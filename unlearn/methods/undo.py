@@ -3,10 +3,11 @@
     theta <- (1 - share) theta + share theta_new        theta_new: fresh random weights
     minimise  E_r[(1 - labels) KL(p || f(x)) + labels CE(f(x), y)]    p: the original
 
-`share` 0 is fine-tuning or self-distillation, 1 is retraining or distilling a fresh
-net: how many layers go how far for how many epochs is one family with two ends, doing
-nothing and retraining. With `layers` only so many of the last layers go; all are
-trained after. With `labels` 1 no answer of the original is used, only its weights.
+The paper distils: `labels` 0. `share` 0 is self-distillation, 1 is distilling a fresh
+net. With `labels` 1 no answer of the original is used, only its weights, and the ends
+are fine-tuning and retraining: how many layers go how far for how many epochs is one
+family between doing nothing and retraining. With `layers` only so many of the last
+layers go; all are trained after.
 Batch statistics go the same part of the way. Lee et al., "Distillation Robustifies
 Unlearning", NeurIPS 2025, https://arxiv.org/abs/2506.06278, for language models: there
 the teacher was unlearned by another method (here: a chain, as `neggrad_plus+undo`),
@@ -28,8 +29,8 @@ from unlearn.training import batch_shape, cross_entropy, fit, kl_divergence
 @method(
     needs=("retain",),
     paper="arXiv:2506.06278",
-    differs="noise is of the size of initial weights; labels beside the distillation; "
-    "the teacher is the model given, unlearned or not",
+    differs="noise is of the size of initial weights; labels can stand beside the "
+    "distillation or in its place; the teacher is the model given, unlearned or not",
     search={"learning_rate": (1e-2, 1.0), "share": (0.05, 0.95)},
 )
 def undo(
@@ -41,7 +42,7 @@ def undo(
     epochs: int = 5,
     share: float = 0.6,
     layers: int = 0,
-    labels: float = 1.0,
+    labels: float = 0.0,
     temperature: float = 1.0,
     batch_size: int = 128,
     momentum: float = 0.9,
