@@ -11,7 +11,7 @@ from small_runs import Silent, small_config
 from unlearn import devices, memory, pipeline, spread
 from unlearn.devices import compiled
 from unlearn.errors import InputError
-from unlearn.pipeline import checks, evaluation, stages
+from unlearn.pipeline import checks, evaluation, method_programs
 
 
 def program(size):
@@ -86,6 +86,38 @@ def test_a_model_that_cannot_be_evaluated_is_not_trained(
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
+def test_a_method_that_does_not_fit_stops_a_large_run_before_training(
+    tmp_path, monkeypatch
+):
+    check = memory.check
+
+    def large(program, what, *advice):
+        monkeypatch.setattr(memory, "limit", lambda: 2 ** (29 if what == "ssd" else 32))
+        return check(program, what, *advice)
+
+    monkeypatch.setattr(memory, "check", large)
+    monkeypatch.setattr(memory, "needed", lambda program: 2**30)
+    config = small_config(run=("finetune", "rewind", "ssd"))
+    with pytest.raises(InputError, match="^ssd takes .* methods.ssd.retain_examples"):
+        pipeline.run(config, tmp_path / "run", progress=Silent())
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_of_a_large_net_methods_are_compiled_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "limit", lambda: 2**32)
+    monkeypatch.setattr(memory, "needed", lambda program: 2**30)
+    devices._executables.clear()
+    config = small_config(run=("finetune", "rewind"), seeds=1)
+    run = pipeline.prepare(config, tmp_path / "run", config.run, progress=Silent())
+    _, told = pipeline.make_model(run, "original", 0)
+    ahead = dict(run.remember("compiled ahead", None, dict))
+    assert ahead.keys() == {"finetune", "rewind"} and min(ahead.values()) > 0
+    monkeypatch.setattr(jax, "jit", None)  # nothing is compiled after it
+    for name, seconds in ahead.items():
+        _, told = pipeline.make_model(run, name, 0)
+        assert told["compile_seconds"] == seconds
+
+
 @pytest.mark.parametrize("few", [False, True])
 def test_that_is_the_program_that_evaluates(few, tmp_path, monkeypatch):
     """Nothing is compiled after it; of many logits, for the training set."""
@@ -107,7 +139,7 @@ def test_that_is_the_program_that_evaluates(few, tmp_path, monkeypatch):
 
 def test_a_method_that_does_not_fit_names_its_own_settings():
     def advice(name, **constants):
-        return stages.advice_on_memory(name, constants.items())
+        return method_programs.advice_on_memory(name, constants.items())
 
     assert advice("scrub", rate=0.1, batch_size=64, forget_batch_size=8) == (
         "lower methods.scrub.batch_size or methods.scrub.forget_batch_size"

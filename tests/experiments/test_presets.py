@@ -12,7 +12,7 @@ from small_runs import Silent, blank
 import unlearn
 from unlearn import pipeline, training, training_time
 from unlearn.methods import METHODS
-from unlearn.pipeline import stages
+from unlearn.pipeline import method_programs
 from unlearn.pipeline.other_requests import check_apart
 from unlearn.report import plotting
 
@@ -178,9 +178,9 @@ def test_full_fits_together(name, tmp_path):
     for method in names:
         if method not in METHODS:
             continue
-        seen = stages.seen_as(run, method, variables)
+        seen = method_programs.seen_as(run, method, variables)
         constants = tuple(config.methods[method].items())
-        fn = stages.method_function(METHODS[method].fn, constants)
+        fn = method_programs.method_function(METHODS[method].fn, constants)
         after, _ = jax.eval_shape(fn, key, variables, seen)
         assert jax.tree.map(jnp.shape, after) == jax.tree.map(jnp.shape, variables)
 

@@ -12,7 +12,7 @@ from trees import assert_close, assert_equal
 from unlearn import methods, pipeline, store, training
 from unlearn import problem as problems
 from unlearn.errors import InputError
-from unlearn.pipeline import epochs, stages
+from unlearn.pipeline import epochs, method_programs, stages
 
 
 @pytest.mark.slow
@@ -74,7 +74,9 @@ def test_a_chain_is_one_method_after_the_other(tmp_path):
     for part, key in zip(name.split("+"), keys, strict=True):
         seen = problems.withhold(problem, methods.METHODS[part].needs)
         constants = tuple(config.methods[part].items())
-        fn = jax.jit(stages.method_function(methods.METHODS[part].fn, constants))
+        fn = jax.jit(
+            method_programs.method_function(methods.METHODS[part].fn, constants)
+        )
         after, _ = fn(key, after, seen)
     assert_equal(chained, jax.tree.map(np.asarray, after))
     with pytest.raises(InputError, match="run them alone"):

@@ -18,7 +18,7 @@ from unlearn import methods, operations, pipeline
 from unlearn.audit.agreement import agreement, chosen_leaks
 from unlearn.audit.controls import PRIVATE
 from unlearn.audit.run import Audit
-from unlearn.pipeline import Run, stages
+from unlearn.pipeline import Run, method_programs
 from unlearn.report import frontier_page
 from unlearn.report.frontier_page import Interval, Point
 
@@ -93,8 +93,10 @@ def operations_of(run: Run, names: Sequence[str]) -> dict[str, int]:
         for part in pipeline.split_chain(name):
             info = methods.METHODS[part]
             constants = recipe if part == "retrain" else run.config.methods[part]
-            problem = stages.seen_as(run, part, variables)
-            fn = stages.method_function(info.fn, tuple(dict(constants).items()))
+            problem = method_programs.seen_as(run, part, variables)
+            fn = method_programs.method_function(
+                info.fn, tuple(dict(constants).items())
+            )
             found[name] += operations.done(fn, key, variables, problem)
     return found
 

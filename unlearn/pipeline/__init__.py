@@ -17,6 +17,7 @@ from unlearn.pipeline.checks import (
 from unlearn.pipeline.config import default_config
 from unlearn.pipeline.evaluation import evaluate, measure, predict_examples
 from unlearn.pipeline.imported import require_reference, require_trained
+from unlearn.pipeline.method_programs import run_method, withheld
 from unlearn.pipeline.run import Result, diverged_message, run
 from unlearn.pipeline.setup import Run, prepare, template
 from unlearn.pipeline.stages import (
@@ -24,9 +25,7 @@ from unlearn.pipeline.stages import (
     key_of,
     make_model,
     original,
-    run_method,
     seed_label,
-    withheld,
 )
 
 __all__ = [

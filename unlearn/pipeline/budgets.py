@@ -16,7 +16,7 @@ import jax
 
 from unlearn import methods, operations
 from unlearn.errors import InputError
-from unlearn.pipeline import imported, setup, stages
+from unlearn.pipeline import imported, method_programs, setup
 from unlearn.problem import Problem, withhold
 
 if TYPE_CHECKING:
@@ -178,6 +178,6 @@ def _cost(config: "ConfigDict", name: str, constants: Mapping, problem: Problem)
     seen = withhold(problem, info.needs)
     if epochs := info.early_epochs(constants):
         seen = seen.replace(early=dict.fromkeys(epochs, variables))
-    fn = stages.method_function(info.fn, tuple(constants.items()))
-    with stages.mistakes_of(info):
+    fn = method_programs.method_function(info.fn, tuple(constants.items()))
+    with method_programs.mistakes_of(info):
         return operations.count(fn, jax.random.key(0), variables, seen)

@@ -32,8 +32,9 @@ from unlearn.metrics.lira import FORGET, OUT
 from unlearn.metrics.set_level import separation, set_level
 from unlearn.metrics.strongest import EFFICACY, MEMBERSHIP, attack_all, largest
 from unlearn.pipeline.budgets import saved_section
+from unlearn.pipeline.method_programs import run_method
 from unlearn.pipeline.setup import Run
-from unlearn.pipeline.stages import key_of, run_method
+from unlearn.pipeline.stages import key_of
 from unlearn.problem import Problem, joined, rows, withhold
 from unlearn.shadows import balanced_states, measure, measured_trainer
 

@@ -3,14 +3,11 @@
 Every model is kept as a checkpoint, so that a stopped run continues where it was.
 """
 
-import contextlib
 import functools
-import inspect
 import math
 import time
-import traceback
 import zlib
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +31,13 @@ from unlearn.pipeline import imported
 from unlearn.pipeline.checks import split_chain
 from unlearn.pipeline.epochs import epoch_seconds, train_functions
 from unlearn.pipeline.evaluation import check_memory, predict_examples
+from unlearn.pipeline.method_programs import (
+    advice_on_memory,
+    check_methods_fit,
+    function_of,
+    mistakes_of,
+    withheld,
+)
 from unlearn.pipeline.setup import Run, template
 from unlearn.problem import Problem, Variables
 
@@ -97,15 +101,6 @@ def original(run: Run, seed: int) -> Variables:
     return run.remember("original", seed, lambda: make_model(run, "original", seed)[0])
 
 
-def withheld(run: Run, needs: tuple[str, ...]) -> Problem:
-    """Returns the problem with what `needs` names; its copies live with the run."""
-    sets = tuple(name for name in ("forget", "retain") if name in needs)
-    cut = run.remember(
-        f"only {sets}", None, lambda: problems.cut_to_sets(run.problem, sets)
-    )
-    return problems.drop_fields(cut, needs)
-
-
 def import_model(run: Run, name: str, seed: int) -> tuple[Variables, dict]:
     """Reads the original or the reference of a seed from its file."""
     variables = imported.load(run.config, name, seed, template(run.problem))
@@ -121,14 +116,6 @@ def seen(run: Run, part: str, seed: int) -> Problem:
         return problem
     kept = run.remember("early", (seed, epochs), lambda: early(run, seed, epochs))
     return problem.replace(early=kept)
-
-
-def seen_as(run: Run, part: str, variables: Variables) -> Problem:
-    """Returns what a method may see, with these for early weights: to trace it."""
-    info = methods.METHODS[part]
-    epochs = info.early_epochs(run.config.methods.get(part, {}))
-    kept = dict.fromkeys(epochs, variables)
-    return withheld(run, info.needs).replace(early=kept or None)
 
 
 # Training
@@ -178,8 +165,7 @@ def train(run: Run, name: str, seed: int) -> tuple[Variables, dict]:
     note = memory.check(advance, f"an epoch of {name}")
     if note and compile_advance:
         run.progress.say(note)
-    if compile_advance:
-        check_memory(run, state.variables)
+    run.remember("fits", None, lambda: check_fit(run, state.variables, bool(note)))
     folder, seconds, done = run.checkpoints(name, seed), 0.0, 0
     saved = store.epoch_checkpoints(folder)
     if saved:
@@ -229,6 +215,17 @@ def train(run: Run, name: str, seed: int) -> tuple[Variables, dict]:
             last_saved = time.perf_counter()
     info = {"seconds": seconds, "compile_seconds": compile_begin + compile_advance}
     return state.variables, info
+
+
+def check_fit(run: Run, variables: Variables, large: bool) -> None:
+    """Checks, before anything is trained, that what follows fits a device.
+
+    Raises:
+      InputError: evaluation does not, or, of a large net, a method.
+    """
+    check_memory(run, variables)
+    if large:
+        check_methods_fit(run, variables)
 
 
 def rewind(log: store.Log, name: str, seed: int, done: int = 0) -> None:
@@ -293,10 +290,10 @@ def apply_method(run: Run, name: str, seed: int) -> tuple[Variables, dict]:
     rewind(run.log, name, seed)
     for part, key in zip(parts, keys, strict=True):
         problem = seen(run, part, seed)
-        constants = tuple(run.config.methods[part].items())
-        fn = method_function(methods.METHODS[part].fn, constants)
+        fn, constants = function_of(run, part)
         with mistakes_of(methods.METHODS[part]):
             execute, compile_seconds = devices.compiled(fn, key, variables, problem)
+        compile_seconds += run.remember("compiled ahead", None, dict).pop(part, 0.0)
         memory.check(execute, part, advice_on_memory(part, constants))
         run.progress.tick(f"{seed_label(run, seed)}  {name}")
         started = time.perf_counter()
@@ -319,69 +316,6 @@ def apply_method(run: Run, name: str, seed: int) -> tuple[Variables, dict]:
         raise Diverged(f"{name} (seed {seed}) diverged: weights are not finite", spent)
     scalars = {k: v.item() for k, v in infos.items() if v.ndim == 0}
     return variables, spent | scalars
-
-
-def advice_on_memory(name: str, constants: Iterable[tuple[str, Any]]) -> str:
-    """Says which settings of a method make its program smaller."""
-    ends = "batch_size", "examples"
-    sizes = [option for option, value in constants if value and option.endswith(ends)]
-    if not sizes:
-        return f"set methods.{name}.retain_examples"
-    return f"lower {' or '.join(f'methods.{name}.{option}' for option in sizes)}"
-
-
-@contextlib.contextmanager
-def mistakes_of(info: methods.MethodInfo) -> Generator[None, None, None]:
-    """Raises what fails inside a user's method as one line, with its file and line."""
-    try:
-        yield
-    except InputError:
-        raise
-    except Exception as error:
-        file = inspect.getsourcefile(inspect.unwrap(info.fn))
-        lines = [
-            frame.lineno
-            for frame in traceback.extract_tb(error.__traceback__)
-            if frame.filename == file
-        ]
-        if not info.source_hash() or not lines:
-            raise
-        first = (str(error).strip() or repr(error)).splitlines()[0]
-        raise InputError(
-            f"method {info.name} fails ({file}, line {lines[-1]}): "
-            f"{type(error).__name__}: {first}; it sees {', '.join(info.needs)} alone"
-        ) from error
-
-
-@functools.lru_cache(maxsize=256)
-def method_function(
-    fn: Callable, constants: tuple[tuple[str, Any], ...]
-) -> Callable[[jax.Array, Variables, Problem], tuple[Variables, dict]]:
-    """Returns the method with its constants as `fn(key, variables, problem)`.
-
-    The same arguments give the same function, so that what was compiled is found again.
-    """
-    return functools.partial(run_method, fn, **dict(constants))
-
-
-def run_method(
-    fn: Callable,
-    key: jax.Array,
-    variables: Variables,
-    problem: Problem,
-    *,
-    retain_examples: int = 0,
-    **constants: Any,
-) -> tuple[Variables, dict]:
-    """Runs a method, on a part of the retain set if that is set.
-
-    `retain_examples` is the pipeline's, not the method's: 0, or the size of the random
-    part of the retain set that it gets.
-    """
-    if retain_examples:
-        key, key_sample = jax.random.split(key)
-        problem = problems.sample_retain(key_sample, problem, retain_examples)
-    return fn(key, variables, problem, **constants)
 
 
 def fit_and_forget(

@@ -9,8 +9,8 @@ import jax
 from unlearn import methods
 from unlearn.errors import InputError
 from unlearn.pipeline.checks import parts_of
-from unlearn.pipeline.setup import Run
-from unlearn.pipeline.stages import method_function, seen_as, template
+from unlearn.pipeline.method_programs import method_function, seen_as
+from unlearn.pipeline.setup import Run, template
 from unlearn.problem import Variables
 
 

@@ -20,6 +20,7 @@ from unlearn.metrics import columns, purpose
 from unlearn.metrics.membership import spread
 from unlearn.pipeline import stages
 from unlearn.pipeline.evaluation import predict_examples
+from unlearn.pipeline.method_programs import run_method
 from unlearn.pipeline.run import copy_originals
 from unlearn.pipeline.setup import Run
 from unlearn.problem import Problem, joined, rows
@@ -153,7 +154,7 @@ def trial_program(fn: Callable, fixed: tuple[tuple[str, Any], ...]) -> Callable:
         model = problem.model
 
         def one(constants):
-            method = stages.run_method
+            method = run_method
             constants = dict(fixed) | constants
             after, _ = method(fn, key, variables, problem, **constants)
             return training.predict(model, after, examples, problem.preprocess)

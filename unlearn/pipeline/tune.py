@@ -35,7 +35,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from unlearn import methods, store
 from unlearn.errors import InputError
 from unlearn.metrics import purpose
-from unlearn.pipeline import budgets, leak_trials, setup, stages, trials
+from unlearn.pipeline import (
+    budgets,
+    leak_trials,
+    method_programs,
+    setup,
+    trials,
+)
 from unlearn.pipeline.checks import check, methods_of
 from unlearn.pipeline.imported import require_reference, require_trained
 from unlearn.pipeline.other_requests import check_apart, other_requests
@@ -160,7 +166,7 @@ def run(
             done = [dict(row) for row in kept["trials"]]
         else:
             started = time.perf_counter()
-            with stages.mistakes_of(methods.METHODS[name]):
+            with method_programs.mistakes_of(methods.METHODS[name]):
                 done = judge(name, tried)
             choose(done, settings.objective)["chosen"] = True
             kept = [[[k, plain(v)] for k, v in row.items()] for row in done]
