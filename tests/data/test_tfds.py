@@ -257,6 +257,12 @@ def test_unknown_names(tmp_path):
 
     rejects(load("cifr10"), "unknown data set 'cifr10'", "did you mean cifar10")
     rejects(load("digit"), "did you mean digits")
+    for name, written in (
+        ("tiny-imagenet", "folder:DIR/tiny-imagenet-200"),
+        ("Tiny_ImageNet_200", "folder:DIR/tiny-imagenet-200"),
+        ("mufac", "table:DIR"),
+    ):
+        rejects(load(name), f"unknown data set '{name}': give its unpacked", written)
     rejects(load("no such set"), "unknown data set", "npz:PATH")
     rejects(load("huggingface:mnist"), "unknown data set")
     rejects(load("emnist/leters"), "configurations", "letters")

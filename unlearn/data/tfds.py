@@ -334,6 +334,14 @@ def _import():
         ) from error
 
 
+ARCHIVES = {
+    "tinyimagenet": "folder:DIR/tiny-imagenet-200",
+    "mufac": "table:DIR, with its CSV files and images in DIR",
+    "mucac": "table:DIR, with its CSV files and images in DIR",
+}
+"""Sets that are no builder's, by small letters, and how they are named."""
+
+
 def _unknown(name, root):
     """Makes the error for a name that is no data set; imports nothing for it."""
     names = {name.partition(":")[0] for name in OWN_NAMES}
@@ -346,7 +354,10 @@ def _unknown(name, root):
     if root.is_dir():
         names |= {path.name for path in root.iterdir() if path.is_dir()}
     base = re.split("[/:]", name)[0]
-    if Path(name).expanduser().exists():
+    archive = ARCHIVES.get(re.sub("[^a-z]", "", base.lower()))
+    if archive:
+        advice = f"give its unpacked archive, as {archive}"
+    elif Path(name).expanduser().exists():
         advice = f"for a path write folder:{name} or npz:{name}"
     else:
         near = difflib.get_close_matches(base, names, n=3)
