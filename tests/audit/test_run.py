@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from unlearn import audit, pipeline
 from unlearn.audit import controls, shadow_models
 from unlearn.audit.config import flat
 from unlearn.audit.controls import CONTROLS, MATCHING
-from unlearn.audit.run import finite, print_findings
+from unlearn.audit.run import fewer, finite, print_findings
 from unlearn.audit.shadow_models import Measured
 from unlearn.errors import InputError
 from unlearn.report import csv_files, schema
@@ -100,6 +101,19 @@ def test_a_request_of_a_class_has_class_methods_and_training_time_ones(tmp_path)
     worst = by_name["original"]["worst_class"]
     assert worst["name"] != "1"
     assert not (tmp_path / "audit" / "studies" / "shadow").exists()
+
+
+def test_a_figure_of_many_methods_has_those_that_leak_least_and_most():
+    names = [f"m{number}" for number in range(13)]
+    leaks = {
+        name: SimpleNamespace(leak=SimpleNamespace(value=(5 * number) % 13))
+        for number, name in enumerate(names)
+    }
+    shown = fewer(names, leaks)
+    values = sorted(leaks[name].leak.value for name in shown)
+    assert values == [0, 1, 2, 3, 4, 8, 9, 10, 11, 12]
+    assert shown == [name for name in names if name in shown]
+    assert fewer(names[:10], leaks) == names[:10]
 
 
 @pytest.mark.slow

@@ -24,7 +24,7 @@ from unlearn.audit import (
 from unlearn.audit import facts as page_facts
 from unlearn.audit.config import check
 from unlearn.audit.controls import CONTROLS, MATCHING, PRIVATE
-from unlearn.audit.games import Game
+from unlearn.audit.games import Game, Leak
 from unlearn.audit.judged import Judgement, Measurements, Stress
 from unlearn.audit.shadow_models import (
     Measured,
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
 TRAINED = ("original", "retrain")  # from scratch, in every study
 REFERENCES = (*TRAINED, "oracle")
+MOST_SHOWN = 10  # methods in a figure of curves or distributions
 
 
 class Audit(NamedTuple):
@@ -295,7 +296,10 @@ def save_figures(
     request: Measurements,
 ) -> None:
     """Draws ROC curves of a likelihood ratio, and distributions of margins."""
-    shown, title = ("original", "retrain", *names), run.sets.title
+    few, title = fewer(names, judgement.leaks), run.sets.title
+    if len(few) < len(names):
+        title += f": of {len(names)} methods, who leaks least and who leaks most"
+    shown = "original", "retrain", *few
     folder = run.folder / "figures"
     groups = {attacked(judgement): judgement.played} | (
         {"mislabelled: forgotten or never seen": stress.played} if stress else {}
@@ -314,6 +318,17 @@ def save_figures(
         for name in shown
     }
     plotting.save(audit_figures.margins(margins, title), folder / "margins.png")
+
+
+def fewer(names: Sequence[str], leaks: Mapping[str, Leak]) -> list[str]:
+    """Returns the methods of a figure: of too many those that leak least, and most."""
+    if len(names) <= MOST_SHOWN:
+        return list(names)
+    ranked = sorted(
+        (name for name in names if name in leaks), key=lambda n: leaks[n].leak.value
+    )
+    chosen = {*ranked[: MOST_SHOWN // 2], *ranked[-MOST_SHOWN // 2 :]}
+    return [name for name in names if name in chosen]
 
 
 def attacked(judgement: Judgement) -> str:
