@@ -38,6 +38,14 @@ def test_the_outputs_kept_are_those_of_a_whole_run():
     assert str(ROOT) not in NOTEBOOK.read_text()
 
 
+def test_it_says_where_an_address_is_missing(monkeypatch):
+    (cell,) = [cell for cell in read().cells if "SOURCE = " in cell.source]
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("subprocess.run", None)
+    with pytest.raises(SystemExit, match="^Set SOURCE"):
+        exec(cell.source, {})
+
+
 MISLABELLED = "labels = np.array(labels); labels[forget] = (labels[forget] + 1) % 10"
 SMALLER = {
     'PRESET = "cpu"': 'PRESET = "smoke"',
