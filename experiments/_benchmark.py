@@ -47,7 +47,7 @@ def run(config, folder: str | Path) -> None:
         _accelerator.load(config)  # before anything else takes its time
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    rows = []
+    rows, text = [], ""
     for part in config.parts:
         for row in PARTS[part](config):
             print(line(row), flush=True)

@@ -114,6 +114,9 @@ def test_a_figure_of_many_methods_has_those_that_leak_least_and_most():
     assert values == [0, 1, 2, 3, 4, 8, 9, 10, 11, 12]
     assert shown == [name for name in names if name in shown]
     assert fewer(names[:10], leaks) == names[:10]
+    leaks["m0"].leak.value = float("nan")
+    del leaks["m1"]
+    assert not {"m0", "m1"} & {*fewer(names, leaks)}
 
 
 @pytest.mark.slow
@@ -260,6 +263,10 @@ def test_a_method_for_classes_is_refused_where_examples_are_requested(tmp_path):
         (dict(background=-0.5), "audit.background must be above 0"),
         (dict(seed=-1), "audit.seed"),
         (dict(layers={"relearning": {"batch_size": 0}}), "relearning.batch_size must"),
+        (
+            dict(harder={"models": 0, "membership": True}),
+            "harder.membership must be False where harder.models is 0; it is True",
+        ),
         (
             dict(harder={"models": 4}),
             "harder.models must be 0, .* to request_models, 12; it is 4",

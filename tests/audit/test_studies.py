@@ -68,6 +68,16 @@ def test_few_requested_examples_have_others_beside_them(tmp_path):
     assert study.forget.shape == (12, 15)
 
 
+def test_requests_one_after_another_divide_the_forget_sets(tmp_path):
+    run = prepared(tmp_path, targets=24)
+    run.config.audit.harder.update(membership=True, requests=5)
+    study = studies.shadow_study(run)
+    assert study.requested.sum() == 20 and study.forget.shape == (12, 10)
+    run.config.audit.harder.requests = 13
+    with pytest.raises(InputError, match="13 requests .* need 26 examples"):
+        studies.shadow_study(run)
+
+
 def test_stress_examples_are_mislabelled_and_not_requested(run):
     stress = studies.stress_study(run)
     before, after = (np.asarray(p.labels) for p in (run.problem, stress.problem))

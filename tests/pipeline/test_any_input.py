@@ -1,5 +1,6 @@
 """Runs on features and tokens; runs whose logits are too many to keep."""
 
+import functools
 import os
 import shutil
 import subprocess
@@ -174,7 +175,27 @@ def test_logits_that_do_not_fit_the_disk_are_refused_before_training(
     config = audit_config()
     with pytest.raises(InputError, match="an audit keeps the logits") as error:
         audit.run(config, tmp_path / "run")
-    assert "\n" not in str(error.value) and not (tmp_path / "run").exists()
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_logits_that_are_kept_need_no_more_space(tmp_path, few_logits, monkeypatch):
+    config = audit_config()
+    names = tuple(config.run)
+    made = pipeline.prepare(config, tmp_path / "run", names, progress=Silent())
+    usage = shutil.disk_usage(tmp_path)._replace(free=10_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    check = functools.partial(
+        checks.check_space, made.folder, made.problem, config, names, 40
+    )
+    with pytest.raises(InputError, match="an audit keeps the logits"):
+        check()
+    for name in ("original", "retrain", "head_distill", *names):
+        for seed in range(config.seeds):
+            path = made.evaluation_path(name, seed).with_suffix(".json")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+    check()
 
 
 @pytest.mark.slow

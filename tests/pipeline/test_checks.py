@@ -82,6 +82,10 @@ from unlearn.pipeline.checks import check_constants, check_known
             "methods.salun.fraction is a share",
         ),
         (
+            {"run": ("salun",), "methods__salun__fraction": None},
+            "methods.salun.fraction is a share, from 0 to 1; it is None",
+        ),
+        (
             {
                 "run": ("retrain_short",),
                 "methods__retrain_short__epochs": 3,

@@ -174,6 +174,10 @@ def check(config: "ConfigDict", names: tuple[str, ...]) -> None:
             f"0, to leave harder forget sets out, or from 12 to request_models, {most}",
         ),
         "harder.count": (settings["harder.count"] != 1, "0 or at least 2"),
+        "harder.membership": (
+            bool(models) or not settings["harder.membership"],
+            "False where harder.models is 0",
+        ),
         "harder.fraction": (
             0 < part * settings["harder.requests"] < 1,
             "above 0, and below 1 when all requests are added",

@@ -135,14 +135,14 @@ def sequential(
 
 
 def membership(
-    shadow: Study, shadowed: Mapping[str, Measured], names: Sequence[str], most: int
+    shadow: Study, shadowed: Mapping[str, Measured], names: Sequence[str], requests: int
 ) -> tuple[Study, dict[str, dict]]:
     """Attacks the models of a shadow study that answered requests one after another.
 
     Returns the study, and cells by the keys of `MEMBERSHIP`; the original and the
     retrained model are not asked one after another, and have those at once.
     """
-    study = one_by_one(shadow, "requests/members", most)
+    study = one_by_one(shadow, "requests/members", requests)
     asked = [name for name in names if name in shadowed]
     answers = measure_all(study, asked)
     rows = {}

@@ -5,6 +5,7 @@ stopped.
 """
 
 import itertools
+import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -324,9 +325,9 @@ def fewer(names: Sequence[str], leaks: Mapping[str, Leak]) -> list[str]:
     """Returns the methods of a figure: of too many those that leak least, and most."""
     if len(names) <= MOST_SHOWN:
         return list(names)
-    ranked = sorted(
-        (name for name in names if name in leaks), key=lambda n: leaks[n].leak.value
-    )
+    found = {name: leaks[name].leak.value for name in names if name in leaks}
+    known = [name for name, leak in found.items() if not math.isnan(leak)]
+    ranked = sorted(known, key=found.__getitem__)
     chosen = {*ranked[: MOST_SHOWN // 2], *ranked[-MOST_SHOWN // 2 :]}
     return [name for name in names if name in chosen]
 

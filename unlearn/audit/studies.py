@@ -105,6 +105,15 @@ def shadow_study(run: Run) -> Study:
         )
     number = min(config.kept, len(others) // 6 * 2)
     wanted = min(wanted, len(asked) + len(others) - number - 1) // 2 * 2
+    if config.harder.membership:  # sets that are so many requests
+        wanted = wanted // (2 * config.harder.requests) * 2 * config.harder.requests
+        asked = asked[:wanted]
+        if not wanted:
+            raise InputError(
+                f"{config.harder.requests} requests one after another need "
+                f"{2 * config.harder.requests} examples to be requested: lower "
+                "audit.harder.requests"
+            )
     filled, others = np.split(others, [wanted - len(asked)])
     kept, others = np.split(others, [number])
     models = config.models
@@ -243,16 +252,11 @@ def fixed_study(
     )
 
 
-def one_by_one(shadow: Study, name: str, most: int) -> Study:
-    """Returns a shadow study whose forget sets are requests one after another.
+def one_by_one(shadow: Study, name: str, requests: int) -> Study:
+    """Returns a shadow study whose forget sets are so many requests, one after another.
 
     Its originals and retrained models are those of `shadow`.
-
-    Args:
-      most: requests; fewer if the sets are not divided by so many.
     """
-    size = shadow.forget.shape[1]
-    requests = max(q for q in range(1, min(most, size) + 1) if not size % q)
     study = shadow._replace(name=name, requests=requests, source=shadow)
     _claim(study)
     return study

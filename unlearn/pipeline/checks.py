@@ -1,6 +1,7 @@
 """Names of methods and chains, and what is checked before anything expensive runs."""
 
 import difflib
+import numbers
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from unlearn import memory, methods, models, optimizers, training, training_time
+from unlearn import hosts, memory, methods, models, optimizers, training, training_time
 from unlearn.data.augment import OPTIONS
 from unlearn.data.splits import DataConfig, ForgetConfig
 from unlearn.errors import InputError
@@ -159,12 +160,11 @@ def check_constants(section: str, constants: Mapping) -> None:
             )
     info = methods.METHODS.get(section.removeprefix("methods.").partition("__")[0])
     for key in SHARES if info and not info.source_hash() else ():
-        if not 0 <= constants.get(key, 0) <= 1:
-            raise InputError(
-                f"{section}.{key} is a share, from 0 to 1; it is {constants[key]}"
-            )
+        value = constants.get(key, 0)
+        if not (isinstance(value, numbers.Real) and 0 <= value <= 1):
+            raise InputError(f"{section}.{key} is a share, from 0 to 1; it is {value}")
     planned, epochs = constants.get("planned_epochs"), constants.get("epochs", 0)
-    if planned and planned < epochs:
+    if info and planned and planned < epochs:
         raise InputError(
             f"{section}.epochs is {epochs}, more than the {planned} that are planned: "
             "lower it, or raise planned_epochs"
@@ -219,23 +219,20 @@ def check_space(
       InputError: they are many, and more than there is space for.
     """
     logits = count_logits(problem, tests)
-    if "audit" not in config or logits <= MOST_LOGITS:
-        return
+    if "audit" not in config or logits <= MOST_LOGITS or not hosts.is_first():
+        return  # other processes write into a folder that is theirs for the run
     missing = [
         (name, seed)
         for name in ("original", "retrain", "head_distill", *names)
         for seed in range(config.seeds)
-        if not (folder / "evaluations" / name / f"{seed}.npz").exists()
+        if not (folder / "evaluations" / name / f"{seed}.json").exists()
     ]
     needed = 4 * logits * (len(missing) + 1)  # one is twice there while it is written
-    place = folder.absolute()
-    while not place.exists():
-        place = place.parent
-    free = shutil.disk_usage(place).free
-    if free < needed:
+    free = shutil.disk_usage(folder).free
+    if missing and free < needed:
         raise InputError(
             f"an audit keeps the logits of every example: {memory.in_gib(needed)} of "
-            f"{len(missing)} models, and {memory.in_gib(free)} are free in {place}: "
+            f"{len(missing)} models, and {memory.in_gib(free)} are free in {folder}: "
             "free some, choose another --workdir, or lower data.examples or seeds"
         )
 

@@ -1,8 +1,9 @@
 """What is kept of the models of a run, and what is measured on it."""
 
+import contextlib
 import functools
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -50,7 +51,8 @@ def check_memory(run: Run, variables: Variables) -> None:
     parts = [examples for examples, _ in sets_of(run).values()]
     tests, classes = len(run.sets.test_labels), run.problem.num_classes
     if checks.count_logits(run.problem, tests) > checks.MOST_LOGITS:
-        _, seen = next(blocks(parts[0], max(1, BLOCK // classes)))
+        most = max(1, BLOCK // classes)
+        seen = max((next(blocks(part, most))[1] for part in parts), key=count)
     elif run.problem.mesh is None:
         seen = jax.eval_shape(joined, *parts)
     else:
@@ -111,21 +113,30 @@ def in_file(
     Raises:
       InputError: it cannot be written, or the rows are others than those of `shape`.
     """
-    try:
-        with tempfile.TemporaryFile(dir=run.folder) as file:
-            written = 0
-            for part in parts:
-                if part.shape[1:] != shape[1:]:
-                    raise InputError(
-                        f"the model answers with {list(part.shape[1:])} logits an "
-                        f"example, and there are {shape[1]} classes"
-                    )
+    written = 0
+    with contextlib.ExitStack() as stack:
+        with _writing(run):
+            file = stack.enter_context(tempfile.TemporaryFile(dir=run.folder))
+        for part in parts:
+            if part.shape[1:] != shape[1:]:
+                raise InputError(
+                    f"the model answers with {list(part.shape[1:])} logits an "
+                    f"example, and there are {shape[1]} classes"
+                )
+            with _writing(run):
                 file.write(np.ascontiguousarray(part, np.float32).data)
-                written += len(part)
-            if written != shape[0]:
-                raise InputError(f"the model answers {written} of {shape[0]} examples")
+            written += len(part)
+        if written != shape[0]:
+            raise InputError(f"the model answers {written} of {shape[0]} examples")
+        with _writing(run):
             file.flush()
-            return np.memmap(file, np.float32, "r", shape=shape)
+        return np.memmap(file, np.float32, "r", shape=shape)
+
+
+@contextlib.contextmanager
+def _writing(run: Run) -> Generator[None]:
+    try:
+        yield
     except OSError as error:
         raise store.cannot_write(run.folder / "evaluations", error) from error
 

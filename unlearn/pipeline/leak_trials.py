@@ -114,7 +114,8 @@ def _prepared(shadows: Shadows) -> tuple[Shadows, dict, dict[str, tuple[float, f
     }
     if shadows.of_classes:
         apart = functools.partial(distance, shadows, retrained=retrain["margins"])
-        ends["distance"] = apart(original["margins"]), apart(other["margins"])
+        most, least = apart(original["margins"]), apart(other["margins"])
+        ends |= {"distance": (most, least)} if most > least else {}
     if not {"single", "whole"} & set(ends):
         raise InputError(
             "no attack sees through the originals that are tuned on, so there is no "

@@ -12,9 +12,12 @@ import jax
 from unlearn import devices, memory, methods
 from unlearn import problem as problems
 from unlearn.errors import InputError
-from unlearn.pipeline.checks import methods_of, parts_of
+from unlearn.pipeline.checks import parts_of
 from unlearn.pipeline.setup import Run
 from unlearn.problem import Problem, Variables
+
+TO_COME = "methods to come"
+"""Under this name a run remembers the methods of which a row is not there yet."""
 
 
 def withheld(run: Run, needs: tuple[str, ...]) -> Problem:
@@ -95,13 +98,13 @@ def mistakes_of(info: methods.MethodInfo) -> Generator[None, None, None]:
 
 
 def check_methods_fit(run: Run, variables: Variables) -> None:
-    """Checks that the methods of a run fit a device; their programs are kept.
+    """Checks that the methods to come fit a device; their programs are kept.
 
     Raises:
       InputError: the first that does not fit.
     """
-    ahead = run.remember("compiled ahead", None, dict)
-    for part in parts_of(methods_of(run.config)):
+    ahead, before = run.remember("compiled ahead", None, dict), set(run.cache)
+    for part in parts_of(run.cache.get(TO_COME, (None, ()))[1]):
         if part not in methods.METHODS or part in ahead:
             continue
         fn, constants = function_of(run, part)
@@ -110,6 +113,8 @@ def check_methods_fit(run: Run, variables: Variables) -> None:
             args = jax.random.key(0), variables, seen_as(run, part, variables)
             execute, ahead[part] = devices.compiled(fn, *args)
         memory.check(execute, part, advice_on_memory(part, constants))
+    for copies in set(run.cache) - before:
+        del run.cache[copies]  # of the sets: training needs the room
 
 
 def advice_on_memory(name: str, constants: Iterable[tuple[str, Any]]) -> str:

@@ -12,7 +12,12 @@ from unlearn import methods, metrics, store, training_time
 from unlearn.errors import InputError
 from unlearn.metrics import columns
 from unlearn.pipeline import imported
-from unlearn.pipeline.checks import methods_of, parts_of, split_chain
+from unlearn.pipeline.checks import (
+    check_space,
+    methods_of,
+    parts_of,
+    split_chain,
+)
 from unlearn.pipeline.evaluation import (
     all_finite,
     evaluate,
@@ -20,6 +25,7 @@ from unlearn.pipeline.evaluation import (
     predict_examples,
 )
 from unlearn.pipeline.export import export
+from unlearn.pipeline.method_programs import TO_COME
 from unlearn.pipeline.setup import Run, Source, prepare
 from unlearn.pipeline.stages import (
     Diverged,
@@ -75,6 +81,7 @@ def run(
         config, folder, names, data_dir=data_dir, progress=progress, source=source
     )
     check_methods(run, names)
+    check_space(run.folder, run.problem, config, names, len(run.sets.test_labels))
     if originals:
         copy_originals(originals, run.folder, range(config.seeds))
     for line in imported.notes(config):
@@ -129,7 +136,11 @@ def make_rows(run: Run, names: Sequence[str]) -> tuple[list[dict], Diverged | No
     seeds = range(run.config.seeds)
     order = [(n, s) for s in seeds for n in imported.rows_of(run.config, names)]
     kept = {key: read_row(run, *key) for key in order}
-    run.progress.expect((n, work(run, n)) for n, s in order if kept[n, s] is None)
+    missing = [key for key in order if kept[key] is None]
+    run.progress.expect((name, work(run, name)) for name, _ in missing)
+    trained = "original", "retrain"
+    to_come = tuple(dict.fromkeys(n for n, _ in missing if n not in trained))
+    run.remember(TO_COME, to_come, lambda: to_come)
 
     def write():
         rows = [row for row in map(kept.get, order) if row is not None]

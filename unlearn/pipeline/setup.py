@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from unlearn import data, devices, hosts, methods, provenance, spread, store
+from unlearn import data, devices, methods, provenance, spread, store
 from unlearn import problem as problems
 from unlearn.data import augment
 from unlearn.data.split_notes import copy_lines
@@ -34,7 +34,6 @@ from unlearn.pipeline.checks import (
     check,
     check_images,
     check_sizes,
-    check_space,
     parts_of,
 )
 from unlearn.problem import Model, Problem, Variables
@@ -181,8 +180,6 @@ def prepare(
     problem = make_problem(dataset, parts, model, config)
     problem = problems.on_devices(problem, mesh_of(config))
     check_sizes(problem, config, names, dataset.test_labels)
-    if hosts.is_first():  # others write into a folder that is theirs for the run
-        check_space(folder, problem, config, names, len(dataset.test_labels))
     imported.check_weights(config, template(problem))
     lock = store.join(folder, saved) if join else store.claim(folder, saved)
     progress = progress or Progress()

@@ -33,6 +33,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from unlearn import methods, store
+from unlearn.data.splits import ForgetConfig
 from unlearn.errors import InputError
 from unlearn.metrics import purpose
 from unlearn.pipeline import (
@@ -146,6 +147,8 @@ def run(
     lock = store.claim(folder, claimed)
     fingerprints = [run.fingerprint for run in runs]
     of = {"tuning": setup.hash_of(setup.without_methods(claimed), fingerprints)}
+    if settings.objective == "audit" and ForgetConfig(**config.forget).whole_classes:
+        of["measures"] = list(leak_trials.OF_CLASSES)  # there were fewer before
     path, progress = folder / "tuning.csv", runs[0].progress
     if fixed:
         progress.say(f"Nothing to tune in {', '.join(fixed)}: no floats in the search")
