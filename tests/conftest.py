@@ -16,7 +16,8 @@ from unlearn import Model, devices, make_problem
 # Programs here run for milliseconds: compile them fast rather than well. XLA's former
 # emitters take a quarter of the time; a jaxlib without them would stop at the flag.
 jax.config.update("jax_disable_most_optimizations", True)
-jax.config.update("jax_num_cpu_devices", 2)
+if jax.config.jax_num_cpu_devices != 2:  # older ones refuse a second time
+    jax.config.update("jax_num_cpu_devices", 2)
 # On a GPU a float32 product is by default one of ten-bit numbers (TF32).
 jax.config.update("jax_default_matmul_precision", "highest")
 # Both cores have a worker: a program in one piece compiles in four fifths of the time.

@@ -165,15 +165,15 @@ def count(examples: Any) -> int:
 def on_device(tree: Any) -> Any:
     """Puts a tree of arrays on the device, with one copy of each on the way.
 
-    `jnp.asarray` makes two of a NumPy array. `device_put` makes none where a CPU can
-    use the memory as it is, which then would change whenever its owner writes to it:
-    such arrays are left to `jnp.asarray`.
+    `jnp.asarray` makes two of a NumPy array, or none in older versions. `device_put`
+    makes none where a CPU can use the memory as it is, which then would change whenever
+    its owner writes to it: of such arrays it gets a copy that is nobody else's.
     """
 
     def one(leaf):
         placed = jax.device_put(leaf)
         if isinstance(leaf, np.ndarray) and np.may_share_memory(leaf, _seen(placed)):
-            return jnp.asarray(leaf)
+            return jax.device_put(leaf.copy())
         return placed
 
     return jax.tree.map(one, tree)
