@@ -266,6 +266,14 @@ def test_create_refuses(name, options, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", [name for name in models.NETS if name != "mlp"])
+def test_nets_for_images_refuse_what_is_none(name):
+    init = models.create(name, 3).init
+    for inputs in (jnp.zeros((2, 5, 5)), {"a": jnp.zeros((2, 4)), "b": jnp.zeros(2)}):
+        with pytest.raises(InputError, match=f"^model {name} is for images .*take mlp"):
+            jax.eval_shape(init, jax.random.key(0), inputs)
+
+
 def test_cnn_learns_in_a_scan():
     model = models.create("cnn", 2, widths=(4, 4), dense=8)
     images = images_of((8, 8, 1), 32)
@@ -294,7 +302,7 @@ def test_cnn_learns_in_a_scan():
     "options, shape, message",
     [
         ({"patch": 3}, (8, 8, 3), "set patch to a divisor of their sides"),
-        ({}, (16,), "patches of 4 pixels: the inputs are \\[16\\]"),
+        ({}, (16,), "model vit is for images"),
         ({"heads": 3, "width": 8}, (8, 8, 3), "width 8, which its 3 heads do not"),
     ],
 )

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from unlearn.errors import InputError
+from unlearn.inputs import in_words, input_spec
 from unlearn.models.allcnn import AllCNN
 from unlearn.models.cnn import CNN
 from unlearn.models.linen import from_linen
@@ -152,7 +153,16 @@ def he_init(module: nn.Module, key: jax.Array, images: jax.Array) -> Variables:
 
     All random numbers are drawn as one vector: a draw for each tensor takes seconds to
     compile for a ResNet.
+
+    Raises:
+      InputError: the net is for images, and the inputs are none.
     """
+    ours = [name for name, net in NETS.items() if type(module) is net]
+    if ours not in ([], ["mlp"]) and getattr(images, "ndim", 0) != 4:
+        raise InputError(
+            f"model {ours[0]} is for images [N, H, W, C]; these inputs are "
+            f"{in_words(input_spec(images))}: take mlp"
+        )
     shapes = jax.eval_shape(module.init, key, images)
     kernels = [
         leaf.shape
