@@ -47,12 +47,12 @@ def run(config, folder: str | Path) -> None:
         _accelerator.load(config)  # before anything else takes its time
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    rows, text = [], ""
+    rows, text, settings = [], "", peers.settings()
     for part in config.parts:
         for row in PARTS[part](config):
             print(line(row), flush=True)
             rows.append(row)
-            text = markdown(rows, peers.settings())
+            text = markdown(rows, settings)
             buffer = io.StringIO()
             writer = csv.writer(buffer, lineterminator="\n")
             writer.writerow(Row._fields)

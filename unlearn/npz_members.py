@@ -49,9 +49,11 @@ def offset_of(path: str | Path, header: Header) -> int | None:
     return member.header_offset + LOCAL + name + extra + header.start
 
 
-def mapped(path: str | Path, member: zipfile.ZipInfo) -> np.ndarray | None:
+def mapped(
+    path: str | Path, file: zipfile.ZipFile, member: zipfile.ZipInfo
+) -> np.ndarray | None:
     """Maps an array of plain numbers in the file into memory; None if it cannot be."""
-    with zipfile.ZipFile(path) as file, file.open(member) as opened:
+    with file.open(member) as opened:
         header = read_header(member, opened)
     offset = None if header.dtype.hasobject else offset_of(path, header)
     if offset is None:

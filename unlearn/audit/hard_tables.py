@@ -7,7 +7,7 @@ import numpy as np
 
 from unlearn.audit import games, hard_sets
 from unlearn.audit.controls import CONTROLS, TAUGHT
-from unlearn.audit.judged import reference
+from unlearn.audit.judged import Measurements, reference
 from unlearn.audit.model_tables import SETS
 from unlearn.audit.shadow_models import Measured, measure_all
 from unlearn.audit.studies import Study, fixed_study, one_by_one
@@ -74,14 +74,12 @@ def sequential(
     run: Run,
     request: Study,
     names: Sequence[str],
-    shadow: Study | None,
-    shadowed: Mapping[str, Measured],
+    shadow: Measurements | None,
 ) -> dict:
     """Measures gaps to retraining after requests answered at once or one by one.
 
     Args:
       shadow: the shadow study if its forget sets are to be answered one by one too.
-      shadowed: what was measured of its models.
     """
     config, columns, rows, references = run.config.audit.harder, [], {}, {}
     parts = hard_sets.sequential_requests(
@@ -111,15 +109,15 @@ def sequential(
             add(rows, key, {name: leak[what] for name, leak in leaks.items()})
     more = ""
     if shadow is not None:
-        columns += [(key, *rest) for key, *rest in MEMBERSHIP]
-        parted, cells = membership(shadow, shadowed, names, config.requests)
+        columns += MEMBERSHIP
+        cells = membership(shadow, names, config.requests)
         for name, row in rows.items():
             row |= cells.get(name, {key: cell(math.nan) for key, *_ in MEMBERSHIP})
         more = (
             " Members: the attacks of the shadow study, in whose models each example "
             "was forgotten or never seen, so that the length of training tells "
-            f"nothing; {parted.requests} requests of "
-            f"{parted.forget.shape[1] // parted.requests}."
+            f"nothing; {config.requests} requests of "
+            f"{shadow.study.forget.shape[1] // config.requests}."
         )
     note = (
         f"{config.requests} requests of {parts.shape[1]} examples each, answered at "
@@ -135,23 +133,23 @@ def sequential(
 
 
 def membership(
-    shadow: Study, shadowed: Mapping[str, Measured], names: Sequence[str], requests: int
-) -> tuple[Study, dict[str, dict]]:
+    shadow: Measurements, names: Sequence[str], requests: int
+) -> dict[str, dict]:
     """Attacks the models of a shadow study that answered requests one after another.
 
-    Returns the study, and cells by the keys of `MEMBERSHIP`; the original and the
-    retrained model are not asked one after another, and have those at once.
+    Returns cells by the keys of `MEMBERSHIP`; the original and the retrained model are
+    not asked one after another, and have those at once.
     """
-    study = one_by_one(shadow, "requests/members", requests)
-    asked = [name for name in names if name in shadowed]
+    study = one_by_one(shadow.study, "requests/members", requests)
+    asked = [name for name in names if name in shadow.models]
     answers = measure_all(study, asked)
     rows = {}
     for name in ("original", "retrain", *asked):
-        once = members(shadow, shadowed[name])
+        once = members(shadow.study, shadow.models[name])
         later = members(study, answers[name]) if name in answers else once
         keys = (key for key, *_ in MEMBERSHIP)
         rows[name] = dict(zip(keys, (*once, *later), strict=True))
-    return study, rows
+    return rows
 
 
 def members(study: Study, measured: Measured) -> tuple[dict, dict]:

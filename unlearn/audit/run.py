@@ -154,9 +154,8 @@ def hard_studies(run: pipeline.Run, studied: Studied, names: Sequence[str]) -> l
     tables = []
     if run.config.audit.harder.count:
         tables.append(hard_tables.harder(run, shadow, stress, request, names))
-    members = shadow if run.config.audit.harder.membership else None
-    models = studied.shadow.models
-    return [*tables, hard_tables.sequential(run, request, names, members, models)]
+    members = studied.shadow if run.config.audit.harder.membership else None
+    return [*tables, hard_tables.sequential(run, request, names, members)]
 
 
 def study_all(

@@ -1,6 +1,6 @@
 """Accuracy overall and by class, and losses, of logits."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -188,7 +188,18 @@ def in_blocks(
       arrays: [N, ...] each; the first is the largest.
       entries: of the first array in a block, at most (but one example at least).
     """
+    parts = row_blocks(*arrays, entries=entries)
+    return np.concatenate([fn(*part) for part in parts])
+
+
+def row_blocks(
+    *arrays: np.ndarray, entries: int = BLOCK
+) -> Iterator[tuple[np.ndarray, ...]]:
+    """Yields the same rows of arrays [N, ...], some of them after the others.
+
+    There is at least one block. `entries`: see `in_blocks`.
+    """
     first = arrays[0]
     size = max(1, entries // max(1, first[:1].size))
-    starts = range(0, max(1, len(first)), size)
-    return np.concatenate([fn(*(x[i : i + size] for x in arrays)) for i in starts])
+    for start in range(0, max(1, len(first)), size):
+        yield tuple(array[start : start + size] for array in arrays)

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from unlearn import devices, memory, metrics, spread, store, training
 from unlearn.errors import InputError
 from unlearn.metrics import Outputs
+from unlearn.metrics.accuracy import row_blocks
 from unlearn.pipeline import checks
 from unlearn.pipeline.setup import Run
 from unlearn.problem import Model, Problem, Variables, count, joined, rows
@@ -147,14 +148,8 @@ def each_row(
     """Applies a function of rows to logits [N, K]; to many by parts, see `in_file`."""
     if logits.size <= checks.MOST_LOGITS:
         return fn(logits)
-    return in_file(run, map(fn, row_blocks(logits)), logits.shape)
-
-
-def row_blocks(values: np.ndarray) -> Iterator[np.ndarray]:
-    """Yields the rows of an array [N, ...], some of them after the others."""
-    step = max(1, BLOCK // max(1, values[:1].size))
-    for start in range(0, len(values), step):
-        yield values[start : start + step]
+    answers = (fn(part) for (part,) in row_blocks(logits, entries=BLOCK))
+    return in_file(run, answers, logits.shape)
 
 
 def answers_of(
@@ -177,7 +172,7 @@ def all_finite(evaluation: Mapping[str, np.ndarray]) -> bool:
     return all(
         np.isfinite(part).all()
         for values in evaluation.values()
-        for part in row_blocks(values)
+        for (part,) in row_blocks(values)
     )
 
 

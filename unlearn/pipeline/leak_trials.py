@@ -308,8 +308,11 @@ def left(value: float, original: float, retrained: float) -> float:
 
     Below what retraining leaks is nothing.
     """
-    ends = separation(original) - separation(retrained)
-    return max(0.0, (separation(value) - separation(retrained)) / ends)
+    return _share(*map(separation, (value, original, retrained)))
+
+
+def _share(value: float, original: float, retrained: float) -> float:
+    return max(0.0, (value - retrained) / (original - retrained))
 
 
 def distance(shadows: Shadows, margins: np.ndarray, retrained: np.ndarray) -> float:
@@ -347,8 +350,7 @@ def score(shadows: Shadows, found: Mapping, retrain: Mapping, ends: Mapping) -> 
     shares = [left(row[key], *ends[key]) for key in leaks if key in ends]
     if "distance" in ends:
         row["distance"] = distance(shadows, found["margins"], retrain["margins"])
-        most, least = ends["distance"]
-        shares.append(max(0.0, (row["distance"] - least) / (most - least)))
+        shares.append(_share(row["distance"], *ends["distance"]))
     row["leak"] = float(np.mean(shares))
     row["lost"] = accuracy(shadows, retrain["predictions"]) - kept
     return row | {"test_accuracy": kept}

@@ -194,10 +194,11 @@ def load_arrays(
 
 
 def _read(path: Path, file: np.lib.npyio.NpzFile, name: str, mapped: float):
-    member = file.zip.NameToInfo.get(f"{name}.npy")
-    found = None
+    archive, found = file.zip, None
+    assert archive is not None  # it is open
+    member = archive.NameToInfo.get(f"{name}.npy")
     if member is not None and member.file_size >= mapped:
-        found = npz_members.mapped(path, member)
+        found = npz_members.mapped(path, archive, member)
     return file[name] if found is None else found
 
 
