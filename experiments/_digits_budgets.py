@@ -150,6 +150,7 @@ BUDGETS = {
     "rewind__8at20pc": dict(epochs=6, learning_rate=0.1),
     "rewind__15at20pc": dict(epochs=6, learning_rate=0.1),
     "rewind__30at20pc": dict(epochs=6, learning_rate=0.1),
+    "rewind__noiseat20pc": dict(epochs=6, learning_rate=0.05),
     "rum__20pc": dict(
         epochs=3,
         forget_epochs=2,
@@ -188,6 +189,9 @@ BUDGETS = {
     "undo__freshat50pc": dict(epochs=14, learning_rate=0.05, share=1.0),
     "weight_distortion__5pc": dict(epochs=1, learning_rate=0.00557, sigma=0.0596),
     "weight_distortion__20pc": dict(epochs=6, learning_rate=0.0178, sigma=0.0833),
+    "weight_distortion__distanceat20pc": dict(
+        epochs=6, learning_rate=0.0566, sigma=0.00955
+    ),
     "weight_distortion__50pc": dict(epochs=15, learning_rate=0.0178, sigma=0.0833),
     "weight_negation__5pc": dict(epochs=1, learning_rate=0.033),
     "weight_negation__20pc": dict(epochs=6, learning_rate=0.033),

@@ -184,6 +184,16 @@ def check_pure_deterministic_compiled_once(info, problem, variables, kind="plain
     assert "loss" not in told or told["loss"].ndim == 2
 
 
+def check_traced(info, problem, variables):
+    """Parameters and statistics go out as they came in, of the same types."""
+    args = jax.random.key(1), variables, problem, value_of(info)
+    after, _ = jax.eval_shape(functools.partial(run, info), *args)
+    expected = jax.eval_shape(lambda variables: variables, variables)
+    assert jax.tree.structure(after) == jax.tree.structure(expected)
+    for old, new in zip(jax.tree.leaves(expected), jax.tree.leaves(after), strict=True):
+        assert new.shape == old.shape and new.dtype == old.dtype == jnp.float32
+
+
 def check_vmap_equals_loop(info, variables):
     """Keys, forget sets of one size and a float mapped at once equal one by one.
 

@@ -49,7 +49,8 @@ def test_it_says_where_an_address_is_missing(monkeypatch):
 MISLABELLED = "labels = np.array(labels); labels[forget] = (labels[forget] + 1) % 10"
 SMALLER = {
     'PRESET = "cpu"': 'PRESET = "smoke"',
-    '"finetune", "neggrad_plus", "salun", "scrub"': '"finetune", "neggrad_plus"',
+    '"finetune", "neggrad_plus", "salun", "scrub"': '"finetune",',
+    '"neggrad_plus": dict(': "# dict(",
     "train, test = slice(0, 1400)": "train, test = slice(0, 200)",
     "slice(1400, None)": "slice(200, 400)",
     "jnp.arange(1400)": "jnp.arange(200)",
@@ -77,7 +78,7 @@ def test_it_runs_from_top_to_bottom(tmp_path, monkeypatch):
     assert (tmp_path / "runs" / "cifar_forget" / "summary.md").is_file()
     lines = printed(notebook.cells[-2]).splitlines()
     assert [line.split()[0] for line in lines[1:]] == [
-        *("original", "retrain", "finetune", "neggrad_plus"),
+        *("original", "retrain", "finetune"),
     ]
     found = {line.split()[0]: float(line.split()[-1]) for line in lines[1:]}
     assert found["original"] > 0.75 > found["retrain"]

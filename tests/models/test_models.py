@@ -177,9 +177,10 @@ def test_every_net_computes_in_few_bits(name, dtype):
         weighted = [p for p in found if p and "norm" not in "".join(p).lower()]
         return [found[path].dtype.name for path in weighted]
 
-    assert seen(half).count("float32") == 2  # the images, and what the head is given
-    assert seen(half).count(dtype) == len(seen(plain)) - 2
-    assert set(seen(plain)) == {"float32"}
+    known, found = seen(plain), seen(half)
+    assert found.count("float32") == 2  # the images, and what the head is given
+    assert found.count(dtype) == len(known) - 2
+    assert set(known) == {"float32"}
 
 
 @pytest.mark.slow

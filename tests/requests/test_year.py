@@ -12,7 +12,7 @@ from unlearn.requests.calls import make_call
 from unlearn.requests.deployment import open_deployment
 from unlearn.training_time import METHODS
 
-REQUESTS = 30
+REQUESTS = 16
 
 
 @pytest.fixture(scope="module")

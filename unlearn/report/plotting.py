@@ -46,10 +46,13 @@ def new_figure(width: float, height: float) -> "Figure":
 
 def save(figure: "Figure", path: Path | str) -> None:
     """Writes the figure as PNG, all at once or not at all."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     from unlearn.store import write_bytes
 
     png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=DPI, pil_kwargs={"compress_level": 4})
+    # `savefig` lays the figure out twice.
+    FigureCanvasAgg(figure).print_png(png, pil_kwargs={"compress_level": 4})
     write_bytes(Path(path), png.getvalue())
 
 
