@@ -74,7 +74,7 @@ CURVE = shorter({9: 0.05, 21: 0.05}) | {
     "undo__taught": FIXED["undo"] | dict(labels=0.0),
     "undo__last1": FIXED["undo"] | dict(share=1.0, layers=1),
     "undo__last2": FIXED["undo"] | dict(share=1.0, layers=2),
-    # As their papers have it: noise at the end; weights driven from the original's.
+    # Noise at the end; weights driven from the original's (attacks chose some noise).
     "rewind__noise": FIXED["rewind"] | dict(sigma=0.01),
     "weight_distortion__distance": FIXED["weight_distortion"]
     | dict(sigma=0.0, alpha=1.0),

@@ -7,7 +7,8 @@ chosen for that length by attacks on another request (`--experiment=frontier --t
 --config.tune.objective=audit --config.tune.budgets=0.05,0.2,0.5`), beside retraining in
 1 to 21 of its 30 epochs, with the schedule squeezed or stopped. At 20 % there is what
 lies between nothing and retraining as well: back to epoch 1 to 30 and on, and a part of
-the way to fresh weights. Hours on two cores; several processes share it (`--join`).
+the way to fresh weights, with noise at the end, away from the original's weights. Hours
+on two cores; several processes share it (`--join`).
 """
 
 from unlearn.pipeline import budgets
@@ -32,6 +33,6 @@ def get_config(preset: str):
     config.audit.update(models=96, canaries=0, chunk=48)
     others = [name for name in config.run if not budgets.has_length(config, name)]
     anew = [name for name in CURVE if name.startswith("retrain_short")]
-    # It costs more than any budget: as it is.
+    # `datamodel_matching` costs more than any budget: as it is.
     config.run = *others, *anew, *BUDGETS, "datamodel_matching"
     return config

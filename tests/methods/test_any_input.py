@@ -29,7 +29,7 @@ CONTINUOUS = {
     "unsir",
 }
 IMAGES = {"conv_transpose", "gkt"}
-RUN = ("mixed",)  # for the others how rows are read differs, and nothing else
+RUN = ("mixed",)
 REFUSED = {
     "floats": IMAGES,
     "bits": CONTINUOUS | IMAGES,
@@ -93,7 +93,7 @@ def test_methods_forget_what_was_memorised_and_keep_the_rest(kind, name):
 
 
 # A dict and activations of another rank are traced with every method; the rest differ
-# in what is refused. On a dict ten methods are run, above.
+# in what is refused. On a dict eleven methods are run, above.
 ASKED = [
     (kind, name)
     for kind in KINDS
@@ -123,7 +123,9 @@ def test_a_method_runs_on_any_input_or_says_why_not(kind, name):
     if kind != "floats" or name not in CONTINUOUS:
         after, _ = jax.eval_shape(fn, *args)
         like = jax.eval_shape(lambda: original(kind))
-        assert jax.tree.all(jax.tree.map(lambda a, b: a.shape == b.shape, after, like))
+        seen = [(x.shape, x.dtype) for x in jax.tree.leaves(after)]
+        assert seen == [(x.shape, x.dtype) for x in jax.tree.leaves(like)]
+        assert jax.tree.structure(after) == jax.tree.structure(like)
         return
     after, _ = jax.jit(fn)(*args)
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(after))

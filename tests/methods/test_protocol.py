@@ -49,6 +49,16 @@ NETS = {
 }
 
 
+FUNCTION = (
+    *("amnesiac_relabel", "amun", "boundary_shrink", "curriculum_distill"),
+    *("datamodel_matching", "delete", "emmn", "finetune", "gradient_ascent"),
+    *("kl_contrastive", "kl_uniform", "l1_sparse", "lotus", "mu_mis", "munba"),
+    *("neggrad_plus", "noisy_finetune", "noisy_rewind", "random_labels", "regun"),
+    *("retrain", "retrain_short", "rewind", "scrub", "unsir", "weight_distortion"),
+)
+"""To these a net is a function of all its parameters; of layers they know nothing."""
+
+
 @functools.cache
 def with_net(kind):
     """A problem and its original; each shape of the net is traced once a method."""
@@ -59,27 +69,29 @@ def with_net(kind):
     return problem, trained(problem)
 
 
+def of_kind(kind):
+    """The methods to run on it: of a transformer those that may look into a net."""
+    names = [n for n in METHODS if kind != "transformer" or n not in FUNCTION]
+    marks = () if kind == "plain" else pytest.mark.slow
+    return [pytest.param(name, kind, marks=marks) for name in names]
+
+
 @pytest.mark.parametrize(
-    "kind",
-    ["plain", *(pytest.param(kind, marks=pytest.mark.slow) for kind in NETS)],
+    ("name", "kind"), [case for kind in ("plain", *NETS) for case in of_kind(kind)]
 )
-@pytest.mark.parametrize("name", METHODS)
 def test_pure_deterministic_compiled_once(name, kind, plain, variables):
     problem = plain
     if kind in NETS:
         problem, variables = with_net(kind)
-    if kind == "transformer" and not looks_inside(name):
-        cases.check_traced(METHODS[name], problem, variables)
-        return
     cases.check_pure_deterministic_compiled_once(
         METHODS[name], problem, variables, kind
     )
 
 
-def looks_inside(name):
-    """Whether a method asks for more of a net than what it answers."""
-    source = inspect.getsource(inspect.getmodule(METHODS[name].fn))
-    return any(word in source for word in ("surgery", "activations", "curvature"))
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FUNCTION)
+def test_a_transformer_as_a_function_is_traced(name):
+    cases.check_traced(METHODS[name], *with_net("transformer"))
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ TINY = {
     "wideresnet": {"depth": 16, "widen": 1, "dropout": 0.3},
     "vit": {"width": 16, "depth": 4, "heads": 2, "mlp": 64, "dropout": 0.3},
 }
-SLOW = "vit", "wideresnet"  # the resnets differ from it in their blocks alone
+SLOW = "vit", "resnet18", "wideresnet"  # resnet50 differs from resnet18 in blocks alone
 
 
 def both(name, size=16):

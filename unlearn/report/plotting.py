@@ -50,9 +50,10 @@ def save(figure: "Figure", path: Path | str) -> None:
 
     from unlearn.store import write_bytes
 
+    assert isinstance(figure.canvas, FigureCanvasAgg)
     png = io.BytesIO()
     # `savefig` lays the figure out twice.
-    FigureCanvasAgg(figure).print_png(png, pil_kwargs={"compress_level": 4})
+    figure.canvas.print_png(png, pil_kwargs={"compress_level": 4})
     write_bytes(Path(path), png.getvalue())
 
 
