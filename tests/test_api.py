@@ -116,6 +116,16 @@ def test_import_alone_loads_nothing():
 
 
 @pytest.mark.slow
+def test_a_command_that_stops_at_once_has_not_waited_for_what_measures():
+    program = (
+        "import sys, unlearn.audit, unlearn.pipeline, unlearn.requests\n"
+        "slow = 'scipy.stats', 'sklearn', 'matplotlib', 'orbax.checkpoint'\n"
+        "print([name for name in slow if name in sys.modules])"
+    )
+    assert run(program) == "[]"
+
+
+@pytest.mark.slow
 def test_modules_are_there_without_an_import_of_their_own():
     """As README.md names them."""
     program = (

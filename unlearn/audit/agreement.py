@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from unlearn.pipeline.leak_trials import left
 from unlearn.report.csv_files import read_csv
@@ -94,7 +94,7 @@ def agreement(points: Sequence[Point], tuned: Mapping[str, float]) -> Agreement 
         return None
 
     def correlation(one, other):
-        return stats.spearmanr(one, other).statistic
+        return scipy.stats.spearmanr(one, other).statistic
 
     drawn = np.random.default_rng(0).integers(len(columns), size=(2000, len(columns)))
     several = [x for x in drawn if np.ptp(columns[x], axis=0).all()]

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from unlearn.audit.games import Game
 from unlearn.metrics.clustered import Estimate
@@ -55,7 +55,7 @@ def most_exposed(games: Mapping[str, Game], most: int = MOST) -> list[Exposed]:
     found: dict[int, Exposed] = {}
     for name, game in games.items():
         values, deviations = advantages(game)
-        halves = stats.norm.isf(0.025 / (len(values) * len(games))) * deviations
+        halves = scipy.stats.norm.isf(0.025 / (len(values) * len(games))) * deviations
         lows, highs = (np.clip(values + sign * halves, 0, 1) for sign in (-1, 1))
         for position, ends in enumerate(zip(values, lows, highs, strict=True)):
             one = Exposed(position, name, Estimate(*map(float, ends)))

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from unlearn.audit.games import RATE, Leak, expected
 from unlearn.audit.utility import Utility
@@ -82,7 +82,7 @@ def tolerances(original: Leak, config: "ConfigDict") -> Tolerances:
     part = config.tolerance
     of_leak = part * (original.leak.value - 0.5)
     of_found = part * (np.nan_to_num(original.found.value) - RATE)
-    whole = stats.norm.cdf(part * separation(original.whole.value) / 2**0.5) - 0.5
+    whole = scipy.stats.norm.cdf(part * separation(original.whole.value) / 2**0.5) - 0.5
     return Tolerances(
         leak=float(np.clip(of_leak, LEAST_LEAK, MOST_LEAK)),
         found=float(np.clip(of_found, LEAST_FOUND, MOST_FOUND)),

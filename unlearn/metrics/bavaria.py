@@ -22,8 +22,8 @@ from other models only: scores are out of sample with few examples, too.
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from scipy.special import digamma, polygamma
-from scipy.stats import t as student
 
 from unlearn.metrics.lira import MIN_SD, RETAIN, Moments, check, moments
 
@@ -91,7 +91,7 @@ def _log_predictive(x, fitted):
     m = (prior.k * prior.m + n * mean) / k
     b = prior.b + (fitted.squares + prior.k * n * (mean - prior.m) ** 2 / k) / 2
     scale = np.sqrt(b * (k + 1) / (a * k))
-    return student.logpdf(x, 2 * a, loc=m, scale=np.maximum(scale, MIN_SD))
+    return scipy.stats.t.logpdf(x, 2 * a, loc=m, scale=np.maximum(scale, MIN_SD))
 
 
 def _mean(x):

@@ -15,7 +15,7 @@ of 95 % intervals of the AUC is in `roc.evaluate`.
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from unlearn.errors import InputError
 
@@ -103,7 +103,7 @@ def quantile(clusters: int, comparisons: int = 1) -> float:
       clusters: the smaller of the numbers of models and of examples.
       comparisons: how many intervals are to hold together (Bonferroni).
     """
-    return float(stats.t.ppf(1 - 0.025 / comparisons, max(clusters - 1, 1)))
+    return float(scipy.stats.t.ppf(1 - 0.025 / comparisons, max(clusters - 1, 1)))
 
 
 def estimate(

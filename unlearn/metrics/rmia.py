@@ -8,8 +8,8 @@ https://arxiv.org/abs/2312.03262. p(x) is a mean over reference models.
 """
 
 import numpy as np
+import scipy
 from scipy.special import log_expit
-from scipy.stats import rankdata
 
 from unlearn.errors import InputError
 from unlearn.metrics.lira import RETAIN, check, check_finite, leave_one_out, left_out
@@ -115,5 +115,5 @@ def _population_ratios(population, offline, a, size):
 def _count_below(others, values):
     """How many of a row's `others` are at most each of its `values`, int[S, N]."""
     both = np.concatenate([values, others], axis=1)
-    ranks = rankdata(both, method="max", axis=1)[:, : values.shape[1]]
-    return ranks - rankdata(values, method="max", axis=1)
+    ranks = scipy.stats.rankdata(both, method="max", axis=1)[:, : values.shape[1]]
+    return ranks - scipy.stats.rankdata(values, method="max", axis=1)

@@ -9,7 +9,7 @@ an example the models that it is compared with.
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from unlearn.errors import InputError
 from unlearn.metrics import clustered
@@ -233,8 +233,8 @@ def _rate(pairs, rate, comparisons):
         size = min(max(pairs.shape), len(a))
     alpha = 0.025 / comparisons
     hits = size * value
-    low = stats.beta.ppf(alpha, hits, size - hits + 1) if hits > 0 else 0.0
-    high = stats.beta.isf(alpha, hits + 1, size - hits) if hits < size else 1.0
+    low = scipy.stats.beta.ppf(alpha, hits, size - hits + 1) if hits > 0 else 0.0
+    high = scipy.stats.beta.isf(alpha, hits + 1, size - hits) if hits < size else 1.0
     if np.isnan(variance):
         low = high = np.nan
     return clustered.Estimate(value, float(low), float(high))

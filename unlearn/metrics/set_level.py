@@ -14,7 +14,7 @@ examples leak, where 10 or 30 % do, and where the 12 most memorised do.
 from collections.abc import Callable
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from unlearn.errors import InputError
 from unlearn.metrics import clustered, lira
@@ -78,7 +78,7 @@ def separation(auc: float) -> float:
     An AUC saturates at 1 and the separation does not: shares of a leak are taken of it.
     It is capped at that of an AUC of .99.
     """
-    return float(np.sqrt(2) * stats.norm.ppf(np.clip(auc, 1 - CAP, CAP)))
+    return float(np.sqrt(2) * scipy.stats.norm.ppf(np.clip(auc, 1 - CAP, CAP)))
 
 
 def _means(margins, states, attack):
@@ -119,7 +119,7 @@ def _two_way(scores, states, forgotten, unseen):
     if not spread:
         return by_models
     apart = (forgotten.mean() - unseen.mean()) / np.sqrt(spread)
-    slope = stats.norm.pdf(apart) ** 2 / spread
+    slope = scipy.stats.norm.pdf(apart) ** 2 / spread
     return by_models + max(slope * by_examples, 0.0)
 
 

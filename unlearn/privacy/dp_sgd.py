@@ -27,7 +27,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from scipy import stats
+import scipy
 
 from unlearn.errors import InputError
 from unlearn.optimizers import sgd
@@ -123,7 +123,7 @@ def spent(noise: float, delta: float, examples: int, recipe: Recipe) -> Budget:
 def too_large(examples: int, recipe: Recipe) -> float:
     """Returns the chance that a sample of the training is larger than `most`."""
     rate = recipe.batch_size / examples
-    return recipe.steps * float(stats.binom.sf(recipe.most, examples, rate))
+    return recipe.steps * float(scipy.stats.binom.sf(recipe.most, examples, rate))
 
 
 def check(budget: Budget, examples: int, recipe: Recipe) -> None:
