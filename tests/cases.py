@@ -165,6 +165,13 @@ def check_declaration(info: MethodInfo):
         assert low < high and isinstance(defaults[constant], float)
 
 
+def check_alike(after, before):
+    """The same structure and shapes; float32 in and out. `after` may be traced."""
+    assert jax.tree.structure(after) == jax.tree.structure(before)
+    for old, new in zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True):
+        assert new.shape == old.shape and new.dtype == old.dtype == jnp.float32
+
+
 def check_pure_deterministic_compiled_once(info, problem, variables, kind="plain"):
     """Inputs keep their bits; float32 in and out; finite; not a no-op."""
     fn, key, value = program_of(info, kind), jax.random.key(1), value_of(info)
@@ -173,12 +180,8 @@ def check_pure_deterministic_compiled_once(info, problem, variables, kind="plain
     assert_equal(jax.tree.map(np.asarray, (variables, problem)), before)
     assert_equal(after, fn(key, variables, problem, value)[0])
     assert fn._cache_size() == 1
-    assert jax.tree.structure(after) == jax.tree.structure(variables)
-    for old, new in zip(
-        jax.tree.leaves(variables), jax.tree.leaves(after), strict=True
-    ):
-        assert new.shape == old.shape and new.dtype == old.dtype == jnp.float32
-        assert np.isfinite(new).all()
+    check_alike(after, variables)
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves(after))
     assert distance(after, variables) > 0
     assert all(isinstance(x, jax.Array) for x in jax.tree.leaves(told))
     assert "loss" not in told or told["loss"].ndim == 2
@@ -189,10 +192,7 @@ def check_traced(info, problem, variables):
     args = jax.random.key(1), variables, problem, value_of(info)
     after, told = jax.eval_shape(functools.partial(run, info), *args)
     assert "loss" not in told or told["loss"].ndim == 2
-    expected = jax.eval_shape(lambda variables: variables, variables)
-    assert jax.tree.structure(after) == jax.tree.structure(expected)
-    for old, new in zip(jax.tree.leaves(expected), jax.tree.leaves(after), strict=True):
-        assert new.shape == old.shape and new.dtype == old.dtype == jnp.float32
+    check_alike(after, variables)
 
 
 def check_vmap_equals_loop(info, variables):
