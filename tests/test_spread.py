@@ -36,7 +36,6 @@ def on_eight():
     environment = os.environ | {
         "PYTHONPATH": str(ROOT),
         "JAX_PLATFORMS": "cpu",
-        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
         "XLA_FLAGS": f"{FLAGS} --xla_force_host_platform_device_count=8",
     }
     command = [sys.executable, "tests/on_eight_devices.py"]

@@ -67,7 +67,6 @@ def start(tmp_path, folder, *words):
         env={
             **os.environ,
             "JAX_PLATFORMS": "cpu",
-            "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
             "XLA_FLAGS": f"{FLAGS} --xla_force_host_platform_device_count=1",
             "XDG_CACHE_HOME": str(tmp_path / "cache"),
         },

@@ -73,7 +73,6 @@ def test_a_ratio_is_the_median_of_the_ratios_of_a_round(monkeypatch):
 )
 def test_smoke(parts, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(_torch_peers, "has_torch", lambda: False)
-    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # of other processes
     config = speed.get_config("smoke")
     config.parts = parts
     with config.unlocked():  # one of each is enough

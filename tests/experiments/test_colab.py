@@ -66,7 +66,6 @@ def test_it_runs_from_top_to_bottom(tmp_path, monkeypatch):
     nbclient = pytest.importorskip("nbclient")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
-    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # a faster start
     notebook, kept = read(), read()
     for old, new in SMALLER.items():
         assert any(old in cell.source for cell in notebook.cells), old

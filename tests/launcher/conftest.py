@@ -18,7 +18,6 @@ def environment(tmp_path_factory):
         "HOME": str(home),
         "XDG_CACHE_HOME": str(home / ".cache"),
         "TMPDIR": str(home),
-        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
     }
 
 

@@ -2,8 +2,8 @@
 
 Plain models forget a single example (or a class, if the method is for classes only),
 models with batch statistics and transformers a class; sets smaller than a batch and
-larger ones are forgotten in test_any_input.py. On a transformer those run that look
-into a net; to the others it is a function, and they are traced.
+larger ones are forgotten in test_any_input.py. On nets those run that look into a net;
+to the others it is a function, and they are traced.
 """
 
 import functools
@@ -50,13 +50,15 @@ NETS = {
 
 
 FUNCTION = (
-    *("amnesiac_relabel", "amun", "boundary_shrink", "curriculum_distill"),
-    *("datamodel_matching", "delete", "emmn", "finetune", "gradient_ascent"),
-    *("kl_contrastive", "kl_uniform", "l1_sparse", "lotus", "mu_mis", "munba"),
-    *("neggrad_plus", "noisy_finetune", "noisy_rewind", "random_labels", "regun"),
-    *("retrain", "retrain_short", "rewind", "scrub", "unsir", "weight_distortion"),
+    *("amnesiac_relabel", "amun", "bad_teacher", "boundary_shrink", "class_swap"),
+    *("curriculum_distill", "datamodel_matching", "delete", "emmn", "finetune"),
+    *("gradient_ascent", "kl_contrastive", "kl_uniform", "l1_sparse", "lipschitz"),
+    *("lotus", "mu_mis", "munba", "neggrad_plus", "noisy_finetune", "noisy_rewind"),
+    *("random_labels", "regun", "retrain", "retrain_short", "rewind", "rum", "scrub"),
+    *("unsir", "weight_distortion"),
 )
 """To these a net is a function of all its parameters; of layers they know nothing."""
+RUN = "finetune", "scrub", "retrain"  # of those, all the same
 
 
 @functools.cache
@@ -70,10 +72,11 @@ def with_net(kind):
 
 
 def of_kind(kind):
-    """The methods to run on it: of a transformer those that may look into a net."""
-    names = [n for n in METHODS if kind != "transformer" or n not in FUNCTION]
-    marks = () if kind == "plain" else pytest.mark.slow
-    return [pytest.param(name, kind, marks=marks) for name in names]
+    """The methods to run on it: of a net those that may look into it."""
+    if kind == "plain":
+        return [pytest.param(name, kind) for name in METHODS]
+    names = [n for n in METHODS if n not in FUNCTION or n in RUN]
+    return [pytest.param(name, kind, marks=pytest.mark.slow) for name in names]
 
 
 @pytest.mark.parametrize(
@@ -89,9 +92,10 @@ def test_pure_deterministic_compiled_once(name, kind, plain, variables):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", FUNCTION)
-def test_a_transformer_as_a_function_is_traced(name):
-    cases.check_traced(METHODS[name], *with_net("transformer"))
+@pytest.mark.parametrize("kind", NETS)
+@pytest.mark.parametrize("name", [name for name in FUNCTION if name not in RUN])
+def test_a_net_as_a_function_is_traced(name, kind):
+    cases.check_traced(METHODS[name], *with_net(kind))
 
 
 @pytest.mark.slow

@@ -13,8 +13,8 @@ from unlearn.models.nets import REMAT
 TINY = {
     "resnet18": {"width": 4},
     "resnet50": {"width": 4, "norm": "group"},
-    "wideresnet": {"depth": 16, "widen": 1, "dropout": 0.3},
-    "vit": {"width": 16, "depth": 4, "heads": 2, "mlp": 64, "dropout": 0.3},
+    "wideresnet": {"depth": 10, "widen": 1, "dropout": 0.3},
+    "vit": {"width": 16, "depth": 2, "heads": 2, "mlp": 64, "dropout": 0.3},
 }
 SLOW = "vit", "resnet18", "wideresnet"  # resnet50 differs from resnet18 in blocks alone
 
