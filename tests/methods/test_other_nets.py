@@ -1,5 +1,7 @@
 """Nets that are not a chain of layers of linen: what methods make of their parts."""
 
+import functools
+
 import flax.linen as nn
 import foreign_nets
 import jax
@@ -19,6 +21,12 @@ from unlearn.training import cross_entropy, predict_set
 
 KEY = jax.random.key(3)
 LIBRARIES = {"haiku": "haiku", "equinox": "equinox"}
+fresh = jax.jit(surgery.fresh)  # step by step each operation is a program
+
+
+def run(name, variables, problem, **constants):
+    fn = jax.jit(functools.partial(METHODS[name].fn, **constants))
+    return fn(KEY, variables, problem)
 
 
 def vit_problem():
@@ -42,7 +50,7 @@ def moved(before, after):
 
 def test_what_a_vit_owns_beside_its_layers_is_no_layer():
     problem = vit_problem()
-    variables = surgery.fresh(KEY, problem)
+    variables = fresh(KEY, problem)
     weighted = surgery.weighted_layers(problem, variables)
     assert weighted[0] == ("patch",) and weighted[-1] == ("head",)
     assert () in surgery.layers(problem, variables)
@@ -62,17 +70,17 @@ def test_what_a_vit_owns_beside_its_layers_is_no_layer():
 )
 def test_the_first_layer_of_a_vit_is_its_patches(name, constants, expected):
     problem = vit_problem()
-    params = jax.tree.map(lambda w: w + 0.01, surgery.fresh(KEY, problem)["params"])
+    params = jax.tree.map(lambda w: w + 0.01, fresh(KEY, problem)["params"])
     if name == "weight_negation":
         constants = {"epochs": 0}
-    after, _ = METHODS[name].fn(KEY, {"params": params}, problem, **constants)
+    after, _ = run(name, {"params": params}, problem, **constants)
     assert moved(params, after["params"]) == expected
 
 
 @pytest.mark.slow
 def test_a_normalisation_of_haiku_is_no_layer_with_a_matrix():
     problem = foreign_problem("haiku")
-    variables = surgery.fresh(KEY, problem)
+    variables = fresh(KEY, problem)
     assert variables["params"]["norm"]["scale"].ndim > 1
     weighted = surgery.weighted_layers(problem, variables)
     assert weighted == [("conv",), ("dense",), ("head",)]
@@ -83,10 +91,11 @@ def test_a_normalisation_of_haiku_is_no_layer_with_a_matrix():
 @pytest.mark.parametrize("name", ["cf_k", "eu_k"])
 def test_statistics_go_with_the_layers_that_train(library, name):
     problem = foreign_problem(library)
-    variables = surgery.fresh(KEY, problem)
-    fn, found = METHODS[name].fn, {}
+    variables = fresh(KEY, problem)
+    found = {}
     for layers in (1, 3):  # the head alone; the normalisation as well
-        after, _ = fn(KEY, variables, problem, layers=layers, epochs=2, batch_size=8)
+        constants = dict(layers=layers, epochs=2, batch_size=8)
+        after, _ = run(name, variables, problem, **constants)
         trained = moved(variables["params"], after["params"])
         assert ("norm" in trained) == (layers == 3)
         found[layers] = np.abs(
@@ -109,9 +118,9 @@ def test_a_frozen_normalisation_without_parameters_keeps_its_statistics(name):
             return nn.Dense(3)(nn.relu(x))
 
     problem = tiny_problem(from_linen(Plain()))
-    variables = surgery.fresh(KEY, problem)
+    variables = fresh(KEY, problem)
     variables["batch_stats"]["BatchNorm_0"]["mean"] += 0.5
-    after, _ = METHODS[name].fn(KEY, variables, problem, layers=1, epochs=1)
+    after, _ = run(name, variables, problem, layers=1, epochs=1)
     assert_equal(after["batch_stats"], variables["batch_stats"])
 
 
@@ -120,9 +129,9 @@ def test_a_frozen_normalisation_without_parameters_keeps_its_statistics(name):
 @pytest.mark.parametrize("name", ["undo", "prune_reinit_entropy"])
 def test_counters_stay_whole_numbers(library, name):
     problem = foreign_problem(library)
-    variables = surgery.fresh(KEY, problem)
+    variables = fresh(KEY, problem)
     assert any(x.dtype == jnp.int32 for x in jax.tree.leaves(variables))
-    after, _ = METHODS[name].fn(KEY, variables, problem, epochs=1, batch_size=8)
+    after, _ = run(name, variables, problem, epochs=1, batch_size=8)
     assert jax.tree.map(jnp.dtype, variables) == jax.tree.map(jnp.dtype, after)
     assert np.isfinite(flat(after["params"])).all()
 
@@ -132,11 +141,10 @@ def test_counters_stay_whole_numbers(library, name):
 def test_averages_that_undo_mixed_are_no_larger_than_what_they_are_of(library):
     """A counter at 0 beside old sums would enlarge them by up to 1 / (1 - decay)."""
     problem = foreign_problem(library)
-    variables = surgery.fresh(KEY, problem)
-    long = METHODS["finetune"].fn(KEY, variables, problem, epochs=20, batch_size=8)[0]
-    after, _ = METHODS["undo"].fn(
-        *(KEY, long, problem), share=0.3, epochs=1, batch_size=24, learning_rate=0.0
-    )
+    variables = fresh(KEY, problem)
+    long = run("finetune", variables, problem, epochs=20, batch_size=8)[0]
+    constants = dict(share=0.3, epochs=1, batch_size=24, learning_rate=0.0)
+    after, _ = run("undo", long, problem, **constants)
     mean = {"haiku": "norm/~/mean_ema", "equinox": "1"}[library]
     size = {
         name: np.abs(flat(tree["batch_stats"][mean])).max()
@@ -150,19 +158,20 @@ def test_averages_that_undo_mixed_are_no_larger_than_what_they_are_of(library):
 def test_a_net_that_was_not_trained_is_unsure(library):
     """Haiku's variance of 0 would make it certain; teachers of noise ask such nets."""
     problem = foreign_problem(library)
-    logits = predict_set(problem, surgery.fresh(KEY, problem), problem.retain)
+    logits = predict_set(problem, fresh(KEY, problem), problem.retain)
     assert np.abs(logits).max() < 20
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("net", ["resnet9", "speednet", "cnn"])
 def test_a_net_that_scales_its_logits(net):
-    options = {"cnn": {"widths": (4,)}, "resnet9": {"width": 4}}.get(net, {})
+    small = {"cnn": {"widths": (4,)}, "speednet": {"widths": (16, 16)}}
+    options = small.get(net, {"width": 4})
     images = np.random.default_rng(0).normal(size=(20, 12, 12, 1)).astype(np.float32)
     model = create(net, 3, **options)
     problem = make_problem(images, np.arange(20) % 3, range(4), model)
-    variables = surgery.fresh(KEY, problem)
-    after, info = METHODS["newton_head"].fn(KEY, variables, problem, steps=2)
+    variables = fresh(KEY, problem)
+    after, info = run("newton_head", variables, problem, steps=2)
 
     def objective(variables):
         logits = predict_set(problem, variables, problem.retain)
@@ -173,7 +182,7 @@ def test_a_net_that_scales_its_logits(net):
 
     np.testing.assert_allclose(info["objective"][0], objective(variables), rtol=1e-4)
     assert objective(after) < info["objective"][1] < info["objective"][0]
-    teacher = surgery.fresh(jax.random.key(8), problem)
+    teacher = fresh(jax.random.key(8), problem)
     taught = head_distill(variables, problem, teacher)
     wanted, before, now = (
         jax.nn.log_softmax(predict_set(problem, v, problem.retain))
@@ -193,8 +202,8 @@ def test_logits_of_half_precision(name):
             return nn.Dense(3, dtype=jnp.bfloat16)(x)
 
     problem = tiny_problem(from_linen(Half()))
-    variables = surgery.fresh(KEY, problem)
-    after, _ = METHODS[name].fn(KEY, variables, problem)
+    variables = fresh(KEY, problem)
+    after, _ = run(name, variables, problem)
     assert np.isfinite(flat(after)).all() and flat(after).dtype == np.float32
     # A pair of functions of one's own may answer in half precision as well.
     apply = problem.model.apply
@@ -204,7 +213,7 @@ def test_logits_of_half_precision(name):
         return logits.astype(jnp.bfloat16), variables
 
     own = problem.replace(model=problem.model._replace(apply=half))
-    again, _ = METHODS[name].fn(KEY, variables, own)
+    again, _ = run(name, variables, own)
     assert np.isfinite(flat(again)).all()
 
 
@@ -247,10 +256,10 @@ def test_classes_are_named_once_and_none_are_no_class():
             *(problem.examples, labels, problem.forget, problem.model),
             forget_classes=[1, 1],
         )
-    variables, none = surgery.fresh(KEY, problem), jnp.zeros(0, jnp.int32)
+    variables, none = fresh(KEY, problem), jnp.zeros(0, jnp.int32)
     for name in ("random_labels", "delete"):
         unsaid, empty = (
-            METHODS[name].fn(KEY, variables, problem.replace(forget_classes=classes))[0]
+            run(name, variables, problem.replace(forget_classes=classes))[0]
             for classes in (None, none)
         )
         assert_equal(unsaid, empty)
@@ -259,8 +268,8 @@ def test_classes_are_named_once_and_none_are_no_class():
 @pytest.mark.slow
 def test_no_epoch_is_no_crash():
     problem = tiny_problem()
-    variables = surgery.fresh(KEY, problem)
-    after, info = METHODS["noise_reset"].fn(KEY, variables, problem, epochs=0)
+    variables = fresh(KEY, problem)
+    after, info = run("noise_reset", variables, problem, epochs=0)
     assert info["loss"].shape[0] == 0 and not moved(variables, after)
     with pytest.raises(InputError, match="goes back to one of its epochs"):
         METHODS["scrub"].fn(KEY, variables, problem, epochs=0, rewind=True)
