@@ -111,7 +111,7 @@ def python(tmp_path_factory):
     """A new environment, in a repository of the user's, with what builds wheels."""
     home = tmp_path_factory.mktemp("user")
     succeed("git", "init", home)
-    venv.create(home / ".venv", with_pip=True)
+    venv.create(home / ".venv", with_pip=not shutil.which("uv"))
     python = home / ".venv" / "bin" / "python"
     done = install(python, "--upgrade", "pip", "hatchling")
     if done.returncode:
@@ -191,7 +191,7 @@ rng = np.random.default_rng(0)
 images, labels = rng.integers(0, 255, (60, 4, 4, 1), np.uint8), rng.integers(0, 3, 60)
 problem = make_problem(images, labels, range(6), Model(init, apply))
 before = init(jax.random.key(0), problem.inputs(np.arange(1)))
-for name in ("finetune", "neggrad_plus", "salun", "ssd"):
+for name in ("finetune", "ssd"):
     after, _ = methods.METHODS[name].fn(jax.random.key(1), before, problem)
     logits, _ = apply(after, problem.inputs(problem.retain))
     print(name, metrics.accuracy(np.asarray(logits), labels[6:]))
@@ -207,7 +207,7 @@ def test_installed_and_used_from_another_folder(python, wheel, elsewhere):
     assert not names & {"flax", "orbax-checkpoint", "tensorflow-datasets", "rich"}
     assert not names & {"matplotlib", "ml-collections", "pytest"}
     lines = succeed(python, "-c", SCRIPT, **elsewhere).splitlines()
-    assert len(lines) == 4
+    assert len(lines) == 2
     command = python.parent / "unlearn"
     for flag in ("--help", "--list_experiments"):
         assert "digits_forget: " in succeed(command, flag, **elsewhere)
