@@ -166,7 +166,7 @@ def test_typed_overrides_reach_the_config(environment, tmp_path):
 
 @pytest.mark.slow
 def test_killed_at_random_it_ends_with_the_same_bits(environment, tmp_path):
-    """kill -9 or Ctrl-C of a real run at a random moment, then the same command."""
+    """kill -9 or Ctrl-C of a real run at 2 random moments, then the same command."""
     words = [
         "--preset=smoke",
         "--config.model.name=mlp",
