@@ -56,6 +56,7 @@ SMALLER = {
     "jnp.arange(1400)": "jnp.arange(200)",
     "forget = np.arange(30)": f"forget = np.arange(30); {MISLABELLED}",
     "epochs=12": "epochs=30",
+    "nn.Conv(16,": "nn.Conv(2,",
     "MODELS = 24": "MODELS = 9",
 }
 """A seventh of the digits; those to be forgotten leave a deep trace in few models."""
@@ -79,5 +80,5 @@ def test_it_runs_from_top_to_bottom(tmp_path, monkeypatch):
     assert [line.split()[0] for line in lines[1:]] == [
         *("original", "retrain", "finetune"),
     ]
-    found = {line.split()[0]: float(line.split()[-1]) for line in lines[1:]}
+    found = {line.split()[0]: float(line.split()[1]) for line in lines[1:]}
     assert found["original"] > 0.75 > found["retrain"]
