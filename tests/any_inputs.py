@@ -135,7 +135,7 @@ def case(kind: str, mislabelled: int = 20) -> Case:
     labels = y[train].copy()
     forget = np.arange(mislabelled)
     labels[forget] = (labels[forget] + rng.integers(1, classes, mislabelled)) % classes
-    model = from_linen(net)  # each shape of its inputs is traced once, not a method
+    model = from_linen(net)  # traced once a shape of its inputs, not once a method
     model = model._replace(apply=jax.jit(model.apply, static_argnames="train"))
     problem = make_problem(
         part(train),

@@ -197,20 +197,25 @@ def check_traced(info, problem, variables):
 
 
 def branches(info, variables, problem):
-    """Whether its program has other than straight steps: vmap makes those anew."""
+    """Whether it has control flow or solvers, which vmap rewrites as a whole."""
     args = jax.random.key(0), variables, problem, value_of(info)
     return re.search(CHANGED_BY_VMAP, str(program_of(info).trace(*args).jaxpr))
 
 
-CHANGED_BY_VMAP = r"\b(cond|while|custom_linear_solve|eigh|cholesky)\["
-RUN_MAPPED = "finetune", "salun", "scrub"  # of those that have nothing of it
+REWRITTEN = (
+    *("cond", "while", "custom_linear_solve", "triangular_solve", "cholesky"),
+    *("eigh", "eig", "svd", "lu", "qr", "approx_top_k"),
+)
+CHANGED_BY_VMAP = rf"= ({'|'.join(REWRITTEN)})[\[ ]"
+RUN_MAPPED = "finetune", "salun", "scrub"  # of those that have none of it
 
 
 def check_vmap_equals_loop(info, variables):
     """Keys, forget sets of one size and a float mapped at once equal one by one.
 
-    A set is a class, or a single example, of `plain`; what comes out is finite. Where
-    both are the same steps but for an axis, they are traced.
+    A set is a class, or a single example, of `plain`; what comes out is finite. That
+    is of methods with control flow or solvers, and of three others; the rest have one
+    step for each of the loop's, by a rule of JAX, and are traced: shapes and types.
     """
     problem = plain(info.scope)
     if info.scope == "class":

@@ -25,7 +25,7 @@ FLAGS = "--xla_cpu_parallel_codegen_split_count=1"
 if jaxlib.version.__version_info__ < (0, 11):
     FLAGS += " --xla_cpu_use_fusion_emitters=false"
 os.environ.setdefault("XLA_FLAGS", FLAGS)
-os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # of other processes
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # those that tests start
 # For workers and processes that start from here: threads of OpenBLAS that wait for a
 # regression on few numbers take as much time as the regression.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -78,7 +78,7 @@ def start(tmp_path, folder, *words):
 
 @pytest.mark.slow
 def test_three_at_work_and_one_is_killed(tmp_path):
-    """They end with the same models as one alone, and nothing is left to make."""
+    """They end with the same models as one alone, and no chunk is left claimed."""
     workers = [start(tmp_path, "many", "--join") for _ in range(3)]
     studies = tmp_path / "many" / "digits_audit" / "studies"
     while not list(studies.glob("shadow/retrain/.0*")):

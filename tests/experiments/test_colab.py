@@ -59,7 +59,7 @@ SMALLER = {
     "nn.Conv(16,": "nn.Conv(2,",
     "MODELS = 24": "MODELS = 9",
 }
-"""A seventh of the digits; those to be forgotten leave a deep trace in few models."""
+"""One method, two filters, a seventh of the digits; the forgotten leave deep traces."""
 
 
 @pytest.mark.slow

@@ -147,16 +147,15 @@ def test_a_run_from_the_command_line(environment, first_run):
 
 
 @pytest.mark.slow
-def test_typed_overrides_reach_the_config(environment, tmp_path):
-    done = launch(
-        environment,
+def test_typed_overrides_reach_the_config(call, tmp_path):
+    code, _, errors = call(
         *SMALL,
         f"--workdir={tmp_path}",
         "--config.methods.finetune.learning_rate=1",
         "--config.forget.kind=indices",
         "--config.forget.indices=4,5,6",
     )
-    assert done.returncode == 0, done.stderr
+    assert code == 0, errors
     config = json.loads((tmp_path / "digits_forget" / "config.json").read_text())
     assert config["methods"]["finetune"]["learning_rate"] == 1.0
     assert config["forget"]["indices"] == [4, 5, 6]

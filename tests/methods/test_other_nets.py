@@ -21,7 +21,7 @@ from unlearn.training import cross_entropy, predict_set
 
 KEY = jax.random.key(3)
 LIBRARIES = {"haiku": "haiku", "equinox": "equinox"}
-fresh = jax.jit(surgery.fresh)  # step by step each operation is a program
+fresh = jax.jit(surgery.fresh)  # eagerly every operation is a program of its own
 
 
 def run(name, variables, problem, **constants):

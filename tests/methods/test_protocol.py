@@ -2,8 +2,9 @@
 
 Plain models forget a single example (or a class, if the method is for classes only),
 models with batch statistics and transformers a class; sets smaller than a batch and
-larger ones are forgotten in test_any_input.py. On nets those run that look into a net;
-to the others it is a function, and they are traced.
+larger ones are forgotten in test_any_input.py. On a residual net and a transformer
+methods run that look into a net, and `RUN`; to the others it is a function: they run on
+two layers with batch statistics, and are traced on the larger nets.
 """
 
 import functools
@@ -13,7 +14,7 @@ import cases
 import jax
 import pytest
 from cases import case
-from conftest import class_of_tiny_problem, trained
+from conftest import NormNet, class_of_tiny_problem, trained
 
 from unlearn import models
 from unlearn.methods import METHODS
@@ -47,44 +48,51 @@ NETS = {
     "resnet": ("poolnet", dict(widths=(4,))),  # residual, with batch statistics
     "transformer": ("vit", dict(patch=2, width=8, depth=1, heads=2, mlp=8)),
 }
+NORM = "norm"  # two layers, with batch statistics
 
 
 FUNCTION = (
     *("amnesiac_relabel", "amun", "bad_teacher", "boundary_shrink", "class_swap"),
     *("curriculum_distill", "datamodel_matching", "delete", "emmn", "finetune"),
-    *("gradient_ascent", "kl_contrastive", "kl_uniform", "l1_sparse", "lipschitz"),
-    *("lotus", "mu_mis", "munba", "neggrad_plus", "noisy_finetune", "noisy_rewind"),
-    *("random_labels", "regun", "retrain", "retrain_short", "rewind", "rum", "scrub"),
-    *("unsir", "weight_distortion"),
+    *("gradient_ascent", "influence", "kl_contrastive", "kl_uniform", "l1_sparse"),
+    *("lfssd", "lipschitz", "lotus", "mu_mis", "munba", "neggrad_plus"),
+    *("noisy_finetune", "noisy_rewind", "random_labels", "regun", "retrain"),
+    *("retrain_short", "rewind", "rum", "salun", "scrub", "sfron", "ssd", "unsir"),
+    *("weight_distortion",),
 )
 """To these a net is a function of all its parameters; of layers they know nothing."""
-RUN = "finetune", "scrub", "retrain"  # of those, all the same
+RUN = "finetune", "scrub", "retrain"  # these of them run on all nets
+TRACED = [name for name in FUNCTION if name not in RUN]
 
 
 @functools.cache
 def with_net(kind):
     """A problem and its original; each shape of the net is traced once a method."""
-    name, options = NETS[kind]
-    model = models.create(name, 3, **options)
+    if kind == NORM:
+        model = models.from_linen(NormNet())
+    else:
+        name, options = NETS[kind]
+        model = models.create(name, 3, **options)
     model = model._replace(apply=jax.jit(model.apply, static_argnames="train"))
     problem = class_of_tiny_problem(model)
     return problem, trained(problem)
 
 
 def of_kind(kind):
-    """The methods to run on it: of a net those that may look into it."""
+    """The methods to run on it: of the larger nets those that may look into them."""
     if kind == "plain":
         return [pytest.param(name, kind) for name in METHODS]
-    names = [n for n in METHODS if n not in FUNCTION or n in RUN]
+    names = TRACED if kind == NORM else [n for n in METHODS if n not in TRACED]
     return [pytest.param(name, kind, marks=pytest.mark.slow) for name in names]
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"), [case for kind in ("plain", *NETS) for case in of_kind(kind)]
+    ("name", "kind"),
+    [case for kind in ("plain", NORM, *NETS) for case in of_kind(kind)],
 )
 def test_pure_deterministic_compiled_once(name, kind, plain, variables):
     problem = plain
-    if kind in NETS:
+    if kind != "plain":
         problem, variables = with_net(kind)
     cases.check_pure_deterministic_compiled_once(
         METHODS[name], problem, variables, kind
@@ -93,7 +101,7 @@ def test_pure_deterministic_compiled_once(name, kind, plain, variables):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", NETS)
-@pytest.mark.parametrize("name", [name for name in FUNCTION if name not in RUN])
+@pytest.mark.parametrize("name", TRACED)
 def test_a_net_as_a_function_is_traced(name, kind):
     cases.check_traced(METHODS[name], *with_net(kind))
 

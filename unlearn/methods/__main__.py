@@ -123,11 +123,12 @@ One file is all, anywhere that gets imported:
 In this folder, add its import line to `__init__.py`; elsewhere, import the file before
 the experiment runs. Then it is in `METHODS`, in this table (`python -m unlearn.methods
 > unlearn/methods/README.md`), and the tests of `tests/methods/test_protocol.py` run it:
-purity, determinism, one compilation, jit = eager, vmap = loop over keys, forget sets
-and a float, forget sets smaller than a batch, models with and without batch statistics.
-The tests choose small constants by the arguments' names; `tests/cases.py` overrides
-them where that is not enough. Test what is particular to the method against something
-that is not itself: a closed form, a dense computation, a property.
+purity, determinism, one compilation, vmap over keys, forget sets and a float (against a
+loop where it has control flow or solvers), forget sets smaller than a batch, models
+with and without batch statistics. The tests choose small constants by the arguments'
+names; `tests/cases.py` overrides them where that is not enough. Test what is particular
+to the method against something that is not itself: a closed form, a dense computation,
+a property.
 
 `unlearn/training.py` is the training loop (`shuffle`, `epoch`, `fit`); an objective is
 `(variables, batch, key) -> (loss, variables)`.
