@@ -11,6 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from conftest import traced_once
 from sklearn.datasets import load_breast_cancer
 
 from unlearn import make_problem
@@ -135,13 +136,11 @@ def case(kind: str, mislabelled: int = 20) -> Case:
     labels = y[train].copy()
     forget = np.arange(mislabelled)
     labels[forget] = (labels[forget] + rng.integers(1, classes, mislabelled)) % classes
-    model = from_linen(net)  # traced once a shape of its inputs, not once a method
-    model = model._replace(apply=jax.jit(model.apply, static_argnames="train"))
     problem = make_problem(
         part(train),
         labels,
         forget,
-        model,
+        traced_once(from_linen(net)),
         num_classes=classes,
         validation=(part(test), y[test]),
     )

@@ -93,8 +93,12 @@ def seen(info: MethodInfo, problem):
 def case(name, problem, **changes):
     """The jitted method with its constants, and the problem as the method sees it."""
     info = METHODS[name]
-    fn = functools.partial(info.fn, **settings(info) | changes)
-    return jax.jit(fn), seen(info, problem)
+    return jitted(name, **settings(info) | changes), seen(info, problem)
+
+
+def jitted(name, **constants):
+    """The jitted method with these constants, else its defaults."""
+    return jax.jit(functools.partial(METHODS[name].fn, **constants))
 
 
 # The protocol. A method sees what it needs, no more; one of its floats is traced.
@@ -196,18 +200,18 @@ def check_traced(info, problem, variables):
     check_alike(after, variables)
 
 
-def branches(info, variables, problem):
-    """Whether it has control flow or solvers, which vmap rewrites as a whole."""
-    args = jax.random.key(0), variables, problem, value_of(info)
-    return re.search(CHANGED_BY_VMAP, str(program_of(info).trace(*args).jaxpr))
-
-
 REWRITTEN = (
     *("cond", "while", "custom_linear_solve", "triangular_solve", "cholesky"),
     *("eigh", "eig", "svd", "lu", "qr", "approx_top_k"),
 )
-CHANGED_BY_VMAP = rf"= ({'|'.join(REWRITTEN)})[\[ ]"
-RUN_MAPPED = "finetune", "salun", "scrub"  # of those that have none of it
+RUN_MAPPED = "finetune", "salun", "scrub"  # of those that have none of these
+
+
+def is_rewritten(info, variables, problem):
+    """Whether it has control flow or solvers, which vmap rewrites as a whole."""
+    args = jax.random.key(0), variables, problem, value_of(info)
+    program = str(program_of(info).trace(*args).jaxpr)
+    return re.search(rf"= ({'|'.join(REWRITTEN)})[\[ ]", program) is not None
 
 
 def check_vmap_equals_loop(info, variables):
@@ -235,7 +239,7 @@ def check_vmap_equals_loop(info, variables):
 
     args = keys, forgets, retains, classes, values
     many = jax.jit(jax.vmap(functools.partial(one, functools.partial(run, info))))
-    if info.name not in RUN_MAPPED and not branches(info, variables, problem):
+    if info.name not in RUN_MAPPED and not is_rewritten(info, variables, problem):
         first = functools.partial(pick, i=0)
         check_alike(jax.eval_shape(first, many.trace(*args).out_info), variables)
         return

@@ -83,6 +83,11 @@ def plain_model(hidden=8, classes=3):
     return Model(init, apply, activations)
 
 
+def traced_once(model):
+    """The model, of which each shape of inputs is traced once, not once a method."""
+    return model._replace(apply=jax.jit(model.apply, static_argnames="train"))
+
+
 class NormNet(nn.Module):
     """A small net with batch statistics."""
 

@@ -56,10 +56,10 @@ SMALLER = {
     "jnp.arange(1400)": "jnp.arange(200)",
     "forget = np.arange(30)": f"forget = np.arange(30); {MISLABELLED}",
     "epochs=12": "epochs=30",
-    "nn.Conv(16,": "nn.Conv(2,",
+    "nn.Conv(16,": "nn.Conv(4,",
     "MODELS = 24": "MODELS = 9",
 }
-"""One method, two filters, a seventh of the digits; the forgotten leave deep traces."""
+"""One method, four filters, a seventh of the digits; the forgotten leave a trace."""
 
 
 @pytest.mark.slow
@@ -80,5 +80,5 @@ def test_it_runs_from_top_to_bottom(tmp_path, monkeypatch):
     assert [line.split()[0] for line in lines[1:]] == [
         *("original", "retrain", "finetune"),
     ]
-    found = {line.split()[0]: float(line.split()[1]) for line in lines[1:]}
+    found = {line.split()[0]: float(line.split()[-1]) for line in lines[1:]}
     assert found["original"] > 0.75 > found["retrain"]

@@ -64,7 +64,7 @@ def test_what_needs_floats_or_images_is_known():
 
 def answered(kind, name, **constants):
     problem, info = case(kind).problem, METHODS[name]
-    fn = jax.jit(functools.partial(info.fn, **constants))
+    fn = cases.jitted(name, **constants)
     return fn(jax.random.key(1), original(kind), cases.seen(info, problem))[0]
 
 

@@ -1,11 +1,10 @@
 """Methods that ascend go on for ever; those that aim at answers arrive."""
 
-import functools
 import inspect
 
 import jax
 import pytest
-from cases import seen, settings
+from cases import jitted, seen, settings
 from references import forget_loss
 
 from unlearn.methods import METHODS
@@ -39,7 +38,7 @@ def test_who_ascends_has_no_end(name, problem, class_problem, variables):
     taken = inspect.signature(info.fn).parameters
     constants = {key: value for key, value in wanted.items() if key in taken}
     constants = settings(info) | constants | FORGETTING.get(name, {})
-    fn = jax.jit(functools.partial(info.fn, **constants))
+    fn = jitted(name, **constants)
     after, _ = fn(jax.random.key(0), variables, seen(info, problem))
     lost = forget_loss(problem, after)
     assert (lost > 30) == info.ascends, f"{lost:.1f} nats"

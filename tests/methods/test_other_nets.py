@@ -1,13 +1,12 @@
 """Nets that are not a chain of layers of linen: what methods make of their parts."""
 
-import functools
-
 import flax.linen as nn
 import foreign_nets
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from cases import jitted
 from conftest import class_of_tiny_problem, tiny_problem
 from trees import assert_equal, flat
 
@@ -25,8 +24,7 @@ fresh = jax.jit(surgery.fresh)  # eagerly every operation is a program of its ow
 
 
 def run(name, variables, problem, **constants):
-    fn = jax.jit(functools.partial(METHODS[name].fn, **constants))
-    return fn(KEY, variables, problem)
+    return jitted(name, **constants)(KEY, variables, problem)
 
 
 def vit_problem():

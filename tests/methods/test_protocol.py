@@ -14,7 +14,7 @@ import cases
 import jax
 import pytest
 from cases import case
-from conftest import NormNet, class_of_tiny_problem, trained
+from conftest import NormNet, class_of_tiny_problem, traced_once, trained
 
 from unlearn import models
 from unlearn.methods import METHODS
@@ -44,11 +44,13 @@ def test_settings_name_methods_and_arguments_that_exist():
     assert cases.SMALL.keys() <= arguments
 
 
-NETS = {
-    "resnet": ("poolnet", dict(widths=(4,))),  # residual, with batch statistics
-    "transformer": ("vit", dict(patch=2, width=8, depth=1, heads=2, mlp=8)),
+VIT = dict(patch=2, width=8, depth=1, heads=2, mlp=8)
+NETS = {  # the first two with batch statistics
+    "norm": lambda: models.from_linen(NormNet()),
+    "resnet": lambda: models.create("poolnet", 3, widths=(4,)),
+    "transformer": lambda: models.create("vit", 3, **VIT),
 }
-NORM = "norm"  # two layers, with batch statistics
+LARGER = "resnet", "transformer"
 
 
 FUNCTION = (
@@ -67,14 +69,8 @@ TRACED = [name for name in FUNCTION if name not in RUN]
 
 @functools.cache
 def with_net(kind):
-    """A problem and its original; each shape of the net is traced once a method."""
-    if kind == NORM:
-        model = models.from_linen(NormNet())
-    else:
-        name, options = NETS[kind]
-        model = models.create(name, 3, **options)
-    model = model._replace(apply=jax.jit(model.apply, static_argnames="train"))
-    problem = class_of_tiny_problem(model)
+    """A problem and its original."""
+    problem = class_of_tiny_problem(traced_once(NETS[kind]()))
     return problem, trained(problem)
 
 
@@ -82,17 +78,16 @@ def of_kind(kind):
     """The methods to run on it: of the larger nets those that may look into them."""
     if kind == "plain":
         return [pytest.param(name, kind) for name in METHODS]
-    names = TRACED if kind == NORM else [n for n in METHODS if n not in TRACED]
+    names = [n for n in METHODS if (n in TRACED) == (kind not in LARGER)]
     return [pytest.param(name, kind, marks=pytest.mark.slow) for name in names]
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"),
-    [case for kind in ("plain", NORM, *NETS) for case in of_kind(kind)],
+    ("name", "kind"), [case for kind in ("plain", *NETS) for case in of_kind(kind)]
 )
 def test_pure_deterministic_compiled_once(name, kind, plain, variables):
     problem = plain
-    if kind != "plain":
+    if kind in NETS:
         problem, variables = with_net(kind)
     cases.check_pure_deterministic_compiled_once(
         METHODS[name], problem, variables, kind
@@ -100,7 +95,7 @@ def test_pure_deterministic_compiled_once(name, kind, plain, variables):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", NETS)
+@pytest.mark.parametrize("kind", LARGER)
 @pytest.mark.parametrize("name", TRACED)
 def test_a_net_as_a_function_is_traced(name, kind):
     cases.check_traced(METHODS[name], *with_net(kind))
@@ -112,7 +107,7 @@ def test_vmap_equals_loop(name, variables):
     cases.check_vmap_equals_loop(METHODS[name], variables)
 
 
-EAGER = "newton_head", "trew"  # loops, solvers, searches
+EAGER = "lotus", "newton_head", "trew"  # loops and branches, solvers, searches
 
 
 @pytest.mark.slow

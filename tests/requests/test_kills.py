@@ -192,8 +192,8 @@ requests.verify(sys.argv[1], progress=quiet)
 
 @pytest.mark.slow
 def test_kill_9_at_random_moments_ends_in_the_same_bits(deployed, tmp_path):
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
-    environment |= {"JAX_NUM_CPU_DEVICES": "2"}
+    own = {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "2"}
+    environment = os.environ | own
 
     def start(folder):
         command = [sys.executable, "-c", REQUEST, str(folder)]
